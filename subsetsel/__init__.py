@@ -1,0 +1,47 @@
+"""Which training examples can be left out, together, without changing what the model learns.
+
+Given an influence matrix S (n examples x d parameters), find the largest subset whose joint removal
+moves the parameters by at most epsilon, or the subset of a given size that moves them least.
+"""
+
+from subsetsel.constraints import LinearConstraint, balanced_limits
+from subsetsel.errors import (
+    DegenerateProblemWarning,
+    FileFormatError,
+    FormulationWarning,
+    OptionError,
+    ProblemError,
+    SolverError,
+    SolverNotInstalledError,
+    SubsetselError,
+    UnknownSolverError,
+)
+from subsetsel.problem import Problem
+from subsetsel.registry import SolverSpec, available_solvers, register_solver
+from subsetsel.run import Progress
+from subsetsel.solution import Solution
+from subsetsel.solve import path, solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DegenerateProblemWarning",
+    "FileFormatError",
+    "FormulationWarning",
+    "LinearConstraint",
+    "OptionError",
+    "Problem",
+    "ProblemError",
+    "Progress",
+    "Solution",
+    "SolverError",
+    "SolverNotInstalledError",
+    "SolverSpec",
+    "SubsetselError",
+    "UnknownSolverError",
+    "available_solvers",
+    "balanced_limits",
+    "path",
+    "register_solver",
+    "solve",
+]

@@ -1,0 +1,165 @@
+"""Proven bounds, evaluated in float64 on the whole S and rounded outward.
+
+For Eq. 3 with normalization "full", any u in R^d and any multipliers y of the linear constraints
+
+    sum W  <=  epsilon ||u||_2 + upper . y+ - lower . y-  +  sum_i max(0, 1 - s_i . u - a_i . y),
+
+because sum W = sum_i W_i (1 - s_i.u - a_i.y) + u . S^T W + y . A W for every W; examples that must
+be pruned enter the sum without the max, examples that must be kept not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import FloatArray
+
+_UNIT = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A dual point and what it proves.
+
+    Attributes
+    ----------
+    u : ndarray of shape (d,)
+    y : ndarray of shape (c,)
+        One multiplier per linear constraint.
+    bound : float
+        Proven upper bound on the size of every feasible subset.
+    reduced_costs : ndarray of shape (n,)
+        1 - s_i . u - a_i . y: far above 0 wants to be pruned, far below 0 to be kept.
+    """
+
+    u: FloatArray
+    y: FloatArray
+    bound: float
+    reduced_costs: FloatArray
+
+
+def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) -> Dual:
+    """Evaluate the bound at (u, y) with the best common scaling t >= 0 of both.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size" with normalization "full".
+    u : ndarray of shape (d,)
+    y : ndarray of shape (c,), optional
+        Signs that would multiply an infinite limit are set to 0.
+
+    Returns
+    -------
+    Dual
+    """
+    constraints = problem.constraints
+    y = np.zeros(len(constraints)) if y is None else y.copy()
+    y[(y > 0) & np.isinf(constraints.upper)] = 0.0
+    y[(y < 0) & np.isinf(constraints.lower)] = 0.0
+    prices = problem.rows.dot(u)
+    if len(constraints):
+        prices += constraints.matrix.T @ y
+    limits = np.where(y > 0, constraints.upper, np.where(y < 0, constraints.lower, 0.0))
+    assert problem.epsilon is not None
+    constant = problem.epsilon * float(np.linalg.norm(u)) + float(limits @ y)
+    scale = _best_scale(prices, constant, problem)
+    u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
+
+    reduced = 1.0 - prices
+    gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
+    gains[problem.must_keep] = 0.0
+    # Rounding of each product s_i . u, of the two sums and of the constant, all outward.
+    per_row = (problem.d + 4) * _UNIT * np.sqrt(problem.rows.squared_norms) * np.linalg.norm(u)
+    if len(constraints):
+        per_row += (len(constraints) + 4) * _UNIT * (abs(constraints.matrix).T @ np.abs(y))
+    error = float(per_row.sum()) + 4 * _UNIT * (
+        problem.n + np.log2(problem.n + 1) * float(np.abs(gains).sum()) + abs(constant)
+    )
+    bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
+    return Dual(u, y, max(bound, 0.0), reduced)
+
+
+def _best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
+    """Minimize t * constant + sum max(0, 1 - t * prices) over t >= 0: convex, piecewise linear."""
+    always = problem.must_prune
+    slope = constant - float(prices[always].sum())
+    free = prices[problem.free]
+    slope -= float(free[free <= 0].sum())
+    positive = np.sort(free[free > 0])
+    # At t = 0 all are active; the example with the largest price leaves first, at t = 1 / price.
+    slope -= float(positive.sum())
+    if slope >= 0:
+        return 0.0
+    slopes = slope + np.cumsum(positive[::-1])
+    turning = int(np.searchsorted(slopes, 0.0))
+    if turning == len(slopes):
+        # Only rounding or an unbounded fall gets here; any t is valid.
+        return 1.0 / float(positive[0]) if len(positive) else 1.0
+    return 1.0 / float(positive[::-1][turning])
+
+
+def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: float = 0.0) -> float:
+    """Proven lower bound on ||W^T S||_2 over all W that respect everything but the norm.
+
+    For any u with ||u|| = 1 the norm is at least min_W (S u) . W over the linear relaxation. Good
+    directions come from Frank-Wolfe steps on the relaxed minimum of the norm.
+
+    Parameters
+    ----------
+    problem : Problem
+    num_steps : int
+        Frank-Wolfe steps, two passes over S each.
+    at_least : float
+        Stop as soon as a bound above this is proved, or once none can be.
+
+    Returns
+    -------
+    float
+        0 where nothing better is proved, which is usual: with S^T 1 near 0 every convex bound is.
+    """
+    from subsetsel.polytope import minimize_linear
+
+    rows = problem.rows
+    weights, _ = minimize_linear(problem, np.sqrt(rows.squared_norms))
+    if weights is None:
+        return float("inf")
+    uniform = _uniform_point(problem)
+    if uniform is not None:
+        weights = uniform
+    total = rows.sum(weights)
+    best = 0.0
+    for _ in range(num_steps):
+        length = float(np.linalg.norm(total))
+        if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
+            break
+        u = total / length
+        scores = rows.dot(u)
+        vertex, value = minimize_linear(problem, scores)
+        if vertex is None:
+            return float("inf")
+        error = (problem.d + 4) * _UNIT * float(np.sqrt(rows.squared_norms).sum())
+        best = max(best, value - error)
+        if best > at_least > 0:
+            break
+        corner = rows.sum(vertex)
+        step = corner - total
+        curvature = float(step @ step)
+        if curvature == 0.0:
+            break
+        move = min(1.0, max(0.0, -float(total @ step) / curvature))
+        if move == 0.0:
+            break
+        weights = weights + move * (vertex - weights)
+        total = total + move * step
+    return best
+
+
+def _uniform_point(problem: Problem) -> FloatArray | None:
+    """Give everyone the same weight, where nothing but the size binds."""
+    if problem.size is None or len(problem.constraints) or not problem.free.all():
+        return None
+    return np.full(problem.n, problem.size / problem.n)

@@ -1,0 +1,36 @@
+"""What a back end returns to the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from subsetsel.rows.base import FloatArray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The end of a search; the subset itself went through ``run.submit``.
+
+    Attributes
+    ----------
+    limit : str or None
+        Why the search stopped: None where it came to its own end, else as in `Solution.limit`.
+    is_optimal : bool
+        The incumbent is proved optimal for the true problem, not for a rounded one.
+    is_infeasible : bool
+        It is proved that no subset satisfies the constraints.
+    bound : float or None
+        Proven bound of the solver's own: upper on the size, or lower on the norm.
+    dual : ndarray of shape (d,) or None
+        A vector u from which the core computes U(u) in float64.
+    stats : dict
+        Whatever is worth telling; JSON types.
+    """
+
+    limit: str | None = None
+    is_optimal: bool = False
+    is_infeasible: bool = False
+    bound: float | None = None
+    dual: FloatArray | None = None
+    stats: dict[str, Any] = field(default_factory=dict)

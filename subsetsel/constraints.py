@@ -1,0 +1,299 @@
+"""Linear constraints on W: rows of coefficients with a lower and an upper limit.
+
+Class balance, quotas per stratum, caps and curvature cuts are all of this one form; every
+convenience ends here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from subsetsel.errors import ProblemError
+from subsetsel.rows.base import BoolArray, FloatArray
+
+# Relative slack in the check of a linear constraint: far above float64 rounding of a sum of 10^6
+# terms, far below one example.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class LinearConstraint:
+    """``lower <= sum_i coefficients[i] * W[i] <= upper``.
+
+    Parameters
+    ----------
+    coefficients : array_like of shape (n,)
+        One finite number per example.
+    lower, upper : float
+        Limits; -inf and inf where there is none.
+    name : str
+        Shown in messages.
+    """
+
+    coefficients: ArrayLike
+    lower: float = -np.inf
+    upper: float = np.inf
+    name: str = ""
+
+
+class Constraints:
+    """All linear constraints of a problem, as one sparse matrix.
+
+    Attributes
+    ----------
+    matrix : scipy.sparse.csc_array of shape (c, n)
+        Column i lists what example i adds to each constraint, so a solver that flips one example
+        touches one column.
+    lower, upper : ndarray of shape (c,)
+    names : tuple of str
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csc_array,
+        lower: FloatArray,
+        upper: FloatArray,
+        names: tuple[str, ...],
+    ) -> None:
+        self.matrix = matrix
+        self.lower = lower
+        self.upper = upper
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def build(cls, n: int, constraints: Sequence[Any]) -> Constraints:
+        """Stack single constraints.
+
+        Parameters
+        ----------
+        n : int
+            Number of examples.
+        constraints : sequence of LinearConstraint or (coefficients, lower, upper)
+
+        Returns
+        -------
+        Constraints
+
+        Raises
+        ------
+        ProblemError
+            If a row has not n finite coefficients, or its limits are NaN or crossed.
+        """
+        rows, lower, upper, names = [], [], [], []
+        for position, item in enumerate(constraints):
+            one = item if isinstance(item, LinearConstraint) else _from_tuple(item, position)
+            name = one.name or f"constraint {position}"
+            row = np.asarray(one.coefficients, dtype=np.float64)
+            if row.shape != (n,):
+                raise ProblemError(
+                    f"{name}: coefficients must have one number per example, shape ({n},), "
+                    f"got shape {row.shape}."
+                )
+            if not np.isfinite(row).all():
+                raise ProblemError(f"{name}: coefficients must be finite.")
+            if not one.lower <= one.upper:
+                raise ProblemError(
+                    f"{name}: lower must not exceed upper and neither may be NaN, "
+                    f"got {one.lower} and {one.upper}."
+                )
+            rows.append(sparse.csr_array(row[None, :]))
+            lower.append(float(one.lower))
+            upper.append(float(one.upper))
+            names.append(name)
+        stacked = sparse.vstack(rows) if rows else sparse.csr_array((0, n))
+        return cls(
+            sparse.csc_array(stacked, dtype=np.float64),
+            np.array(lower, dtype=np.float64),
+            np.array(upper, dtype=np.float64),
+            tuple(names),
+        )
+
+    def join(self, other: Constraints) -> Constraints:
+        """Both sets of constraints together.
+
+        Returns
+        -------
+        Constraints
+        """
+        if not len(other):
+            return self
+        if not len(self):
+            return other
+        return Constraints(
+            sparse.csc_array(sparse.vstack([self.matrix, other.matrix])),
+            np.concatenate([self.lower, other.lower]),
+            np.concatenate([self.upper, other.upper]),
+            self.names + other.names,
+        )
+
+    def activity(self, weights: FloatArray | BoolArray) -> FloatArray:
+        """Left-hand sides.
+
+        Returns
+        -------
+        ndarray of shape (c,)
+        """
+        values: FloatArray = self.matrix @ np.asarray(weights, dtype=np.float64)
+        return values
+
+    @property
+    def slack(self) -> FloatArray:
+        """Absolute tolerance of each constraint, shape (c,)."""
+        scale = np.ones(len(self))
+        for limits in (self.lower, self.upper):
+            finite = np.isfinite(limits)
+            scale[finite] = np.maximum(scale[finite], np.abs(limits[finite]))
+        return TOLERANCE * scale
+
+    def violations(self, mask: BoolArray) -> list[str]:
+        """Say which constraints a subset breaks.
+
+        Returns
+        -------
+        list of str
+            One readable sentence per broken constraint; empty if all hold.
+        """
+        values = self.activity(mask)
+        broken = (values < self.lower - self.slack) | (values > self.upper + self.slack)
+        return [
+            f"{self.names[c]} is {values[c]:g}, outside [{self.lower[c]:g}, {self.upper[c]:g}]"
+            for c in np.flatnonzero(broken)
+        ]
+
+
+def _from_tuple(item: Any, position: int) -> LinearConstraint:
+    try:
+        coefficients, lower, upper = item
+    except (TypeError, ValueError) as error:
+        raise ProblemError(
+            f"constraints[{position}] must be a LinearConstraint or a tuple "
+            f"(coefficients, lower, upper), got {type(item).__name__}."
+        ) from error
+    return LinearConstraint(coefficients, float(lower), float(upper))
+
+
+def group_constraints(
+    n: int,
+    groups: ArrayLike | None,
+    group_limits: Mapping[Hashable, tuple[int | None, int | None]] | None,
+) -> Constraints:
+    """Limits on how many examples of each group are pruned.
+
+    Parameters
+    ----------
+    n : int
+        Number of examples.
+    groups : array_like of shape (n,), optional
+        The group of each example: class, stratum, source; any labels.
+    group_limits : mapping, optional
+        label -> (fewest, most) pruned; None in either place for no limit. Groups that are not
+        named are free.
+
+    Returns
+    -------
+    Constraints
+        One row per named group.
+
+    Raises
+    ------
+    ProblemError
+        If only one of the two is given, lengths differ, a label does not occur, or limits are
+        crossed or negative.
+    """
+    if groups is None and group_limits is None:
+        return Constraints.build(n, [])
+    if groups is None or group_limits is None:
+        raise ProblemError(
+            "groups and group_limits belong together: groups says where each example belongs, "
+            "group_limits how many of each may be pruned."
+        )
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ProblemError(
+            f"groups must hold one label per example, shape ({n},), got shape {labels.shape}."
+        )
+    rows = []
+    for label, limits in group_limits.items():
+        members = labels == label
+        count = int(np.count_nonzero(members))
+        if count == 0:
+            raise ProblemError(f"group_limits names the group {label!r}, which no example has.")
+        try:
+            fewest, most = limits
+        except (TypeError, ValueError) as error:
+            raise ProblemError(
+                f"group_limits[{label!r}] must be a pair (fewest, most) pruned, got {limits!r}."
+            ) from error
+        low = 0 if fewest is None else fewest
+        high = count if most is None else most
+        if not 0 <= low <= high:
+            raise ProblemError(
+                f"group_limits[{label!r}] must satisfy 0 <= fewest <= most, got {limits!r}."
+            )
+        rows.append(
+            LinearConstraint(members, float(low), float(high), f"pruned of group {label!r}")
+        )
+    return Constraints.build(n, rows)
+
+
+def balanced_limits(
+    groups: ArrayLike, *, size: int, policy: Literal["proportional", "equal_kept"] = "proportional"
+) -> dict[Hashable, tuple[int, int]]:
+    """Quotas that prune ``size`` examples in a balanced way.
+
+    Parameters
+    ----------
+    groups : array_like of shape (n,)
+        The group of each example.
+    size : int
+        How many examples to prune in all.
+    policy : {"proportional", "equal_kept"}
+        Prune the same share of each group, or keep the same number of each group (small groups
+        are kept whole; the others share what is left).
+
+    Returns
+    -------
+    dict
+        label -> (count, count), ready for ``group_limits``; the counts add up to ``size``.
+
+    Raises
+    ------
+    ProblemError
+        If ``size`` is outside [0, n] or the policy is unknown.
+    """
+    labels, counts = np.unique(np.asarray(groups), return_counts=True)
+    n = int(counts.sum())
+    if not 0 <= size <= n:
+        raise ProblemError(f"size must be between 0 and n = {n}, got {size}.")
+    if policy == "proportional":
+        ideal = counts * (size / n)
+    elif policy == "equal_kept":
+        ideal = counts - _equal_shares(counts, n - size)
+    else:
+        raise ProblemError(f"policy must be 'proportional' or 'equal_kept', got {policy!r}.")
+    pruned = np.floor(ideal + 1e-9).astype(np.int64)
+    # Largest remainders get the examples that rounding left over; ties go to the first label.
+    left = size - int(pruned.sum())
+    order = np.argsort(-(ideal - pruned), kind="stable")
+    pruned[order[:left]] += 1
+    return {label.item(): (int(m), int(m)) for label, m in zip(labels, pruned, strict=True)}
+
+
+def _equal_shares(counts: np.ndarray[Any, Any], num_kept: int) -> FloatArray:
+    """Fill groups to one common level whose sum is ``num_kept``."""
+    shares = np.zeros(len(counts))
+    left, open_groups = float(num_kept), np.argsort(counts, kind="stable")
+    for position, group in enumerate(open_groups):
+        level = left / (len(open_groups) - position)
+        shares[group] = min(float(counts[group]), level)
+        left -= shares[group]
+    return shares

@@ -1,0 +1,42 @@
+"""The errors and warnings of subsetsel.
+
+Every error is a `SubsetselError`. Each message names the argument, the value it had, the rule it
+broke and what to do. An infeasible problem is no error: it is a `Solution` with status
+``"infeasible"``.
+"""
+
+
+class SubsetselError(Exception):
+    """Base class of all errors raised on purpose by subsetsel."""
+
+
+class ProblemError(SubsetselError, ValueError):
+    """The data or the question makes no sense: shape, NaN, epsilon, size, labels, limits."""
+
+
+class OptionError(SubsetselError, ValueError):
+    """An option is unknown, has a bad value, or asks a solver for what it cannot honour."""
+
+
+class UnknownSolverError(SubsetselError, ValueError):
+    """No solver of that name is registered."""
+
+
+class SolverNotInstalledError(SubsetselError, ImportError):
+    """The solver is registered but a package it needs is missing or broken."""
+
+
+class SolverError(SubsetselError, RuntimeError):
+    """A back end failed; the original exception is chained to this one."""
+
+
+class FileFormatError(SubsetselError, ValueError):
+    """A file is not what it should be: truncated, of another format, or with missing fields."""
+
+
+class DegenerateProblemWarning(UserWarning):
+    """The constraint lets every example be pruned, so the optimum says nothing."""
+
+
+class FormulationWarning(UserWarning):
+    """The settings are legal but their combination is rarely what is meant."""

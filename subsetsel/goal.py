@@ -1,0 +1,111 @@
+"""What is asked: how far the parameters may move, or how many examples to prune."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import ProblemError
+
+_NAMES = "epsilon, rel_epsilon, size, fraction, num_kept"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Either ``epsilon`` (Eq. 3) or ``size`` (Eq. 4), and the cap on the size."""
+
+    epsilon: float | None
+    size: int | None
+    max_size: int
+
+    @classmethod
+    def parse(
+        cls,
+        n: int,
+        *,
+        epsilon: Any = None,
+        rel_epsilon: Any = None,
+        theta_norm: float | None = None,
+        size: Any = None,
+        fraction: Any = None,
+        num_kept: Any = None,
+        max_size: Any = None,
+        must_leave_one: bool = False,
+    ) -> Goal:
+        """Reduce the five ways of asking to one.
+
+        Returns
+        -------
+        Goal
+
+        Raises
+        ------
+        ProblemError
+            Unless exactly one is given, in its range.
+        """
+        given = {
+            name: value
+            for name, value in (
+                ("epsilon", epsilon),
+                ("rel_epsilon", rel_epsilon),
+                ("size", size),
+                ("fraction", fraction),
+                ("num_kept", num_kept),
+            )
+            if value is not None
+        }
+        if len(given) != 1:
+            got = "none" if not given else " and ".join(given)
+            raise ProblemError(f"give exactly one of {_NAMES}; got {got}.")
+        if rel_epsilon is not None:
+            if theta_norm is None:
+                raise ProblemError(
+                    "rel_epsilon is a fraction of ||theta||_2, which a bare S does not know; "
+                    "give epsilon, or build the problem with Problem.from_features."
+                )
+            epsilon = _non_negative(rel_epsilon, "rel_epsilon") * theta_norm
+        if epsilon is not None:
+            cap = n - 1 if must_leave_one else n
+            if max_size is not None:
+                cap = min(cap, _count(max_size, n, "max_size"))
+            return cls(_non_negative(epsilon, "epsilon"), None, cap)
+        if max_size is not None:
+            raise ProblemError(
+                "max_size goes with epsilon; with size, fraction or num_kept the size is fixed."
+            )
+        if fraction is not None:
+            share = _non_negative(fraction, "fraction")
+            if share > 1:
+                raise ProblemError(
+                    f"fraction is the pruned share, between 0 and 1, got {fraction}."
+                )
+            size = round(share * n)
+        elif num_kept is not None:
+            size = n - _count(num_kept, n, "num_kept")
+        count = _count(size, n, "size")
+        if must_leave_one and count == n:
+            raise ProblemError(
+                f"size = {count} prunes all n = {n} examples, but normalization 'kept' needs at "
+                "least one that is kept."
+            )
+        return cls(None, count, count)
+
+
+def _non_negative(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(f"{name} must be a number, got {value!r}.") from error
+    if not (np.isfinite(number) and number >= 0):
+        raise ProblemError(f"{name} must be a finite number >= 0, got {value!r}.")
+    return number
+
+
+def _count(value: Any, n: int, name: str) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ProblemError(f"{name} must be an integer, got {value!r}.")
+    if not 0 <= value <= n:
+        raise ProblemError(f"{name} must be between 0 and n = {n}, got {value}.")
+    return int(value)

@@ -1,0 +1,148 @@
+"""The linear side of a problem: fixed examples, sizes and linear constraints, without the norm.
+
+Without linear constraints a sort answers everything; with them HiGHS does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray, FloatArray
+
+_UNIT = float(np.finfo(np.float64).eps)
+
+
+def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
+    """Minimize cost . w over 0 <= w <= 1 and everything linear.
+
+    Parameters
+    ----------
+    problem : Problem
+    cost : ndarray of shape (n,)
+
+    Returns
+    -------
+    w : ndarray of shape (n,) or None
+        None where no such w exists.
+    value : float
+        Proven lower bound on the minimum, rounded outward; inf where none exists.
+    """
+    if not len(problem.constraints):
+        weights = _cheapest(problem, cost)
+        value = float("inf") if weights is None else float(cost @ weights)
+    else:
+        weights, prices = _linear_program(problem, cost)
+        value = float("inf") if weights is None else _lagrangian(problem, cost, prices)
+    error = 4 * _UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
+    return weights, value - error
+
+
+def find_mask(
+    problem: Problem, *, wanted: BoolArray | None = None, seed: int = 0
+) -> BoolArray | None:
+    """Find a subset that respects everything but the norm, close to a wanted one.
+
+    Parameters
+    ----------
+    problem : Problem
+    wanted : ndarray of shape (n,), bool, optional
+        As many as possible of its examples are pruned, as many of the others kept; ties are broken
+        at random. Without it, for the form "max_size", as few as possible are pruned.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,), bool, or None
+        None where no subset respects the linear constraints.
+    """
+    rng = np.random.default_rng(seed)
+    noise = rng.random(problem.n)
+    if wanted is None:
+        cost = noise if problem.form == "min_norm" else 1.0 + 1e-3 * noise
+    else:
+        cost = np.where(wanted, -1.0, 1.0) + 0.5 * noise
+    if not len(problem.constraints):
+        weights = _cheapest(problem, cost)
+    else:
+        weights = _integer_program(problem, cost)
+    return None if weights is None else weights > 0.5
+
+
+def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
+    """Exact minimum without linear constraints: the cheapest free examples, as many as allowed."""
+    weights = problem.must_prune.astype(np.float64)
+    free = np.flatnonzero(problem.free)
+    forced = problem.n - free.size - int(problem.must_keep.sum())
+    most = problem.max_size - forced
+    least = 0 if problem.size is None else problem.size - forced
+    if most < 0 or least > free.size:
+        return None
+    order = free[np.argsort(cost[free], kind="stable")[:most]]
+    num_negative = int(np.count_nonzero(cost[order] < 0))
+    weights[order[: max(least, num_negative)]] = 1.0
+    return weights
+
+
+def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]:
+    """Linear constraints and the size as one system lower <= A w <= upper."""
+    least = 0.0 if problem.size is None else float(problem.size)
+    ones = sparse.csr_array(np.ones((1, problem.n)))
+    matrix = sparse.csc_array(sparse.vstack([problem.constraints.matrix, ones]))
+    lower = np.append(problem.constraints.lower, least)
+    upper = np.append(problem.constraints.upper, float(problem.max_size))
+    return matrix, lower, upper
+
+
+def _box(problem: Problem) -> tuple[FloatArray, FloatArray]:
+    return problem.must_prune.astype(np.float64), 1.0 - problem.must_keep.astype(np.float64)
+
+
+def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    matrix, lower, upper = _system(problem)
+    result = milp(
+        cost,
+        integrality=np.ones(problem.n),
+        bounds=Bounds(*_box(problem)),
+        constraints=LinearConstraint(matrix, lower, upper),
+        options={"mip_rel_gap": 1e-2},
+    )
+    return None if result.x is None else np.round(result.x)
+
+
+def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, FloatArray]:
+    from scipy.optimize import linprog
+
+    matrix, lower, upper = _system(problem)
+    has_upper, has_lower = np.isfinite(upper), np.isfinite(lower)
+    rows = sparse.csr_array(matrix)
+    result = linprog(
+        cost,
+        A_ub=sparse.vstack([rows[has_upper], -rows[has_lower]]),
+        b_ub=np.concatenate([upper[has_upper], -lower[has_lower]]),
+        bounds=np.stack(_box(problem), axis=1),
+        method="highs",
+    )
+    prices = np.zeros(len(lower))
+    if result.status != 0:
+        return None, prices
+    marginals = result.ineqlin.marginals
+    prices[has_upper] += marginals[: has_upper.sum()]
+    prices[has_lower] -= marginals[has_upper.sum() :]
+    return np.clip(result.x, *_box(problem)), prices
+
+
+def _lagrangian(problem: Problem, cost: FloatArray, prices: FloatArray) -> float:
+    """Value of the Lagrangian dual at any prices: a valid lower bound whatever HiGHS rounded."""
+    matrix, lower, upper = _system(problem)
+    prices = prices.copy()
+    # Prices <= 0 belong to upper limits, prices >= 0 to lower ones, as in w . cost - prices . A w.
+    prices[(prices < 0) & np.isinf(upper)] = 0.0
+    prices[(prices > 0) & np.isinf(lower)] = 0.0
+    limits = np.where(prices < 0, upper, np.where(prices > 0, lower, 0.0))
+    reduced = cost - matrix.T @ prices
+    low, high = _box(problem)
+    return float(limits @ prices + np.where(reduced > 0, low * reduced, high * reduced).sum())

@@ -1,0 +1,435 @@
+"""The optimization problem: S, the goal, and everything W must respect."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.constraints import Constraints, group_constraints
+from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.goal import Goal
+from subsetsel.rows import Rows, as_rows
+from subsetsel.rows.base import BoolArray
+
+if TYPE_CHECKING:
+    from subsetsel.influence.head import Head
+
+Normalization = Literal["full", "kept"]
+Form = Literal["max_size", "min_norm"]
+
+# A subset counts as feasible when norm <= epsilon (1 + FEASIBILITY).
+FEASIBILITY = 1e-9
+
+
+class Problem:
+    """Choose W in {0, 1}^n, 1 = pruned, by the joint influence ||W^T S||_2.
+
+    With ``epsilon``, maximize how many are pruned subject to the influence staying within it
+    (Eq. 3 of the paper); with a size, minimize the influence of pruning exactly that many (Eq. 4).
+
+    Parameters
+    ----------
+    S : array_like of shape (n, d)
+        Row i is the parameter change caused by leaving example i out. float32 or float64 array of
+        any strides, memory map, torch tensor, or `Rows`; never modified.
+    epsilon : float, optional
+        Largest allowed ||W^T S||_2, in the unit of the parameters.
+    size, fraction, num_kept : optional
+        How many to prune: a count, a share of n, or what is left. Exactly one of these and
+        ``epsilon`` is given.
+    normalization : {"full", "kept"}
+        ``"full"`` is Eq. 3 to the letter. ``"kept"`` allows epsilon (n - m) / n when m are pruned:
+        the mean over the kept examples moves n / (n - m) times as far.
+    max_size : int, optional
+        Prune at most this many (only with ``epsilon``).
+    groups, group_limits : optional
+        The group of each example, and label -> (fewest, most) pruned.
+    must_prune, must_keep : array_like, optional
+        Indices, or Boolean masks of shape (n,).
+    constraints : sequence of LinearConstraint or (coefficients, lower, upper), optional
+    head : Head, optional
+        The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
+
+    Raises
+    ------
+    ProblemError
+        If anything above is violated; the message names it.
+
+    References
+    ----------
+    Yang et al., Dataset Pruning: Reducing Training Data by Examining Generalization Influence,
+    ICLR 2023, arXiv:2205.09329.
+    """
+
+    def __init__(
+        self,
+        S: Any,
+        *,
+        epsilon: float | None = None,
+        rel_epsilon: float | None = None,
+        size: int | None = None,
+        fraction: float | None = None,
+        num_kept: int | None = None,
+        normalization: Normalization = "full",
+        max_size: int | None = None,
+        groups: ArrayLike | None = None,
+        group_limits: Mapping[Hashable, tuple[int | None, int | None]] | None = None,
+        must_prune: ArrayLike | None = None,
+        must_keep: ArrayLike | None = None,
+        constraints: Sequence[Any] | None = None,
+        head: Head | None = None,
+    ) -> None:
+        self.rows: Rows = as_rows(S)
+        self.n, self.d = self.rows.shape
+        self.head = head
+        if normalization not in {"full", "kept"}:
+            raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
+        self.normalization: Normalization = normalization
+        goal = Goal.parse(
+            self.n,
+            epsilon=epsilon,
+            rel_epsilon=rel_epsilon,
+            theta_norm=None if head is None else head.theta_norm,
+            size=size,
+            fraction=fraction,
+            num_kept=num_kept,
+            max_size=max_size,
+            must_leave_one=normalization == "kept",
+        )
+        self.epsilon, self.size, self.max_size = goal.epsilon, goal.size, goal.max_size
+        self.must_prune = _as_mask(must_prune, self.n, "must_prune")
+        self.must_keep = _as_mask(must_keep, self.n, "must_keep")
+        both = np.flatnonzero(self.must_prune & self.must_keep)
+        if both.size:
+            raise ProblemError(
+                f"must_prune and must_keep both name example {both[0]} "
+                f"({both.size} in common); an example cannot be both."
+            )
+        self.groups = None if groups is None else np.asarray(groups)
+        self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
+            Constraints.build(self.n, constraints or [])
+        )
+
+    @property
+    def S(self) -> Any:
+        """S as an array where it is one, else the `Rows` that stand for it."""
+        dense = self.rows.dense()
+        return self.rows if dense is None else dense
+
+    @property
+    def form(self) -> Form:
+        """``"max_size"`` for Eq. 3, ``"min_norm"`` for Eq. 4."""
+        return "min_norm" if self.epsilon is None else "max_size"
+
+    @property
+    def free(self) -> BoolArray:
+        """Examples that are neither in ``must_prune`` nor in ``must_keep``, shape (n,)."""
+        return ~(self.must_prune | self.must_keep)
+
+    def radius(self, num_pruned: int) -> float:
+        """Largest ||W^T S||_2 allowed when that many are pruned.
+
+        Returns
+        -------
+        float
+            epsilon, or epsilon (n - m) / n with normalization "kept"; inf without epsilon.
+        """
+        if self.epsilon is None:
+            return float("inf")
+        if self.normalization == "full":
+            return self.epsilon
+        return self.epsilon * (self.n - num_pruned) / self.n
+
+    def norm(self, mask: ArrayLike) -> float:
+        """||W^T S||_2 in float64, recomputed from S.
+
+        Parameters
+        ----------
+        mask : array_like of shape (n,), bool
+            True means pruned.
+
+        Returns
+        -------
+        float
+        """
+        return float(np.linalg.norm(self.rows.sum(self.check_mask(mask))))
+
+    def check_mask(self, mask: ArrayLike) -> BoolArray:
+        """Validate a subset given by a user or a solver.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+
+        Raises
+        ------
+        ProblemError
+            If it is not a Boolean array of shape (n,).
+        """
+        array = np.asarray(getattr(mask, "mask", mask))
+        if array.dtype != np.bool_ or array.shape != (self.n,):
+            raise ProblemError(
+                f"mask must be a Boolean array of shape ({self.n},), True meaning pruned; got "
+                f"{array.dtype} of shape {array.shape}. From indices: mask = np.zeros({self.n}, "
+                "bool); mask[pruned] = True."
+            )
+        return array
+
+    def violations(self, mask: BoolArray, *, norm: float | None = None) -> list[str]:
+        """Say in words what a subset breaks.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+        norm : float, optional
+            ||W^T S||_2 where it is known already; computed otherwise.
+
+        Returns
+        -------
+        list of str
+            Empty if the subset is feasible: norm <= radius (1 + 1e-9) and everything else exact.
+        """
+        num_pruned = int(np.count_nonzero(mask))
+        found = []
+        if self.size is not None and num_pruned != self.size:
+            found.append(f"{num_pruned} are pruned, not {self.size}")
+        if num_pruned > self.max_size:
+            found.append(f"{num_pruned} are pruned, more than max_size = {self.max_size}")
+        for name, broken in (
+            ("must_prune", self.must_prune & ~mask),
+            ("must_keep", self.must_keep & mask),
+        ):
+            if broken.any():
+                found.append(f"{np.count_nonzero(broken)} examples of {name} are on the wrong side")
+        found += self.constraints.violations(mask)
+        if self.epsilon is not None:
+            value = self.norm(mask) if norm is None else norm
+            allowed = self.radius(num_pruned)
+            if not value <= allowed * (1 + FEASIBILITY):
+                found.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
+        return found
+
+    def is_feasible(self, mask: ArrayLike) -> bool:
+        """Whether a subset satisfies the norm limit and everything else.
+
+        Returns
+        -------
+        bool
+        """
+        return not self.violations(self.check_mask(mask))
+
+    def replace(
+        self,
+        *,
+        epsilon: float | None = None,
+        size: int | None = None,
+        max_size: int | None = None,
+        normalization: Normalization | None = None,
+        extra_constraints: Constraints | None = None,
+        must_prune: ArrayLike | None = None,
+        must_keep: ArrayLike | None = None,
+    ) -> Self:
+        """Ask another question of the same S, which is shared, not copied.
+
+        Parameters
+        ----------
+        epsilon, size : optional
+            The new goal; at most one. Without either the goal stays.
+        max_size, normalization, must_prune, must_keep : optional
+            Replace the old value.
+        extra_constraints : Constraints, optional
+            Added to those there are.
+
+        Returns
+        -------
+        Problem
+        """
+        keeps_goal = epsilon is None and size is None
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.normalization = normalization or self.normalization
+        if max_size is None and (epsilon is not None or keeps_goal):
+            max_size = None if self.size is not None else self.max_size
+        goal = Goal.parse(
+            self.n,
+            epsilon=self.epsilon if keeps_goal else epsilon,
+            size=self.size if keeps_goal else size,
+            max_size=max_size,
+            must_leave_one=other.normalization == "kept",
+        )
+        other.epsilon, other.size, other.max_size = goal.epsilon, goal.size, goal.max_size
+        if must_prune is not None:
+            other.must_prune = _as_mask(must_prune, self.n, "must_prune")
+        if must_keep is not None:
+            other.must_keep = _as_mask(must_keep, self.n, "must_keep")
+        if extra_constraints is not None:
+            other.constraints = self.constraints.join(extra_constraints)
+        return other
+
+    def __repr__(self) -> str:
+        goal = (
+            f"epsilon={self.epsilon:g}, normalization={self.normalization!r}"
+            if self.epsilon is not None
+            else f"size={self.size}"
+        )
+        extra = f", {len(self.constraints)} linear constraints" if len(self.constraints) else ""
+        return f"Problem(n={self.n}, d={self.d}, {goal}{extra})"
+
+    @classmethod
+    def from_features(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        l2: float,
+        formulation: Literal["retrain", "paper"] | None = "retrain",
+        ridge: Literal["included", "excluded"] | None = None,
+        normalization: Normalization | None = None,
+        metric: Literal["parameter", "loss"] = "parameter",
+        num_classes: int | None = None,
+        dtype: Any = np.float32,
+        storage: Literal["auto", "dense", "factored"] = "auto",
+        device: str = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Train a softmax head on features and ask which examples it can do without.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, h)
+            Features; a bias column is appended.
+        y : array_like of shape (n,)
+            Labels, integers or strings.
+        l2 : float
+            Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+        formulation : {"retrain", "paper"}
+            ``"retrain"``: ridge included and normalization "kept", what refitting really does.
+            ``"paper"``: ridge excluded and normalization "full", the letter of Eq. 3.
+        ridge, normalization : optional
+            Set one half of a formulation by hand; a mixed pair warns.
+        metric : {"parameter", "loss"}
+            Rows (1/n) H^-1 g_i, or (1/n) L^-1 g_i with H = L L^T: then epsilon is in units of the
+            root of the training objective.
+        num_classes : int, optional
+            When some class has no example.
+        dtype : numpy dtype
+            Of the stored rows.
+        storage : {"auto", "dense", "factored"}
+        device : str
+            ``"auto"``, ``"cuda"``, ``"cpu"``.
+        **goal
+            ``epsilon``, ``rel_epsilon`` (fraction of ||theta||_2), ``size``, ``fraction`` or
+            ``num_kept``, and the limits of `Problem`.
+
+        Returns
+        -------
+        Problem
+            With `Problem.head` set. Where the normalization is "kept" every class keeps at least
+            one of its examples.
+
+        Raises
+        ------
+        ProblemError
+            For bad features, labels, l2 or settings.
+        """
+        from subsetsel.influence import fit_head
+
+        head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
+        return cls.from_head(
+            head,
+            formulation=formulation,
+            ridge=ridge,
+            normalization=normalization,
+            metric=metric,
+            dtype=dtype,
+            storage=storage,
+            **goal,
+        )
+
+    @classmethod
+    def from_head(
+        cls,
+        head: Head,
+        *,
+        formulation: Literal["retrain", "paper"] | None = "retrain",
+        ridge: Literal["included", "excluded"] | None = None,
+        normalization: Normalization | None = None,
+        metric: Literal["parameter", "loss"] = "parameter",
+        dtype: Any = np.float32,
+        storage: Literal["auto", "dense", "factored"] = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Ask the question of a head that is trained already; see `from_features`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            For settings that contradict each other.
+        """
+        from subsetsel.influence import influence_rows
+
+        if formulation not in {"retrain", "paper"}:
+            raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
+        usual: tuple[Literal["included", "excluded"], Normalization] = (
+            ("included", "kept") if formulation == "retrain" else ("excluded", "full")
+        )
+        ridge, normalization = ridge or usual[0], normalization or usual[1]
+        if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
+            warnings.warn(
+                f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
+                "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
+                "normalization full.",
+                FormulationWarning,
+                stacklevel=2,
+            )
+        if metric == "loss" and goal.get("rel_epsilon") is not None:
+            raise ProblemError(
+                "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
+                "give epsilon in units of the root of the training objective."
+            )
+        rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
+        problem = cls(rows, normalization=normalization, head=head, **goal)
+        if normalization == "kept":
+            problem.constraints = problem.constraints.join(_keep_one_of_each(head.labels))
+        return problem
+
+
+def _keep_one_of_each(labels: Any) -> Constraints:
+    """At least one kept example per class: a head cannot learn a class it never sees."""
+    values, counts = np.unique(labels, return_counts=True)
+    limits: dict[Hashable, tuple[int | None, int | None]] = {
+        int(v): (None, int(c) - 1) for v, c in zip(values, counts, strict=True)
+    }
+    return group_constraints(len(labels), labels, limits)
+
+
+def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
+    if given is None:
+        return np.zeros(n, dtype=np.bool_)
+    array = np.asarray(given)
+    if array.dtype == np.bool_:
+        if array.shape != (n,):
+            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
+        return array.copy()
+    if array.size == 0:
+        return np.zeros(n, dtype=np.bool_)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ProblemError(
+            f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    if array.min() < 0 or array.max() >= n:
+        raise ProblemError(
+            f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
+        )
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[array] = True
+    return mask

@@ -1,0 +1,144 @@
+"""What the rest of the package may ask of S."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+AnyFloatArray = NDArray[np.floating]
+IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# The float64 copy of one block stays near the last-level cache.
+BLOCK_BYTES = 8 * 2**20
+
+
+class Rows(ABC):
+    """The rows s_1, ..., s_n of S, however they are stored.
+
+    Solvers and bounds ask for blocks, for chosen rows, for the products S u and S^T w and for row
+    norms; which kind of storage answers is nobody else's business. Nothing here ever writes to S.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d).
+    dtype : numpy.dtype
+        float32 or float64: the type in which rows are handed out. Products are always float64.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[np.floating]
+
+    @abstractmethod
+    def block(self, start: int, stop: int) -> AnyFloatArray:
+        """Rows ``start`` to ``stop``.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, d)
+            C-contiguous; a view where possible, so read-only to the caller.
+        """
+
+    @abstractmethod
+    def take(self, indices: IndexArray) -> AnyFloatArray:
+        """Copy chosen rows.
+
+        Returns
+        -------
+        ndarray of shape (len(indices), d)
+        """
+
+    def dense(self) -> AnyFloatArray | None:
+        """Give S as one C-contiguous array if that costs no copy, else None.
+
+        Returns
+        -------
+        ndarray of shape (n, d) or None
+        """
+        return None
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return self.shape[0]
+
+    @property
+    def d(self) -> int:
+        """Number of parameters."""
+        return self.shape[1]
+
+    @property
+    def block_size(self) -> int:
+        """Rows in one block, so that its float64 copy stays near the last-level cache."""
+        return max(1, BLOCK_BYTES // (8 * max(1, self.d)))
+
+    def blocks(self) -> Iterator[tuple[int, int, AnyFloatArray]]:
+        """Walk through S once.
+
+        Yields
+        ------
+        start, stop, rows
+            ``rows`` has shape (stop - start, d).
+        """
+        for start in range(0, self.n, self.block_size):
+            stop = min(start + self.block_size, self.n)
+            yield start, stop, self.block(start, stop)
+
+    def dot(self, direction: FloatArray) -> FloatArray:
+        """S u, accumulated in float64.
+
+        Parameters
+        ----------
+        direction : ndarray of shape (d,)
+            u.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        out = np.empty(self.n)
+        for start, stop, rows in self.blocks():
+            np.dot(rows.astype(np.float64, copy=False), direction, out=out[start:stop])
+        return out
+
+    def sum(self, weights: FloatArray | BoolArray) -> FloatArray:
+        """S^T w, accumulated in float64.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n,)
+            w; a Boolean mask sums the chosen rows.
+
+        Returns
+        -------
+        ndarray of shape (d,), float64
+        """
+        total = np.zeros(self.d)
+        for start, stop, rows in self.blocks():
+            part = weights[start:stop]
+            chosen = np.flatnonzero(part)
+            if chosen.size < part.size // 2:
+                total += part[chosen].astype(np.float64) @ rows[chosen].astype(np.float64)
+            else:
+                total += part.astype(np.float64) @ rows.astype(np.float64, copy=False)
+        return total
+
+    @cached_property
+    def squared_norms(self) -> FloatArray:
+        """Squared Euclidean norm of each row, shape (n,), float64; computed once."""
+        out = np.empty(self.n)
+        for start, stop, rows in self.blocks():
+            wide = rows.astype(np.float64, copy=False)
+            np.einsum("ij,ij->i", wide, wide, out=out[start:stop])
+        return out
+
+    @cached_property
+    def total(self) -> FloatArray:
+        """S^T 1, shape (d,), float64; computed once."""
+        return self.sum(np.ones(self.n, dtype=np.bool_))

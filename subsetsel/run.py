@@ -1,0 +1,343 @@
+"""One run of one solver: the clock, the budget, the seed and the best subset so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from subsetsel.errors import OptionError
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from subsetsel.relaxation import Relaxation
+
+COMMON_OPTIONS = (
+    "time_limit",
+    "max_iterations",
+    "target",
+    "gap",
+    "seed",
+    "initial_guess",
+    "callback",
+    "num_workers",
+    "progress",
+    "bound",
+    "trace",
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: handed to callbacks and kept in a trace.
+
+    Attributes
+    ----------
+    time : float
+        Seconds since the start.
+    num_iterations : int
+    size : int or None
+        Pruned in the best feasible subset so far; None before there is one.
+    norm : float or None
+        Its ||W^T S||_2.
+    bound : float or None
+        Proven bound, if known by then.
+    """
+
+    time: float
+    num_iterations: int
+    size: int | None
+    norm: float | None
+    bound: float | None
+
+
+Callback = Callable[[Progress], Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The options all solvers share, checked in one place."""
+
+    time_limit: float | None = None
+    max_iterations: int | None = None
+    target: float | None = None
+    gap: float = 0.0
+    seed: int = 0
+    initial_guess: Any = None
+    callback: Callback | None = None
+    num_workers: int = 1
+    progress: Callback | None = None
+    bound: bool = True
+    trace: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit", "target"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and value >= 0):
+                raise OptionError(f"{name} must be a finite number >= 0 or None, got {value!r}.")
+        if not (_is_number(self.gap) and 0 <= self.gap < 1):
+            raise OptionError(f"gap must be between 0 and 1, got {self.gap!r}.")
+        for name, least in (("seed", 0), ("num_workers", 1), ("max_iterations", 0)):
+            value = getattr(self, name)
+            if name == "max_iterations" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+        for name in ("callback", "progress"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise OptionError(f"{name} must be callable, got {getattr(self, name)!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )
+
+
+class Run:
+    """What a solver is handed beside the problem and its own options.
+
+    Parameters
+    ----------
+    problem : Problem
+    limits : Limits
+    parent : Run, optional
+        Of a bridged or nested search: its clock and interruption hold for this one too.
+    effort : float
+        Share of the solver's usual work budget to spend, where no limit is given.
+
+    Attributes
+    ----------
+    problem, limits, effort
+    mask : ndarray of shape (n,), bool, or None
+        The best feasible subset so far.
+    size, norm
+        Of that subset; the norm is kept in float64.
+    num_iterations : int
+    trace : list of Progress
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        limits: Limits,
+        parent: Run | None = None,
+        effort: float = 1.0,
+    ) -> None:
+        self.problem = problem
+        self.limits = limits
+        self.parent = parent
+        self.effort = effort
+        self.start_time = time.perf_counter()
+        self.mask: BoolArray | None = None
+        self.size = 0
+        self.norm = float("inf")
+        self.num_iterations = 0
+        self.trace: list[Progress] = []
+        self.bound: float | None = None
+        self.limit: str | None = None
+        self._sum: FloatArray | None = None
+        self._relaxation: Relaxation | None = None
+        self._last_report = 0.0
+
+    # --- clock and budget -----------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.start_time
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left; inf without a time limit."""
+        own = (
+            float("inf")
+            if self.limits.time_limit is None
+            else self.limits.time_limit - self.elapsed
+        )
+        return own if self.parent is None else min(own, self.parent.remaining)
+
+    @property
+    def iterations_left(self) -> int | None:
+        """Iterations left, or None without a limit."""
+        if self.limits.max_iterations is None:
+            return None
+        return max(0, self.limits.max_iterations - self.num_iterations)
+
+    def add_iterations(self, count: int) -> None:
+        """Count work that was done, and call back."""
+        self.num_iterations += count
+        self._report()
+
+    def should_stop(self) -> bool:
+        """Ask whether to return now; the reason is left in `limit`.
+
+        Returns
+        -------
+        bool
+        """
+        if self.limit is None:
+            self.limit = self._reason()
+        return self.limit is not None or self.is_proved_optimal()
+
+    def _reason(self) -> str | None:
+        if self.remaining <= 0:
+            return "time"
+        if self.parent is not None and self.parent.limit is not None:
+            return self.parent.limit
+        if self.iterations_left == 0:
+            return "iterations"
+        if self.mask is None:
+            return None
+        target = self.limits.target
+        if target is not None:
+            is_reached = (
+                self.size >= target if self.problem.form == "max_size" else self.norm <= target
+            )
+            if is_reached:
+                return "target"
+        if self.limits.gap > 0 and self.gap is not None and self.gap <= self.limits.gap:
+            return "gap"
+        return None
+
+    @property
+    def gap(self) -> float | None:
+        """Proven relative gap of the incumbent; None without a bound on the size."""
+        if self.problem.form != "max_size" or self.bound is None or self.mask is None:
+            return None
+        most = int(np.floor(self.bound))
+        return (most - self.size) / most if most > 0 else 0.0
+
+    def is_proved_optimal(self) -> bool:
+        """Whether the incumbent has reached the proven bound.
+
+        Returns
+        -------
+        bool
+        """
+        if self.mask is None:
+            return False
+        if self.problem.form == "max_size":
+            return self.gap == 0.0
+        return self.norm == 0.0
+
+    # --- randomness -----------------------------------------------------------------------------
+
+    def generator(self, *stream: int) -> np.random.Generator:
+        """Random numbers that depend on the seed and on the stream's name alone.
+
+        Returns
+        -------
+        numpy.random.Generator
+        """
+        sequence = np.random.SeedSequence(int(self.limits.seed), spawn_key=stream)
+        return np.random.Generator(np.random.PCG64(sequence))
+
+    # --- incumbent ------------------------------------------------------------------------------
+
+    def initial_mask(self) -> BoolArray | None:
+        """Give the user's starting subset.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool, or None
+        """
+        guess = self.limits.initial_guess
+        return None if guess is None else self.problem.check_mask(guess).copy()
+
+    def sum_of(self, mask: BoolArray) -> FloatArray:
+        """W^T S in float64, from the incumbent's where few examples differ.
+
+        Returns
+        -------
+        ndarray of shape (d,)
+        """
+        rows = self.problem.rows
+        if self._sum is not None and self.mask is not None:
+            differing = np.flatnonzero(mask != self.mask)
+            if differing.size * 8 < mask.size:
+                signs = np.where(mask[differing], 1.0, -1.0)
+                change: FloatArray = signs @ rows.take(differing).astype(np.float64)
+                return self._sum + change
+        return rows.sum(mask)
+
+    def submit(self, mask: BoolArray) -> bool:
+        """Offer a subset; it is checked in float64 and kept if feasible and better.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+
+        Returns
+        -------
+        bool
+            Whether it is the new incumbent.
+        """
+        size = int(np.count_nonzero(mask))
+        maximizes = self.problem.form == "max_size"
+        if maximizes and self.mask is not None and size < self.size:
+            return False
+        total = self.sum_of(mask)
+        norm = float(np.linalg.norm(total))
+        if self.mask is not None:
+            is_better = size > self.size or norm < self.norm if maximizes else norm < self.norm
+            if not is_better:
+                return False
+        if self.problem.violations(mask, norm=norm):
+            return False
+        self.mask, self._sum, self.size, self.norm = mask.copy(), total, size, norm
+        self._report(is_new=True)
+        return True
+
+    def _report(self, *, is_new: bool = False) -> None:
+        now = self.elapsed
+        record = Progress(
+            now,
+            self.num_iterations,
+            None if self.mask is None else self.size,
+            None if self.mask is None else self.norm,
+            self.bound,
+        )
+        if self.limits.trace and is_new:
+            self.trace.append(record)
+        if is_new or now - self._last_report > 0.1:
+            self._last_report = now
+            if self.limits.progress is not None:
+                self.limits.progress(record)
+            if self.limits.callback is not None and self.limits.callback(record) is True:
+                self.limit = "interrupted"
+
+    # --- relaxation -----------------------------------------------------------------------------
+
+    @property
+    def relaxation(self) -> Relaxation | None:
+        """The continuous relaxation, solved on first use.
+
+        None unless the problem is Eq. 3 with normalization "full", where alone it says something.
+        """
+        problem = self.problem
+        if problem.form != "max_size" or problem.normalization != "full":
+            return None
+        if self._relaxation is None:
+            from subsetsel.relaxation import relax
+
+            self._relaxation = relax(problem, time_limit=0.5 * self.remaining)
+            self.tighten_bound(self._relaxation.bound)
+        return self._relaxation
+
+    def tighten_bound(self, bound: float | None) -> None:
+        """Take a proven bound if it is better than the one there is."""
+        if bound is None:
+            return
+        if self.bound is None:
+            self.bound = bound
+        elif self.problem.form == "max_size":
+            self.bound = min(self.bound, bound)
+        else:
+            self.bound = max(self.bound, bound)

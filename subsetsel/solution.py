@@ -1,0 +1,263 @@
+"""What a user gets back."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from subsetsel.errors import FileFormatError
+from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.run import Progress
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
+
+_FORMAT = "subsetsel-solution-1"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A subset to prune, with everything that is known about it.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n,), bool
+        True means pruned.
+    norm : float
+        ||W^T S||_2, recomputed in float64 from the whole S.
+    status : {"optimal", "feasible", "infeasible", "unknown"}
+        What the subset is. "infeasible" is proved; "unknown" means nothing was found and nothing
+        proved. In both cases nothing is pruned.
+    limit : {None, "time", "iterations", "gap", "target", "interrupted"}
+        Why the search stopped; None where it came to its own end.
+    bound : float or None
+        Eq. 3 with normalization "full": proven upper bound on the size. Eq. 4: proven lower bound
+        on the norm. None where nothing is proven.
+    epsilon : float or None
+        The norm that was allowed (Eq. 3).
+    target_size : int or None
+        The size that was asked for (Eq. 4).
+    normalization : {"full", "kept"}
+    solver, seed
+        Who found it.
+    num_iterations : int
+        In the solver's own unit (proposals for the annealer).
+    solve_time, compile_time : float
+        Seconds; compilation is not part of the former.
+    message : str
+        One sentence where there is something to say.
+    trace : tuple of Progress
+        Filled when asked for with ``trace=True``.
+    stats : dict
+        The solver's own remarks.
+    """
+
+    mask: BoolArray
+    norm: float
+    status: Status
+    limit: Limit | None = None
+    bound: float | None = None
+    epsilon: float | None = None
+    target_size: int | None = None
+    normalization: str = "full"
+    solver: str = ""
+    seed: int = 0
+    num_iterations: int = 0
+    solve_time: float = 0.0
+    compile_time: float = 0.0
+    message: str = ""
+    trace: tuple[Progress, ...] = ()
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mask.flags.writeable = False
+
+    @cached_property
+    def pruned(self) -> IndexArray:
+        """Sorted indices of the examples to leave out, int64."""
+        return np.flatnonzero(self.mask).astype(np.int64)
+
+    @cached_property
+    def kept(self) -> IndexArray:
+        """Sorted indices of the examples to train on, int64."""
+        return np.flatnonzero(~self.mask).astype(np.int64)
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.mask)
+
+    @cached_property
+    def size(self) -> int:
+        """How many examples are pruned."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the subset satisfies everything that was asked."""
+        return self.status in {"optimal", "feasible"}
+
+    @property
+    def gap(self) -> float | None:
+        """(floor(bound) - size) / floor(bound) for Eq. 3; None where no bound is proven."""
+        if self.bound is None or self.epsilon is None:
+            return None
+        most = int(np.floor(self.bound))
+        return (most - self.size) / most if most > 0 else 0.0
+
+    @property
+    def predicted_full(self) -> float:
+        """First-order parameter change with the factor 1/n of Eq. 3; the same as `norm`."""
+        return self.norm
+
+    @property
+    def predicted_kept(self) -> float:
+        """First-order parameter change of retraining on the kept mean: norm n / (n - size)."""
+        num_kept = self.n - self.size
+        return self.norm * self.n / num_kept if num_kept else float("inf")
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return (
+            f"Solution(size={self.size}, n={self.n}, norm={self.norm:.6g}, "
+            f"status={self.status!r}, limit={self.limit!r}, solver={self.solver!r})"
+        )
+
+    def summary(self) -> str:
+        """Say in a few lines what was found and how good it is.
+
+        Returns
+        -------
+        str
+        """
+        stopped = "" if self.limit is None else f" (stopped: {_LIMIT_WORDS[self.limit]})"
+        lines = [
+            f"{self.status}{stopped}",
+            f"  pruned  {self.size:,} of {self.n:,} ({self.size / self.n:.1%}), "
+            f"kept {self.n - self.size:,}",
+            f"  norm    {self.norm:.6g}{self._allowed()}",
+            f"  bound   {self._bound_words()}",
+            f"  solver  {self.solver}, seed {self.seed}, {self.solve_time:.2f} s "
+            f"(+ {self.compile_time:.2f} s to load or compile), {self.num_iterations:,} iterations",
+        ]
+        if self.message:
+            lines.append(f"  note    {self.message}")
+        return "\n".join(lines)
+
+    def _allowed(self) -> str:
+        if self.epsilon is None:
+            return f", predicted change after retraining on what is kept {self.predicted_kept:.6g}"
+        if self.normalization == "full":
+            return f" <= epsilon = {self.epsilon:.6g}"
+        share = (self.n - self.size) / self.n
+        return (
+            f" <= epsilon * kept share = {self.epsilon * share:.6g} "
+            f"(predicted change {self.predicted_kept:.6g} <= epsilon = {self.epsilon:.6g})"
+        )
+
+    def _bound_words(self) -> str:
+        if self.bound is None:
+            return "none: this problem carries no proof of optimality"
+        if self.epsilon is None:
+            return f"the norm cannot be below {self.bound:.6g} (proved)"
+        gap = "optimal" if self.gap == 0 else f"gap {self.gap:.3%}"
+        return f"at most {int(np.floor(self.bound)):,} can be pruned (proved): {gap}"
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to an ``.npz`` file that `load` and plain NumPy read without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Written beside and renamed, so that a killed run leaves no half file.
+        """
+        about = {name: getattr(self, name) for name in _SCALARS}
+        about["format"] = _FORMAT
+        about["stats"] = self.stats
+        about["trace"] = [asdict(record) for record in self.trace]
+        target = Path(path)
+        part = target.with_name(target.name + ".part")
+        with part.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                pruned=self.pruned,
+                kept=self.kept,
+                about=np.array(json.dumps(about)),
+            )
+        part.replace(target)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        FileFormatError
+            If the file is something else, is truncated, or contradicts itself.
+        FileNotFoundError
+            If there is no such file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return cls._from_arrays(data["pruned"], data["kept"], str(data["about"][()]))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise FileFormatError(
+                f"{path} is not a solution written by Solution.save, or is damaged: {error}."
+            ) from error
+
+    @classmethod
+    def _from_arrays(cls, pruned: IndexArray, kept: IndexArray, text: str) -> Self:
+        about = json.loads(text)
+        if not isinstance(about, dict) or about.get("format") != _FORMAT:
+            raise ValueError(f"its format is not {_FORMAT!r}")
+        both = np.sort(np.concatenate([pruned, kept]))
+        if both.dtype != np.int64 or not np.array_equal(both, np.arange(len(both))):
+            raise ValueError("pruned and kept do not partition the examples")
+        mask = np.zeros(len(both), dtype=np.bool_)
+        mask[pruned] = True
+        return cls(
+            mask=mask,
+            trace=tuple(Progress(**record) for record in about["trace"]),
+            stats=about["stats"],
+            **{name: about[name] for name in _SCALARS},
+        )
+
+
+_SCALARS = (
+    "norm",
+    "status",
+    "limit",
+    "bound",
+    "epsilon",
+    "target_size",
+    "normalization",
+    "solver",
+    "seed",
+    "num_iterations",
+    "solve_time",
+    "compile_time",
+    "message",
+)
+
+_LIMIT_WORDS = {
+    "time": "time limit",
+    "iterations": "iteration limit",
+    "gap": "gap reached",
+    "target": "target reached",
+    "interrupted": "interrupted",
+}
