@@ -1,0 +1,65 @@
+"""What a run ran on: versions, machine, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = (
+    "subsetsel",
+    "numpy",
+    "scipy",
+    "torch",
+    "numba",
+    "ortools",
+    "cvxpy",
+    "clarabel",
+    "matplotlib",
+    "scikit-learn",
+)
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_DISABLE_JIT",
+)
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Versions of the packages that can change a result, without importing them.
+
+    Returns
+    -------
+    dict
+        name -> version, None where it is not installed.
+    """
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def environment() -> dict[str, Any]:
+    """Everything about the machine that a result may depend on.
+
+    Returns
+    -------
+    dict
+        JSON types: ``python``, ``platform``, ``machine``, ``num_cpus``, ``threads`` (the variables
+        that are set), ``versions``.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "num_cpus": os.cpu_count(),
+        "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+        "versions": installed_versions(),
+    }

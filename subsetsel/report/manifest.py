@@ -1,0 +1,222 @@
+"""The manifest: what was pruned, from what, how, and what the check said. One JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.errors import FileFormatError
+from subsetsel.report.environment import environment
+from subsetsel.report.files import plain, sha256_of_array, sha256_of_file, write_json
+from subsetsel.rows.base import BoolArray
+from subsetsel.solution import Solution
+
+_FORMAT = "subsetsel-manifest-1"
+_REQUIRED: dict[str, type] = {
+    "command": str,
+    "settings": dict,
+    "inputs": list,
+    "solution": dict,
+    "environment": dict,
+    "kept": list,
+    "pruned": list,
+    "created": str,
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A record from which a run can be understood, checked and repeated.
+
+    Attributes
+    ----------
+    command : str
+        Which command or function ran.
+    settings : dict
+        Its arguments, defaults included.
+    inputs : list of dict
+        ``name``, ``sha256`` and, for a file, ``path`` as it was given.
+    solution : dict
+        As in `solution_record`.
+    verification : dict or None
+        Every field of the check by exact refit, None if there was none.
+    kept, pruned : list
+        Ids of the examples: indices, or the user's own ids.
+    environment : dict
+        As in `subsetsel.report.environment.environment`.
+    created : str
+        UTC, ISO 8601.
+    """
+
+    command: str
+    settings: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    solution: dict[str, Any]
+    kept: list[Any]
+    pruned: list[Any]
+    verification: dict[str, Any] | None = None
+    environment: dict[str, Any] = field(default_factory=environment)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def of(
+        cls,
+        solution: Solution,
+        *,
+        command: str,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        verification: Any = None,
+        ids: ArrayLike | None = None,
+    ) -> Self:
+        """Record a solution.
+
+        Parameters
+        ----------
+        solution : Solution
+        command : str
+        settings : mapping
+        inputs : mapping
+            name -> path of a file, or array.
+        verification : Verification, optional
+        ids : array_like of shape (n,), optional
+            The user's names of the examples; indices otherwise.
+
+        Returns
+        -------
+        Manifest
+
+        Raises
+        ------
+        FileFormatError
+            If there is not exactly one id per example.
+        """
+        names = np.arange(solution.n) if ids is None else np.asarray(ids)
+        if names.shape != (solution.n,):
+            raise FileFormatError(
+                f"ids must hold one id per example, shape ({solution.n},), got {names.shape}."
+            )
+        return cls(
+            command=command,
+            settings=plain(settings),
+            inputs=[fingerprint(name, source) for name, source in inputs.items()],
+            solution=solution_record(solution),
+            kept=plain(names[solution.kept]),
+            pruned=plain(names[solution.pruned]),
+            verification=None if verification is None else plain(verification),
+        )
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write as JSON, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        write_json(path, {"format": _FORMAT, **vars(self)})
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Self:
+        """Read what `write` wrote.
+
+        Returns
+        -------
+        Manifest
+
+        Raises
+        ------
+        FileFormatError
+            If the file is something else, truncated, or lacks a field.
+        FileNotFoundError
+            If there is no such file.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise FileFormatError(f"{path} is not a manifest, or is damaged: {error}.") from error
+        if not isinstance(record, dict) or record.pop("format", None) != _FORMAT:
+            raise FileFormatError(f"{path} is not a manifest of format {_FORMAT!r}.")
+        for name, kind in _REQUIRED.items():
+            if not isinstance(record.get(name), kind):
+                raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
+        try:
+            return cls(**record)
+        except TypeError as error:
+            raise FileFormatError(f"{path} has a field that no manifest has: {error}.") from error
+
+    def mask(self, ids: ArrayLike | None = None) -> BoolArray:
+        """Find the pruned examples again.
+
+        Parameters
+        ----------
+        ids : array_like of shape (n,), optional
+            The ids of the data at hand, in any order; indices 0 to n - 1 otherwise.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True means pruned.
+
+        Raises
+        ------
+        FileFormatError
+            If the manifest's ids are not exactly those of the data.
+        """
+        num_known = len(self.kept) + len(self.pruned)
+        names = list(range(num_known)) if ids is None else plain(np.asarray(ids))
+        pruned, kept = set(self.pruned), set(self.kept)
+        if len(names) != num_known or set(names) != pruned | kept or pruned & kept:
+            raise FileFormatError(
+                f"the manifest speaks of {num_known} examples, and they are not the {len(names)} "
+                "of the data: its ids and theirs differ."
+            )
+        return np.array([name in pruned for name in names], dtype=np.bool_)
+
+
+def fingerprint(name: str, source: Any) -> dict[str, Any]:
+    """Name an input and hash it.
+
+    Parameters
+    ----------
+    name : str
+    source : path-like or array_like
+
+    Returns
+    -------
+    dict
+        ``name``, ``sha256``; ``path`` of a file, ``shape`` and ``dtype`` of an array.
+    """
+    if isinstance(source, (str, PathLike)):
+        return {"name": name, "path": str(source), "sha256": sha256_of_file(source)}
+    array = np.asarray(source)
+    return {
+        "name": name,
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "sha256": sha256_of_array(array),
+    }
+
+
+def solution_record(solution: Solution) -> dict[str, Any]:
+    """Everything a solution knows except the indices and the trace, as JSON types.
+
+    Returns
+    -------
+    dict
+    """
+    names = (
+        *("status", "limit", "n", "size", "norm", "epsilon", "target_size", "normalization"),
+        *("bound", "gap", "predicted_full", "predicted_kept", "solver", "seed"),
+        *("num_iterations", "solve_time", "compile_time", "message", "stats"),
+    )
+    return {name: plain(getattr(solution, name)) for name in names}

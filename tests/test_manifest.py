@@ -1,0 +1,149 @@
+"""The manifest, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from subsetsel.errors import FileFormatError
+from subsetsel.report.files import plain, sha256_of_array, sha256_of_file, written_whole
+from subsetsel.report.manifest import Manifest
+from subsetsel.solution import Solution
+
+
+@pytest.fixture
+def solution() -> Solution:
+    """Two of five examples pruned."""
+    mask = np.array([False, True, False, False, True])
+    return Solution(mask=mask, norm=0.25, status="feasible", epsilon=0.5, solver="anneal", seed=3)
+
+
+def make(solution: Solution, **more: Any) -> Manifest:
+    """A manifest with small inputs."""
+    return Manifest.of(
+        solution, command="prune", settings={"l2": 1e-3}, inputs={"X": np.eye(5)}, **more
+    )
+
+
+def test_a_manifest_comes_back_as_it_was_written(solution: Solution, tmp_path: Path) -> None:
+    """Write, read, equal."""
+    manifest = make(solution, verification={"change": 0.1})
+    manifest.write(tmp_path / "m.json")
+    assert Manifest.read(tmp_path / "m.json") == manifest
+
+
+def test_kept_and_pruned_are_the_users_own_ids(solution: Solution) -> None:
+    """Ids are carried through; indices stand in only where there are none."""
+    manifest = make(solution, ids=np.array(["a", "b", "c", "d", "e"]))
+    assert (manifest.kept, manifest.pruned) == (["a", "c", "d"], ["b", "e"])
+    assert make(solution).pruned == [1, 4]
+
+
+def test_ids_must_be_one_per_example(solution: Solution) -> None:
+    """Four ids for five examples is an error that says so."""
+    with pytest.raises(FileFormatError, match=r"one id per example, shape \(5,\), got \(4,\)"):
+        make(solution, ids=np.arange(4))
+
+
+def test_a_mask_is_found_again_in_reordered_data(solution: Solution) -> None:
+    """Ids identify examples, whatever order the data come in."""
+    manifest = make(solution, ids=np.array(["a", "b", "c", "d", "e"]))
+    assert manifest.mask(["e", "d", "c", "b", "a"]).tolist() == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "c", "d", "x"], ["a", "b"], ["a", "a", "b", "c", "d"]])
+def test_ids_of_other_data_are_refused(solution: Solution, ids: list[str]) -> None:
+    """A manifest is not applied to data it was not made from."""
+    manifest = make(solution, ids=np.array(["a", "b", "c", "d", "e"]))
+    with pytest.raises(FileFormatError, match="differ"):
+        manifest.mask(ids)
+
+
+def test_numbers_that_json_does_not_know_become_null(tmp_path: Path, solution: Solution) -> None:
+    """The file is strict JSON: no NaN, no Infinity."""
+    make(solution, verification={"accuracy": float("nan"), "change": np.float32(2)}).write(
+        tmp_path / "m.json"
+    )
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    record = json.loads((tmp_path / "m.json").read_text(), parse_constant=refuse)
+    assert record["verification"] == {"accuracy": None, "change": 2.0}
+
+
+def test_versions_seed_and_hash_are_in_the_record(solution: Solution) -> None:
+    """What is needed to repeat a run is there."""
+    manifest = make(solution)
+    assert manifest.environment["versions"]["numpy"] == np.__version__
+    assert manifest.solution["seed"] == 3
+    assert manifest.inputs[0]["sha256"] == sha256_of_array(np.eye(5))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "damaged"),
+        ('{"format": "subsetsel-manifest-1", "command"', "damaged"),  # cut off
+        ("[" * 100_000, "damaged"),  # nested beyond what a parser can hold
+        ("[]", "not a manifest"),
+        ('{"format": "other"}', "not a manifest"),
+        ('{"format": "subsetsel-manifest-1"}', "'command' is missing"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    """Each kind of damage is one clear error."""
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        Manifest.read(tmp_path / "m.json")
+
+
+def test_an_unknown_field_is_refused(solution: Solution, tmp_path: Path) -> None:
+    """A manifest of a later version is not half understood."""
+    make(solution).write(tmp_path / "m.json")
+    record = json.loads((tmp_path / "m.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps({**record, "colour": "red"}))
+    with pytest.raises(FileFormatError, match="colour"):
+        Manifest.read(tmp_path / "m.json")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    """Shown to fail when the new file is opened under its final name."""
+    target = tmp_path / "m.json"
+    target.write_text("old")
+
+    def fill_the_disk() -> None:
+        with written_whole(target) as part:
+            part.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill_the_disk()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_hash_does_not_depend_on_the_memory_layout() -> None:
+    """Fortran order and strides are no property of the data; the type and the shape are."""
+    array = np.arange(12.0).reshape(3, 4)
+    assert sha256_of_array(np.asfortranarray(array)) == sha256_of_array(array)
+    assert sha256_of_array(np.repeat(array, 2, axis=1)[:, ::2]) == sha256_of_array(array)
+    assert sha256_of_array(array.astype(np.float32)) != sha256_of_array(array)
+    assert sha256_of_array(array.reshape(4, 3)) != sha256_of_array(array)
+
+
+def test_a_file_hash_is_sha256(tmp_path: Path) -> None:
+    """The known digest of three known bytes."""
+    (tmp_path / "f").write_bytes(b"abc")
+    assert sha256_of_file(tmp_path / "f").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_plain_reduces_numpy_and_paths_to_json_types(tmp_path: Path) -> None:
+    """Nothing of NumPy is left."""
+    value = plain({1: np.arange(2), "p": tmp_path, "s": {np.int64(3)}, "b": np.bool_(True)})
+    assert value == {"1": [0, 1], "p": str(tmp_path), "s": [3], "b": True}
+    json.dumps(value)
