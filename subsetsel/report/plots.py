@@ -67,9 +67,18 @@ def draw_tradeoff(
         )
     if chosen is not None:
         axes.axvline(100 * chosen, color=_MUTED, lw=1, ls=":")
+        axes.annotate(
+            f" {chosen:.0%}",
+            (100 * chosen, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            color=_MUTED,
+            fontsize=9,
+        )
     axes.set_yscale("log")
     axes.set_xlabel("pruned (% of the training examples)")
-    axes.set_ylabel("change of the refitted head, ||theta_kept - theta||")
+    axes.set_ylabel("change of the head after exact refit")
     axes.legend(frameon=False, loc="best")
     _clean(axes)
 

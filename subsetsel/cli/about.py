@@ -1,0 +1,81 @@
+"""Commands that tell about the installation: solvers, info."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from subsetsel.cli import options as given
+from subsetsel.cli.console import print_json, print_text
+
+
+def solvers(as_json: given.Json = False) -> None:
+    """List the solvers and what each can prove.
+
+    \b
+    Example:
+      subsetsel solvers
+    """
+    from subsetsel.registry import registered_solvers
+
+    rows = [_solver_row(spec) for spec in registered_solvers().values()]
+    if as_json:
+        print_json({"solvers": rows})
+        return
+    print_text(f"{'name':<14}{'proves':<10}{'examples':<12}{'here':<6}method")
+    for row in rows:
+        here = "no" if row["missing"] else "yes"
+        print_text(
+            f"{row['name']:<14}{row['proves']:<10}{row['practical_n']:<12}{here:<6}{row['summary']}"
+        )
+        if row["missing"]:
+            print_text(f"{'':<42}pip install {' '.join(row['missing'])}")
+
+
+def _solver_row(spec: Any) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "proves": spec.proves,
+        "practical_n": spec.practical_n,
+        "forms": sorted(spec.forms),
+        "normalizations": sorted(spec.normalizations),
+        "missing": list(spec.missing),
+    }
+
+
+def info(as_json: given.Json = False) -> None:
+    """Print what a bug report needs: versions, machine, GPU.
+
+    \b
+    Example:
+      subsetsel info
+    """
+    from subsetsel.registry import registered_solvers
+    from subsetsel.report.environment import environment
+
+    record = environment()
+    record["gpu"] = _gpu()
+    record["solvers"] = {
+        name: "missing " + ", ".join(spec.missing) if spec.missing else "available"
+        for name, spec in registered_solvers().items()
+    }
+    if as_json:
+        print_json(record)
+        return
+    for name, value in record.items():
+        if isinstance(value, dict):
+            print_text(f"{name}:" if value else f"{name}: none set")
+            for key, item in value.items():
+                print_text(f"  {key:<22}{item if item is not None else 'not installed'}")
+        else:
+            print_text(f"{name}: {value}")
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none that torch can use"
+    return ", ".join(
+        torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
+    )

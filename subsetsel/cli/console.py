@@ -1,0 +1,105 @@
+"""What the terminal shows: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from subsetsel.report.files import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from subsetsel.run import Progress
+
+
+class ExitCode(IntEnum):
+    """What the shell is told."""
+
+    DONE = 0
+    UNSATISFIED = 1
+    BAD_INPUT = 2
+    INTERRUPTED = 130
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Write one JSON object to stdout."""
+    sys.stdout.write(json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+
+
+def print_text(text: str = "") -> None:
+    """Write a line to stdout, as it is."""
+    sys.stdout.write(text + "\n")
+
+
+def print_note(text: str) -> None:
+    """Write a line to stderr, as it is."""
+    sys.stderr.write(text + "\n")
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something is going on; nothing where stderr is no terminal."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+@contextmanager
+def solve_progress(
+    text: str, time_limit: float | None
+) -> Iterator[Callable[[Progress], None] | None]:
+    """Show a search as it goes on.
+
+    Parameters
+    ----------
+    text : str
+    time_limit : float or None
+        Seconds; with it the bar fills up.
+
+    Yields
+    ------
+    callable or None
+        For ``solve(progress=...)``; None where stderr is no terminal.
+    """
+    console = _stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[found]}"),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(text, total=time_limit, found="")
+
+        def show(record: Progress) -> None:
+            bars.update(task, completed=record.time, found=_found(record))
+
+        yield show
+
+
+def _found(record: Progress) -> str:
+    if record.size is None or record.norm is None:
+        return "nothing yet; Ctrl-C stops"
+    limit = "" if record.bound is None else f" (bound {record.bound:,.6g})"
+    return f"pruned {record.size:,}, norm {record.norm:.4g}{limit}; Ctrl-C keeps this"

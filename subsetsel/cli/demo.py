@@ -1,0 +1,205 @@
+"""The demo: a real data set pruned, checked by exact refit, and compared with random subsets."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from subsetsel.cli import options as given
+from subsetsel.cli.console import print_json, print_text, working
+from subsetsel.cli.outcome import check_out, exit_code, save
+from subsetsel.errors import SubsetselError
+from subsetsel.report.manifest import Manifest
+
+if TYPE_CHECKING:
+    from subsetsel.problem import Problem
+    from subsetsel.solution import Solution
+    from subsetsel.verify import Verification
+
+L2 = 1e-3
+SHARE = 0.4
+REL_EPSILON = 0.01
+PAPER_EPSILON = 1.0
+NUM_TEST = 360
+NUM_RANDOM = 5
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """scikit-learn's 8 x 8 handwritten digits, pixels scaled to [0, 1], a fifth held out."""
+
+    X: Any
+    y: Any
+    X_test: Any
+    y_test: Any
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the demo found."""
+
+    problem: Problem
+    solution: Solution
+    check: Verification
+    random_checks: list[Verification]
+    largest: Solution
+    largest_check: Verification
+    paper: Solution
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Where the subset, the manifest and the picture go.")
+    ] = Path("demo-output"),
+    seed: given.Seed = 0,
+    as_json: given.Json = False,
+) -> None:
+    """Prune handwritten digits, check the result, draw a picture.
+
+    The data are those that scikit-learn ships. 40 % are chosen together and checked by exact refit
+    of the head; random subsets of the same size are shown beside them.
+
+    \b
+    Example:
+      subsetsel demo
+    """
+    start_time = time.perf_counter()
+    out = folder / "pruned.npz"
+    check_out(out)
+    digits = load_digits()
+    results = run(digits, seed)
+    with working("refitting along the curve, drawing the picture"):
+        picture = draw(results, digits, folder / "demo.png", seed)
+    manifest = Manifest.of(
+        results.solution,
+        command="demo",
+        settings={"data": "scikit-learn digits / 16", "l2": L2, "fraction": SHARE, "seed": seed},
+        inputs=vars(digits),
+        verification=results.check,
+    )
+    files = [*save(results.solution, manifest, out), picture]
+    run_time = time.perf_counter() - start_time
+    if as_json:
+        print_json({
+            "solution": manifest.solution,
+            "verification": results.check,
+            "random_changes": [check.change for check in results.random_checks],
+            "largest": {"size": results.largest.size, "verification": results.largest_check},
+            "paper": {"size": results.paper.size, "bound": results.paper.bound},
+            "files": [str(name) for name in files],
+            "run_time": run_time,
+        })
+    else:
+        print_text(tell(results, digits, files, run_time))
+    raise typer.Exit(exit_code(results.solution))
+
+
+def load_digits() -> Digits:
+    """Load the data set that scikit-learn ships.
+
+    Raises
+    ------
+    SubsetselError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise SubsetselError(
+            "the demo needs scikit-learn, which ships the digits; "
+            'pip install "subsetsel[demo]", or run `make demo` in a checkout.'
+        ) from error
+    X, y = load(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X / 16, y, test_size=NUM_TEST, stratify=y, random_state=0
+    )
+    return Digits(X_train, y_train, X_test, y_test)
+
+
+def run(digits: Digits, seed: int) -> Results:
+    """Do the work: two prunings, their checks, the rivals, the bound."""
+    import subsetsel
+
+    test = (digits.X_test, digits.y_test)
+    with working("training the head, computing S"):
+        problem = subsetsel.Problem.from_features(digits.X, digits.y, l2=L2, fraction=SHARE)
+    with working(f"choosing the {SHARE:.0%} to leave out"):
+        solution = subsetsel.solve(problem, seed=seed)
+    with working("refitting the head on what is kept"):
+        check = subsetsel.verify(problem, solution, test=test)
+        random_checks = [
+            subsetsel.verify(problem, mask, test=test)
+            for mask in random_masks(problem.n, solution.size, NUM_RANDOM, seed)
+        ]
+    with working(f"finding the largest subset that moves the head by at most {REL_EPSILON:.0%}"):
+        largest, largest_check = subsetsel.prune(
+            digits.X, digits.y, l2=L2, rel_epsilon=REL_EPSILON, test=test, seed=seed
+        )
+    with working("solving the paper's own problem, with a proven bound"):
+        paper = subsetsel.solve(
+            subsetsel.Problem.from_head(problem.head, formulation="paper", epsilon=PAPER_EPSILON),
+            seed=seed,
+        )
+    return Results(problem, solution, check, random_checks, largest, largest_check, paper)
+
+
+def random_masks(n: int, size: int, count: int, seed: int) -> list[Any]:
+    """Draw subsets of one size, uniformly."""
+    rng = np.random.default_rng(seed)
+    masks = []
+    for _ in range(count):
+        mask = np.zeros(n, dtype=np.bool_)
+        mask[rng.choice(n, size=size, replace=False)] = True
+        masks.append(mask)
+    return masks
+
+
+def draw(results: Results, digits: Digits, path: Path, seed: int) -> Path:
+    """Refit along the trade-off curve and draw it beside the classes."""
+    import subsetsel
+    from subsetsel.report.plots import draw_classes, draw_tradeoff, new_figure, save_figure
+
+    problem = results.problem
+    sizes = [round(share * problem.n) for share in SHARES]
+    changes, rivals = [], []
+    for solution in subsetsel.path(problem, sizes=sizes, seed=seed):
+        changes.append(subsetsel.verify(problem, solution).change)
+        masks = random_masks(problem.n, solution.size, 3, seed)
+        rivals.append([subsetsel.verify(problem, mask).change for mask in masks])
+    figure, (left, right) = new_figure(2, "Handwritten digits: what can be left out")
+    draw_tradeoff(
+        left,
+        SHARES,
+        changes,
+        {"random": rivals},
+        epsilon=results.largest.epsilon,
+        chosen=results.largest.size / problem.n,
+    )
+    draw_classes(right, digits.y, results.solution.mask)
+    save_figure(figure, path)
+    return path
+
+
+def tell(results: Results, digits: Digits, files: list[Path], run_time: float) -> str:
+    """Say in ten lines what happened."""
+    problem, solution, check = results.problem, results.solution, results.check
+    largest, largest_check, paper = results.largest, results.largest_check, results.paper
+    random_change = float(np.median([one.change for one in results.random_checks]))
+    return "\n".join([
+        f"data      {problem.n:,} handwritten digits to train on, {len(digits.y_test)} held out",
+        f"influence S is {problem.n:,} x {problem.d:,}: row i says how far the softmax head "
+        "moves without example i",
+        f"chosen    {solution.size:,} ({SHARE:.0%}) to leave out, together, in "
+        f"{solution.solve_time:.1f} s",
+        f"checked   the head refitted exactly on the other {problem.n - solution.size:,} moves "
+        f"by {check.change:.4f} (predicted {check.predicted_kept:.4f})",
+        f"random    subsets of that size move it by {random_change:.4f}: "
+        f"{random_change / check.change:.0f} times as far",
+    ]) + str((largest, largest_check, paper, files, run_time))

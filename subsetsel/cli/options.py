@@ -1,0 +1,81 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from subsetsel.errors import OptionError
+
+Epsilon = Annotated[
+    float | None, typer.Option(help="Largest allowed parameter change; prune as many as it lets.")
+]
+Size = Annotated[int | None, typer.Option(help="Prune exactly this many examples.")]
+Fraction = Annotated[float | None, typer.Option(help="Prune this share of the examples.")]
+NumKept = Annotated[int | None, typer.Option(help="Keep exactly this many examples.")]
+Solver = Annotated[str, typer.Option(help="A name that `subsetsel solvers` lists.")]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(help="Seconds; without it the solver stops by its own budget of work."),
+]
+Seed = Annotated[int, typer.Option(help="Same seed, same subset (unless the clock cuts off).")]
+NumWorkers = Annotated[int, typer.Option(help="Threads.")]
+SolverOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the solver; repeatable."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Where to save the subset (.npz); a manifest (.json) is put beside it."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Key = Annotated[
+    str | None, typer.Option(help="Which array of an .npz file; needed if it holds several.")
+]
+Label = Annotated[str, typer.Option(help="Column of a table that holds the labels.")]
+Identity = Annotated[
+    str, typer.Option("--id", help="Column of a table that holds the examples' names.")
+]
+Test = Annotated[
+    Path | None, typer.Option(help="Held-out examples, to compare accuracy and loss on.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def solver_options(given: list[str] | None) -> dict[str, Any]:
+    """Turn ``name=value`` texts into options; values are JSON where they can be.
+
+    Raises
+    ------
+    OptionError
+        If a text has no name or no ``=``.
+    """
+    options: dict[str, Any] = {}
+    for text in given or []:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise OptionError(f"--option must look like name=value, got {text!r}.")
+        try:
+            options[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[name.replace("-", "_")] = value
+    return options
+
+
+def given_goal(**goals: Any) -> dict[str, Any]:
+    """Keep the goals that were given.
+
+    Raises
+    ------
+    OptionError
+        Unless exactly one was.
+    """
+    given = {name: value for name, value in goals.items() if value is not None}
+    if len(given) != 1:
+        flags = [f"--{name.replace('_', '-')}" for name in goals]
+        got = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
+        raise OptionError(f"give exactly one of {', '.join(flags)}; got {got}.")
+    return given

@@ -1,0 +1,68 @@
+"""Every block of code in docs/ runs, in order, and prints what the page says it prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_blocks import assert_same_output, blocks_of, run_python_blocks
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [*PAGES, *ROOT.glob("*.md")]
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in a checkout")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_and_print_what_they_say(page: Path) -> None:
+    """One namespace a page, from top to bottom."""
+    for printed, expected in run_python_blocks(page):
+        if expected is not None:
+            assert_same_output(printed, expected)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links name files that exist."""
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [name for name in targets if not (page.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_documented_commands_exist(page: Path) -> None:
+    """Each `subsetsel ...` line of a shell block names a command and options that there are."""
+    import typer
+
+    from subsetsel.cli.app import app
+
+    root = typer.main.get_command(app)
+    known = {
+        name: {flag for option in command.params for flag in option.opts}
+        for name, command in getattr(root, "commands").items()  # noqa: B009
+    }
+    top = {flag for option in root.params for flag in option.opts}
+    for block in blocks_of(page, "sh"):
+        for line in block.code.splitlines():
+            words = shlex.split(line, comments=True)
+            if not words or words[0] != "subsetsel":
+                continue
+            flags = {word for word in words if word.startswith("--")}
+            if words[1].startswith("--"):
+                assert flags <= top, line
+            else:
+                assert words[1] in known, line
+                assert flags <= known[words[1]], line
+
+
+def test_the_paragraph_on_solvers_names_every_one() -> None:
+    """A solver that is registered is in the README's table."""
+    from subsetsel.registry import registered_solvers
+
+    text = (ROOT / "README.md").read_text()
+    own = [name for name, spec in registered_solvers().items() if "subsetsel." in spec.target]
+    assert [name for name in own if f"`{name}`" not in text] == []
+    assert sys.version_info >= (3, 11)
