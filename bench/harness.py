@@ -1,0 +1,291 @@
+"""One run of one entrant: budget, clock, independent check, and the record that is kept."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from check import check, norm_of
+from entrants import Budget, Claim, Entrant
+from instances import Instance
+from metrics import gap_to_bound, overshoot
+
+_MAX_TRACE = 300
+Key = tuple[str, str, int, float]
+
+
+@dataclass
+class Record:
+    """One line of results.csv, and its trace.
+
+    Attributes
+    ----------
+    instance, solver, seed, time_limit
+        The key: what is done once is not done again.
+    outcome : {"ok", "failed", "skipped", "error"}
+        "failed": the checker contradicts the claim. "skipped": the entrant cannot take part.
+    reason : str
+        Why, where the outcome is not "ok"; otherwise the entrant's own remark.
+    size, norm
+        As recomputed by the checker.
+    bound, gap
+        Proven bound and relative gap (Eq. 3, normalization full).
+    random_norm, norm_over_random
+        Mean norm of random subsets of the required size, and the answer's as a share of it (Eq. 4).
+    known_value
+        Objective of a subset known by construction or enumeration.
+    wall_time
+        Seconds of the whole call without compilation; `overshoot` is its excess over the limit.
+    """
+
+    instance: str
+    solver: str
+    seed: int
+    time_limit: float
+    form: str
+    n: int
+    d: int
+    outcome: str
+    reason: str = ""
+    status: str = ""
+    size: int | None = None
+    norm: float | None = None
+    bound: float | None = None
+    gap: float | None = None
+    norm_over_random: float | None = None
+    random_norm: float | None = None
+    known_value: float | None = None
+    wall_time: float | None = None
+    overshoot: float | None = None
+    compile_time: float | None = None
+    num_iterations: int | None = None
+    digest: str = ""
+    threads: int = 1
+    trace: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def key(self) -> Key:
+        """What identifies the run."""
+        return self.instance, self.solver, self.seed, self.time_limit
+
+    @property
+    def value(self) -> float | None:
+        """Objective: the size (Eq. 3) or the norm (Eq. 4)."""
+        return self.size if self.form == "max_size" else self.norm
+
+
+COLUMNS = [item.name for item in fields(Record) if item.name != "trace"]
+
+
+def run_once(
+    entrant: Entrant, instance: Instance, budget: Budget, best_value: float | None = None
+) -> Record:
+    """Run an entrant and check what it claims.
+
+    Parameters
+    ----------
+    entrant : Entrant
+    instance : Instance
+    budget : Budget
+    best_value : float, optional
+        Objective of any feasible subset known so far; no bound may exclude it.
+
+    Returns
+    -------
+    Record
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Also where a solver has caught Ctrl-C itself to return what it had.
+    """
+    question = instance.question
+    record = Record(
+        instance.name,
+        entrant.name,
+        budget.seed,
+        budget.time_limit,
+        question.form,
+        question.S.shape[0],
+        question.S.shape[1],
+        outcome="skipped",
+        digest=instance.digest,
+        threads=budget.num_workers,
+        random_norm=instance.random_norm,
+        known_value=None if instance.known is None else instance.known[0],
+    )
+    record.reason = entrant.missing or entrant.refuses(instance)
+    if record.reason:
+        return record
+    gc.collect()
+    started = time.perf_counter()
+    try:
+        claim = entrant.run(instance, budget)
+    except Exception as error:
+        return _failed(record, error)
+    record.wall_time = time.perf_counter() - started - claim.compile_time
+    if claim.is_interrupted:
+        raise KeyboardInterrupt
+    _judge(record, instance, claim, best_value)
+    return record
+
+
+def _failed(record: Record, error: Exception) -> Record:
+    """Tell a refusal by name, which is honest, from a crash, which is not."""
+    is_refusal = type(error).__name__ in {"OptionError", "SolverNotInstalledError"}
+    record.outcome = "skipped" if is_refusal else "error"
+    record.reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if not is_refusal:
+        traceback.print_exception(error, file=sys.stderr)
+    return record
+
+
+def _judge(record: Record, instance: Instance, claim: Claim, best_value: float | None) -> None:
+    question = instance.question
+    known = [value for value in (best_value, record.known_value) if value is not None]
+    best = (max if question.form == "max_size" else min)(known) if known else None
+    problems = check(
+        question,
+        claim.mask,
+        norm=claim.norm,
+        bound=claim.bound,
+        status=claim.status,
+        best_value=best,
+        optimum=instance.optimum,
+    )
+    record.outcome = "failed" if problems else "ok"
+    record.reason = "; ".join(problems) or claim.note
+    record.status, record.compile_time = claim.status, claim.compile_time
+    record.num_iterations, record.trace = claim.num_iterations, _thinned(claim.trace)
+    assert record.wall_time is not None
+    record.overshoot = overshoot(record.wall_time, record.time_limit)
+    if claim.mask is None:
+        return
+    record.size, record.norm = int(claim.mask.sum()), norm_of(question.S, claim.mask)
+    if question.form == "max_size":
+        record.bound = claim.bound
+        record.gap = gap_to_bound(record.size, claim.bound)
+    else:
+        record.norm_over_random = record.norm / instance.random_norm
+
+
+def _thinned(trace: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most a few hundred points of a trace, the last among them."""
+    step = -(-len(trace) // _MAX_TRACE) if trace else 1
+    return [*trace[:-1:step], *trace[-1:]]
+
+
+def cross_check(records: Iterable[Record]) -> list[str]:
+    """Hold every bound against every subset found on the same instance, whoever found it.
+
+    Returns
+    -------
+    list of str
+        One line per bound that a feasible subset exceeds.
+    """
+    best: dict[str, Record] = {}
+    answered = [record for record in records if record.outcome == "ok" and record.size is not None]
+    eligible = [record for record in answered if record.form == "max_size"]
+    for record in eligible:
+        other = best.get(record.instance)
+        if other is None or (record.size or 0) > (other.size or 0):
+            best[record.instance] = record
+    return [
+        f"{record.instance}: {record.solver} claims the bound {record.bound:.6f}, "
+        f"{best[record.instance].solver} found {best[record.instance].size}"
+        for record in eligible
+        if record.bound is not None and int(record.bound) < (best[record.instance].size or 0)
+    ]
+
+
+def environment(command: str, threads: int) -> dict[str, Any]:
+    """Describe the machine, the versions, the code and the command.
+
+    Returns
+    -------
+    dict
+    """
+    names = ["subsetsel", "numpy", "scipy", "numba", "torch", "ortools", "cvxpy", "scikit-learn"]
+    names += ["dwave-samplers", "dimod", "simanneal"]
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "command": command,
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "threads": threads,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+        "commit": _git("rev-parse", "HEAD"),
+        "is_modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "code": _code_digest(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _code_digest() -> str:
+    """Digest of the package's and the solvers' sources, also where there is no git."""
+    import subsetsel.solvers
+
+    import subsetsel
+
+    digest = hashlib.sha256()
+    folders = {Path(module.__file__ or "").parent for module in (subsetsel, subsetsel.solvers)}
+    for folder in sorted(folders):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def to_json(record: Record) -> str:
+    """Write a record with its trace on one line.
+
+    Returns
+    -------
+    str
+    """
+    return json.dumps(asdict(record))

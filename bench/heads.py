@@ -1,0 +1,119 @@
+"""Real influence matrices: trained softmax heads on digits and on Fashion-MNIST.
+
+S is computed by `subsetsel.influence` and kept in a cache folder outside the repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from data import Features, load_fashion_mnist, pca_features
+from numpy.typing import NDArray
+
+import subsetsel
+
+L2 = 1e-3
+
+
+def default_cache_dir() -> Path:
+    """Folder for influence matrices: ``$SUBSETSEL_BENCH_CACHE`` or one beside temporary files.
+
+    Returns
+    -------
+    Path
+    """
+    given = os.environ.get("SUBSETSEL_BENCH_CACHE")
+    return Path(given) if given else Path(tempfile.gettempdir()) / "subsetsel-bench"
+
+
+def digits_features(_: Path | None = None) -> Features:
+    """scikit-learn's digits, pixels / 16; it has no official split, so the test half is empty.
+
+    Returns
+    -------
+    Features
+        1,797 rows of 64.
+    """
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    empty = np.zeros((0, 64)), np.zeros(0, dtype=np.int64)
+    return Features(pixels / 16.0, labels.astype(np.int64), *empty)
+
+
+def fashion_features(data_dir: Path | None = None) -> Features:
+    """Fashion-MNIST on its first 128 principal components.
+
+    Returns
+    -------
+    Features
+        60,000 rows of 128.
+    """
+    return pca_features(load_fashion_mnist(data_dir), num_components=128)
+
+
+HEADS: dict[str, tuple[Callable[[Path | None], Features], str, str]] = {
+    "digits": (digits_features, "excluded", "scikit-learn's digits / 16, ridge excluded"),
+    "digits-ridge": (digits_features, "included", "scikit-learn's digits / 16, ridge included"),
+    "fmnist-pca128": (fashion_features, "excluded", "Fashion-MNIST, 128 PCs, ridge excluded"),
+    "fmnist-pca128-ridge": (fashion_features, "included", "Fashion-MNIST, 128 PCs, ridge included"),
+}
+"""name -> (features, ridge, how it is made); l2 = 1e-3 throughout."""
+
+
+def head_matrix(
+    name: str, data_dir: Path | None = None, cache_dir: Path | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Compute S of a trained head, or read it from the cache.
+
+    Parameters
+    ----------
+    name : str
+        A key of `HEADS`.
+    data_dir, cache_dir : path, optional
+
+    Returns
+    -------
+    S : ndarray of shape (n, d), float32
+    labels : ndarray of shape (n,), int64
+
+    Raises
+    ------
+    DataMissingError
+        If the data are not there and S is not in the cache either.
+    """
+    features_of, ridge, _ = HEADS[name]
+    folder = (cache_dir or default_cache_dir()) / f"heads-{_code_digest()}"
+    path, labels_path = folder / f"{name}.npy", folder / f"{name}.labels.npy"
+    if not (path.exists() and labels_path.exists()):
+        from subsetsel.influence import fit_head, influence_rows
+
+        features = features_of(data_dir)
+        head = fit_head(features.train, features.train_labels, l2=L2)
+        rows = influence_rows(head, ridge=ridge, dtype=np.float32, storage="dense")
+        folder.mkdir(parents=True, exist_ok=True)
+        _save(labels_path, features.train_labels)
+        _save(path, rows.dense())
+    return np.load(path), np.load(labels_path)
+
+
+def _code_digest() -> str:
+    """Name the code that computes S, so that a change of it does not read an old S."""
+    digest = hashlib.sha256()
+    folder = Path(subsetsel.__file__).parent / "influence"
+    for path in [*sorted(folder.glob("*.py")), Path(__file__), Path(__file__).with_name("data.py")]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _save(path: Path, array: NDArray[np.generic]) -> None:
+    """Write beside and rename, so that a killed run leaves no half file."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("wb") as stream:
+        np.save(stream, array)
+    part.replace(path)
