@@ -1,0 +1,256 @@
+"""Ground truth by enumeration, written independently of the code it judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.solution import Solution
+
+MAX_ENUMERATED = 16
+
+# What "feasible" means, stated here a second time on purpose.
+_NORM_TOLERANCE = 1e-9
+_LINEAR_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best subset there is.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n,), bool
+        True means pruned; the smallest norm among the best where several tie in size.
+    size : int
+    norm : float
+        ||W^T S||_2 in float64.
+    """
+
+    mask: BoolArray
+    size: int
+    norm: float
+
+
+def dense_float64(problem: Problem) -> FloatArray:
+    """Copy the whole S into one array.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float64
+    """
+    return np.concatenate([
+        np.array(rows, dtype=np.float64) for _, _, rows in problem.rows.blocks()
+    ])
+
+
+def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[str, BoolArray]:
+    """Say which of many subsets break which rule.
+
+    Parameters
+    ----------
+    problem : Problem
+    masks : ndarray of shape (k, n), bool
+    norms : ndarray of shape (k,)
+        ||W^T S||_2 of each.
+
+    Returns
+    -------
+    dict
+        rule -> ndarray of shape (k,), True where it is broken.
+    """
+    sizes = masks.sum(axis=1)
+    rules = {
+        "must_prune": (~masks & problem.must_prune).any(axis=1),
+        "must_keep": (masks & problem.must_keep).any(axis=1),
+        "max_size": sizes > problem.max_size,
+    }
+    if problem.size is not None:
+        rules["size"] = sizes != problem.size
+    if problem.epsilon is not None:
+        share = 1.0 if problem.normalization == "full" else 1.0 - sizes / problem.n
+        rules["norm"] = norms > problem.epsilon * share * (1 + _NORM_TOLERANCE)
+    if len(problem.constraints):
+        values = masks.astype(np.float64) @ problem.constraints.matrix.toarray().T
+        for c, name in enumerate(problem.constraints.names):
+            lower, upper = problem.constraints.lower[c], problem.constraints.upper[c]
+            sides = [abs(limit) for limit in (lower, upper) if np.isfinite(limit)]
+            slack = _LINEAR_TOLERANCE * max([1.0, *sides])
+            rules[name] = (values[:, c] < lower - slack) | (values[:, c] > upper + slack)
+    return rules
+
+
+def feasible_subsets(problem: Problem) -> tuple[BoolArray, FloatArray]:
+    """All feasible subsets of a tiny problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        With n <= 16.
+
+    Returns
+    -------
+    masks : ndarray of shape (k, n), bool
+    norms : ndarray of shape (k,)
+        ||W^T S||_2 of each, float64.
+
+    Raises
+    ------
+    ValueError
+        If n is larger.
+    """
+    if problem.n > MAX_ENUMERATED:
+        raise ValueError(f"enumeration is for n <= {MAX_ENUMERATED}, got n = {problem.n}.")
+    codes = np.arange(2**problem.n)[:, None]
+    masks = (codes >> np.arange(problem.n)) & 1 == 1
+    norms = np.linalg.norm(masks.astype(np.float64) @ dense_float64(problem), axis=1)
+    is_broken = np.any(list(broken_rules(problem, masks, norms).values()), axis=0)
+    return masks[~is_broken], norms[~is_broken]
+
+
+def enumerate_optimum(problem: Problem) -> Optimum | None:
+    """Solve a tiny problem by looking at every subset.
+
+    Parameters
+    ----------
+    problem : Problem
+        With n <= 16.
+
+    Returns
+    -------
+    Optimum or None
+        None where no subset is feasible.
+
+    Raises
+    ------
+    ValueError
+        If n is larger.
+    """
+    masks, norms = feasible_subsets(problem)
+    if not len(masks):
+        return None
+    sizes = masks.sum(axis=1)
+    order = np.lexsort((norms, -sizes)) if problem.form == "max_size" else np.argsort(norms)
+    best = int(order[0])
+    return Optimum(masks[best], int(sizes[best]), float(norms[best]))
+
+
+def require(condition: object, message: str) -> None:
+    """Assert in a way that ``python -O`` keeps.
+
+    Raises
+    ------
+    AssertionError
+        With the message, unless the condition holds.
+    """
+    if not condition:
+        raise AssertionError(message)
+
+
+def check_solution(problem: Problem, solution: Solution) -> None:
+    """Check every claim of a solution against the problem, independently of the core.
+
+    For n <= 16 optimality, infeasibility and the bound are compared with enumeration.
+
+    Parameters
+    ----------
+    problem : Problem
+    solution : Solution
+
+    Raises
+    ------
+    AssertionError
+        Naming the claim that does not hold.
+    """
+    _check_shape(problem, solution)
+    S = dense_float64(problem)
+    mask = solution.mask
+    norm = float(np.linalg.norm(mask.astype(np.float64) @ S))
+    rounding = 1e-13 * (1.0 + problem.n) * float(np.abs(S).sum())
+    require(
+        abs(solution.norm - norm) <= 1e-12 * norm + rounding,
+        f"norm says {solution.norm!r}, recomputed it is {norm!r}",
+    )
+    if solution.is_feasible:
+        rules = broken_rules(problem, mask[None, :], np.array([solution.norm]))
+        broken = [name for name, is_broken in rules.items() if is_broken[0]]
+        require(not broken, f"status {solution.status!r}, but it breaks {', '.join(broken)}")
+    else:
+        require(not mask.any(), f"status {solution.status!r}, but something is pruned")
+        require(solution.norm == 0.0, f"status {solution.status!r}, but norm {solution.norm}")
+    _check_bound(problem, solution)
+    if problem.n <= MAX_ENUMERATED:
+        _check_against_enumeration(problem, solution, rounding)
+
+
+def _check_shape(problem: Problem, solution: Solution) -> None:
+    mask, pruned, kept = solution.mask, solution.pruned, solution.kept
+    require(mask.dtype == np.bool_ and mask.shape == (problem.n,), "mask is not Boolean (n,)")
+    require(pruned.dtype == np.int64 and kept.dtype == np.int64, "indices are not int64")
+    require(np.array_equal(pruned, np.flatnonzero(mask)), "pruned contradicts mask")
+    require(np.array_equal(kept, np.flatnonzero(~mask)), "kept contradicts mask")
+    require(solution.size == len(pruned), "size contradicts pruned")
+    require(
+        solution.status in {"optimal", "feasible", "infeasible", "unknown"},
+        f"unknown status {solution.status!r}",
+    )
+    require(
+        solution.limit in {None, "time", "iterations", "gap", "target", "interrupted"},
+        f"unknown limit {solution.limit!r}",
+    )
+    require(solution.epsilon == problem.epsilon, "epsilon is not the problem's")
+    require(solution.target_size == problem.size, "target_size is not the problem's")
+    require(solution.normalization == problem.normalization, "normalization is not the problem's")
+
+
+def _check_bound(problem: Problem, solution: Solution) -> None:
+    if solution.bound is None or not solution.is_feasible:
+        return
+    if problem.form == "max_size":
+        require(
+            np.floor(solution.bound) >= solution.size,
+            f"bound {solution.bound} is below the size {solution.size}",
+        )
+        require(solution.gap is not None and solution.gap >= 0, f"gap is {solution.gap}")
+    else:
+        require(
+            solution.bound <= solution.norm * (1 + 1e-9),
+            f"bound {solution.bound} is above the norm {solution.norm}",
+        )
+
+
+def _check_against_enumeration(problem: Problem, solution: Solution, rounding: float) -> None:
+    best = enumerate_optimum(problem)
+    if best is None:
+        require(
+            solution.status in {"infeasible", "unknown"},
+            f"no subset is feasible, but status is {solution.status!r}",
+        )
+        return
+    require(solution.status != "infeasible", "status 'infeasible', but a feasible subset exists")
+    if problem.form == "max_size":
+        if solution.bound is not None:
+            require(
+                np.floor(solution.bound) >= best.size,
+                f"bound {solution.bound} is below the optimum {best.size}",
+            )
+        if solution.status == "optimal":
+            require(
+                solution.size == best.size,
+                f"'optimal' with size {solution.size}, the optimum is {best.size}",
+            )
+    else:
+        largest = best.norm * (1 + 1e-9) + rounding
+        if solution.bound is not None:
+            require(
+                solution.bound <= largest,
+                f"bound {solution.bound} is above the optimum {best.norm}",
+            )
+        if solution.status == "optimal":
+            require(
+                solution.norm <= largest,
+                f"'optimal' with norm {solution.norm}, the optimum is {best.norm}",
+            )
