@@ -210,5 +210,5 @@ def test_version() -> None:
 def test_every_command_has_an_example_in_its_help() -> None:
     """Help shows how it is used, with the exit codes on the first page."""
     assert "130" in call("--help").stdout
-    for name in ("demo", "prune", "verify", "solve", "compare", "solvers", "info"):
+    for name in ("demo", "prune", "verify", "solve", "compare", "report", "solvers", "info"):
         assert f"subsetsel {name}" in call(name, "--help").stdout

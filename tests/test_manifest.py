@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,26 @@ def test_plain_reduces_numpy_and_paths_to_json_types(tmp_path: Path) -> None:
     value = plain({1: np.arange(2), "p": tmp_path, "s": {np.int64(3)}, "b": np.bool_(True)})
     assert value == {"1": [0, 1], "p": str(tmp_path), "s": [3], "b": True}
     json.dumps(value)
+
+
+def test_ids_must_be_texts_or_numbers(solution: Solution, tmp_path: Path) -> None:
+    """A list where an id belongs is refused when read, not when looked up."""
+    make(solution).write(tmp_path / "m.json")
+    record = json.loads((tmp_path / "m.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps({**record, "kept": [[1]]}))
+    with pytest.raises(FileFormatError, match="texts or numbers"):
+        Manifest.read(tmp_path / "m.json")
+
+
+def test_differences_name_what_changed(solution: Solution) -> None:
+    """Settings, inputs and versions, each in one line."""
+    first = make(solution)
+    other = replace(
+        first,
+        settings={"l2": 1e-2},
+        environment={**first.environment, "versions": {"numpy": "0"}},
+    )
+    lines = first.differences(other)
+    assert "setting l2: 0.001 there, 0.01 here" in lines
+    assert f"version of numpy: {np.__version__} there, 0 here" in lines
+    assert first.differences(make(solution)) == []

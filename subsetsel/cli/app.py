@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from subsetsel.cli import about, data, demo, search
+from subsetsel.cli import about, data, demo, report, search
 from subsetsel.cli.console import ExitCode, print_note, print_text
 from subsetsel.errors import SubsetselError
 
@@ -85,6 +85,7 @@ for _command in (
     data.verify,
     search.solve,
     search.compare,
+    report.report,
     about.solvers,
     about.info,
 ):

@@ -2,33 +2,96 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import ExitCode, print_json, print_text, solve_progress, working
+from subsetsel.cli.console import (
+    ExitCode,
+    print_json,
+    print_note,
+    print_text,
+    solve_progress,
+    working,
+)
 from subsetsel.cli.outcome import check_out, exit_code, manifest_path, save, show
 from subsetsel.cli.read import Data, read_data
 from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.report.files import sha256_of_file
 from subsetsel.report.manifest import Manifest
 from subsetsel.solution import Solution
 
+if TYPE_CHECKING:
+    from subsetsel.verify import Verification
+
 Examples = Annotated[
-    Path, typer.Argument(help="Features X and labels y (and ids): .npz, .csv or .tsv.")
+    Path | None, typer.Argument(help="Features X and labels y (and ids): .npz, .csv or .tsv.")
 ]
 L2 = Annotated[
-    float, typer.Option(help="Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included.")
+    float | None,
+    typer.Option(help="Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included."),
 ]
 RelEpsilon = Annotated[
     float | None, typer.Option(help="Largest allowed change as a fraction of ||theta||_2.")
 ]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Repeat the run of a manifest: its settings, and its data unless others are named.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a pruning, as the manifest keeps them.
+
+    Attributes
+    ----------
+    goal : dict
+        One of ``epsilon``, ``rel_epsilon``, ``size``, ``fraction``, ``num_kept``.
+    l2 : float
+    device, label, id : str
+    search : dict
+        Arguments of `subsetsel.solve`.
+    """
+
+    goal: dict[str, Any]
+    l2: float
+    device: str
+    label: str
+    id: str
+    search: dict[str, Any]
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, path: Path) -> Self:
+        """Take the settings of an earlier run.
+
+        Raises
+        ------
+        FileFormatError
+            If it was no pruning.
+        """
+        try:
+            return cls(**manifest.settings)
+        except TypeError as error:
+            raise FileFormatError(
+                f"{path} is the manifest of `subsetsel {manifest.command}`, not of "
+                "`subsetsel prune`, and cannot be repeated by it."
+            ) from error
+
+    def read(self, path: Path) -> Data:
+        """Read a file of examples."""
+        return read_data(path, label=self.label, identity=self.id)
 
 
 def prune(
-    data: Examples,
-    l2: L2,
+    data: Examples = None,
+    l2: L2 = None,
     epsilon: given.Epsilon = None,
     rel_epsilon: RelEpsilon = None,
     size: given.Size = None,
@@ -43,6 +106,7 @@ def prune(
     label: given.Label = "y",
     identity: given.Identity = "id",
     device: given.Device = "auto",
+    source: From = None,
     out: given.Out = None,
     as_json: given.Json = False,
 ) -> None:
@@ -57,72 +121,88 @@ def prune(
     Examples:
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --out pruned.npz
       subsetsel prune data.csv --label species --id name --l2 1e-3 --fraction 0.4 --test test.csv
+      subsetsel prune --from pruned.manifest.json
     """
-    goal = given.given_goal(
-        epsilon=epsilon,
-        rel_epsilon=rel_epsilon,
-        size=size,
-        fraction=fraction,
-        num_kept=num_kept,
-    )
-    search = {
-        "solver": solver,
-        "time_limit": time_limit,
-        "seed": seed,
-        "num_workers": num_workers,
-        **given.solver_options(option),
+    goals = {
+        "epsilon": epsilon,
+        "rel_epsilon": rel_epsilon,
+        "size": size,
+        "fraction": fraction,
+        "num_kept": num_kept,
     }
+    earlier = None
+    if source is not None:
+        if l2 is not None or any(value is not None for value in goals.values()):
+            raise OptionError("--from brings its own --l2 and goal; leave them out.")
+        earlier = Manifest.read(source)
+        plan = Plan.of_manifest(earlier, source)
+        files = {i["name"]: Path(i["path"]) for i in earlier.inputs if "path" in i}
+        data, test = data or files.get("data"), test or files.get("test")
+    else:
+        goal = given.given_goal(**goals)
+        if l2 is None:
+            raise OptionError("--l2 is needed: the weight decay of the head, such as 1e-3.")
+        search = {
+            "solver": solver,
+            "time_limit": time_limit,
+            "seed": seed,
+            "num_workers": num_workers,
+            **given.solver_options(option),
+        }
+        plan = Plan(goal, l2, device, label, identity, search)
+    if data is None:
+        raise OptionError("name the data: an .npz file with X and y, or a table.")
     check_out(out)
-    examples = read_data(data, label=label, identity=identity)
-    held_out = None if test is None else read_data(test, label=label, identity=identity)
-    solution, check = _prune(examples, held_out, l2, device, goal, search)
-    files = []
-    if out is not None:
-        manifest = Manifest.of(
-            solution,
-            command="prune",
-            settings={**goal, "l2": l2, "device": device, "label": label, "id": identity, **search},
-            inputs={"data": data} if test is None else {"data": data, "test": test},
-            verification=check,
-            ids=examples.ids,
-        )
-        files = save(solution, manifest, out)
-    show(solution, as_json=as_json, verification=check, files=files)
-    raise typer.Exit(exit_code(solution))
+    examples = plan.read(data)
+    solution, check = _prune(plan, examples, None if test is None else plan.read(test))
+    manifest = Manifest.of(
+        solution,
+        command="prune",
+        settings=asdict(plan),
+        inputs={"data": data} if test is None else {"data": data, "test": test},
+        verification=check,
+        ids=examples.ids,
+    )
+    written = [] if out is None else save(solution, manifest, out)
+    show(solution, as_json=as_json, verification=check, files=written)
+    code = exit_code(solution)
+    if earlier is not None and not _is_repeated(earlier, manifest):
+        code = ExitCode.UNSATISFIED
+    raise typer.Exit(code)
 
 
-def _prune(
-    examples: Data,
-    held_out: Data | None,
-    l2: float,
-    device: str,
-    goal: dict[str, Any],
-    search: dict[str, Any],
-) -> tuple[Solution, Any]:
+def _prune(plan: Plan, examples: Data, held_out: Data | None) -> tuple[Solution, Any]:
     import subsetsel
 
     test = None if held_out is None else (held_out.X, held_out.y)
     with working("training the head, computing S"):
         problem = subsetsel.Problem.from_features(
-            examples.X, examples.y, l2=l2, device=device, **goal
+            examples.X, examples.y, l2=plan.l2, device=plan.device, **plan.goal
         )
-    text = f"pruning {problem.n:,} examples"
-    with solve_progress(text, search["time_limit"]) as progress:
+    with solve_progress(f"pruning {problem.n:,} examples", plan.search["time_limit"]) as progress:
         if problem.epsilon is not None:
-            return subsetsel.prune(problem, test=test, progress=progress, **search)
-        solution = subsetsel.solve(problem, progress=progress, **search)
+            return subsetsel.prune(problem, test=test, progress=progress, **plan.search)
+        solution = subsetsel.solve(problem, progress=progress, **plan.search)
     if not solution.is_feasible:
         return solution, None
     with working("refitting the head on what is kept"):
         return solution, subsetsel.verify(problem, solution, test=test)
 
 
+def _is_repeated(earlier: Manifest, manifest: Manifest) -> bool:
+    if earlier.pruned == manifest.pruned:
+        print_note("the same subset as in the manifest")
+        return True
+    print_note("NOT the same subset as in the manifest. What differs:")
+    for line in earlier.differences(manifest) or ["nothing that the manifest knows of"]:
+        print_note(f"  {line}")
+    return False
+
+
 def verify(
     pruned: Annotated[Path, typer.Argument(help="What `prune --out` wrote.")],
     data: Annotated[Path, typer.Option(help="The examples that were pruned.")],
-    l2: Annotated[
-        float | None, typer.Option(help="Weight decay; taken from the manifest if left out.")
-    ] = None,
+    l2: L2 = None,
     test: given.Test = None,
     label: given.Label = "y",
     identity: given.Identity = "id",
@@ -130,6 +210,8 @@ def verify(
     as_json: given.Json = False,
 ) -> None:
     """Check a saved subset by exact refit of the head.
+
+    The weight decay is taken from the manifest beside the file, unless --l2 names it.
 
     \b
     Examples:
@@ -139,7 +221,7 @@ def verify(
     import subsetsel
 
     solution = Solution.load(pruned)
-    l2 = _settled_l2(pruned, l2)
+    l2 = _settled_l2(pruned, data) if l2 is None else l2
     examples = read_data(data, label=label, identity=identity)
     if len(examples.y) != solution.n:
         raise FileFormatError(
@@ -154,9 +236,9 @@ def verify(
         check = subsetsel.verify(
             problem, solution, test=None if held_out is None else (held_out.X, held_out.y)
         )
-    is_verified = solution.epsilon is None or check.change + check.change_error <= solution.epsilon
+    is_verified = _is_within(check, solution.epsilon)
     if as_json:
-        print_json({"is_verified": is_verified, "epsilon": solution.epsilon, "check": check})
+        print_json({"is_verified": is_verified, "epsilon": solution.epsilon, "verification": check})
     else:
         print_text(str(check))
         if solution.epsilon is not None:
@@ -168,16 +250,16 @@ def verify(
     raise typer.Exit(ExitCode.DONE if is_verified else ExitCode.UNSATISFIED)
 
 
-def _settled_l2(pruned: Path, l2: float | None) -> float:
-    if l2 is not None:
-        return l2
-    try:
-        return float(Manifest.read(manifest_path(pruned)).settings["l2"])
-    except FileNotFoundError:
-        raise OptionError(
-            f"--l2 is needed: there is no manifest {manifest_path(pruned)} to take it from."
-        ) from None
-    except (KeyError, TypeError, ValueError):
-        raise OptionError(
-            f"--l2 is needed: the manifest {manifest_path(pruned)} does not say it."
-        ) from None
+def _is_within(check: Verification, epsilon: float | None) -> bool:
+    return epsilon is None or check.change + check.change_error <= epsilon
+
+
+def _settled_l2(pruned: Path, data: Path) -> float:
+    beside = manifest_path(pruned)
+    if not beside.exists():
+        raise OptionError(f"--l2 is needed: there is no manifest {beside} to take it from.")
+    manifest = Manifest.read(beside)
+    digests = {item["name"]: item["sha256"] for item in manifest.inputs}
+    if data.exists() and digests.get("data") != sha256_of_file(data):
+        print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs")
+    return Plan.of_manifest(manifest, beside).l2

@@ -149,6 +149,8 @@ class Manifest:
         for name, kind in _REQUIRED.items():
             if not isinstance(record.get(name), kind):
                 raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
+        if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
+            raise FileFormatError(f"{path}: ids must be texts or numbers.")
         try:
             return cls(**record)
         except TypeError as error:
@@ -181,6 +183,39 @@ class Manifest:
                 "of the data: its ids and theirs differ."
             )
         return np.array([name in pruned for name in names], dtype=np.bool_)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """Say what may explain that two runs ended differently.
+
+        Parameters
+        ----------
+        other : Manifest
+
+        Returns
+        -------
+        list of str
+            One line for each setting, input or part of the environment that is not the same.
+        """
+        mine, theirs = (
+            {
+                **{f"setting {name}": value for name, value in one.settings.items()},
+                **{f"input {item['name']}": item.get("sha256") for item in one.inputs},
+                **{
+                    f"version of {name}": value
+                    for name, value in one.environment.get("versions", {}).items()
+                },
+                **{
+                    name: one.environment.get(name)
+                    for name in ("python", "machine", "num_cpus", "threads")
+                },
+            }
+            for one in (self, other)
+        )
+        return [
+            f"{name}: {mine.get(name)} there, {theirs.get(name)} here"
+            for name in {**mine, **theirs}
+            if mine.get(name) != theirs.get(name)
+        ]
 
 
 def fingerprint(name: str, source: Any) -> dict[str, Any]:
