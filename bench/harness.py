@@ -47,7 +47,9 @@ class Record:
     known_value
         Objective of a subset known by construction or enumeration.
     wall_time
-        Seconds of the whole call without compilation; `overshoot` is its excess over the limit.
+        Seconds of the whole call without `setup_time`; `overshoot` is its excess over the limit.
+    setup_time
+        Seconds for loading, compiling and taking S in, as far as they fell into the call.
     """
 
     instance: str
@@ -69,7 +71,7 @@ class Record:
     known_value: float | None = None
     wall_time: float | None = None
     overshoot: float | None = None
-    compile_time: float | None = None
+    setup_time: float | None = None
     num_iterations: int | None = None
     digest: str = ""
     threads: int = 1
@@ -135,7 +137,7 @@ def run_once(
         claim = entrant.run(instance, budget)
     except Exception as error:
         return _failed(record, error)
-    record.wall_time = time.perf_counter() - started - claim.compile_time
+    record.wall_time = time.perf_counter() - started - claim.setup_time
     if claim.is_interrupted:
         raise KeyboardInterrupt
     _judge(record, instance, claim, best_value)
@@ -167,7 +169,7 @@ def _judge(record: Record, instance: Instance, claim: Claim, best_value: float |
     )
     record.outcome = "failed" if problems else "ok"
     record.reason = "; ".join(problems) or claim.note
-    record.status, record.compile_time = claim.status, claim.compile_time
+    record.status, record.setup_time = claim.status, claim.setup_time
     record.num_iterations, record.trace = claim.num_iterations, _thinned(claim.trace)
     assert record.wall_time is not None
     record.overshoot = overshoot(record.wall_time, record.time_limit)
