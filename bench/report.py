@@ -145,12 +145,20 @@ def _cells(row: Row, is_max: bool) -> list[str]:
     return [
         _number(row.median, "{:,.0f}" if is_max else "{:.5g}"),
         _number(statistics.median(known) if known else None, "{:.4%}"),
-        _number(row.gap_to_best, "{:.3%}", "inf"),
+        _off_best(row, is_max),
         _number(statistics.median(row.times_to_target), "{:.2f}", "never"),
         f"{row.integral:.4f}",
         f"{statistics.median(walls):.2f}",
         f"{max(0.0, *overs):.1%}",
     ]
+
+
+def _off_best(row: Row, is_max: bool) -> str:
+    """Share of the size that is missing, or the factor of the norm."""
+    gap = row.gap_to_best
+    if is_max or gap is None:
+        return _number(gap, "{:.3%}")
+    return _number(1 + gap, "x {:.4g}")
 
 
 def _number(value: float | None, pattern: str, infinite: str = "inf") -> str:
