@@ -22,6 +22,8 @@ from entrants import Budget, Claim, Entrant
 from instances import Instance
 from metrics import gap_to_bound, overshoot
 
+from subsetsel.errors import OptionError
+
 _MAX_TRACE = 300
 Key = tuple[str, str, int, float]
 
@@ -34,8 +36,9 @@ class Record:
     ----------
     instance, solver, seed, time_limit
         The key: what is done once is not done again.
-    outcome : {"ok", "failed", "skipped", "error"}
-        "failed": the checker contradicts the claim. "skipped": the entrant cannot take part.
+    outcome : {"ok", "failed", "skipped", "refused", "error"}
+        "failed": the checker contradicts the claim. "skipped": the entrant is not installed or
+        cannot hold the instance. "refused": the solver said by itself that it does not do this.
     reason : str
         Why, where the outcome is not "ok"; otherwise the entrant's own remark.
     size, norm
@@ -146,10 +149,9 @@ def run_once(
 
 def _failed(record: Record, error: Exception) -> Record:
     """Tell a refusal by name, which is honest, from a crash, which is not."""
-    is_refusal = type(error).__name__ in {"OptionError", "SolverNotInstalledError"}
-    record.outcome = "skipped" if is_refusal else "error"
+    record.outcome = "refused" if isinstance(error, OptionError) else "error"
     record.reason = " ".join(f"{type(error).__name__}: {error}".split())
-    if not is_refusal:
+    if record.outcome == "error":
         traceback.print_exception(error, file=sys.stderr)
     return record
 
@@ -210,6 +212,26 @@ def cross_check(records: Iterable[Record]) -> list[str]:
         for record in eligible
         if record.bound is not None and int(record.bound) < (best[record.instance].size or 0)
     ]
+
+
+def complaints(records: Iterable[Record]) -> list[str]:
+    """List everything that must not be: false claims, crashes, solvers that only ever refused.
+
+    Returns
+    -------
+    list of str
+    """
+    found = list(records)
+    lines = [
+        f"{record.outcome}: {record.instance} {record.solver} {record.reason}"
+        for record in found
+        if record.outcome in {"failed", "error"}
+    ]
+    for solver in dict.fromkeys(record.solver for record in found):
+        outcomes = [record.outcome for record in found if record.solver == solver]
+        if "refused" in outcomes and "ok" not in outcomes:
+            lines.append(f"{solver} refused everything it was asked")
+    return lines + cross_check(found)
 
 
 def environment(command: str, threads: int) -> dict[str, Any]:

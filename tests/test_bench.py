@@ -310,7 +310,7 @@ def test_lies_and_crashes_are_told_apart(capsys: pytest.CaptureFixture[str]) -> 
     assert run(entrant_that(Claim(nothing, 0.0, 12.0)), instance, budget).outcome == "ok"
     assert run(entrant_that(Claim(~nothing, 0.0)), instance, budget).outcome == "failed"
     assert run(entrant_that(ZeroDivisionError()), instance, budget).outcome == "error"
-    assert run(entrant_that(OptionError("no")), instance, budget).outcome == "skipped"
+    assert run(entrant_that(OptionError("no")), instance, budget).outcome == "refused"
     refused = run(entrant_that(None, refuses=lambda _: "too large"), instance, budget)
     assert (refused.outcome, refused.reason) == ("skipped", "too large")
     missing = run(entrant_that(None, requires=("no_such_package",)), instance, budget)
@@ -338,6 +338,16 @@ def test_bounds_are_held_against_other_solvers() -> None:
     assert harness.cross_check(good) == []
     bad = [record_of("a", 5, bound=6.9), record_of("b", 7)]
     assert "a claims the bound 6.9" in harness.cross_check(bad)[0]
+
+
+def test_what_must_not_be_is_listed() -> None:
+    """False claims and crashes count; a refusal only if the solver never did anything else."""
+    refusal = record_of("a", 0)
+    refusal.outcome, refusal.instance = "refused", "y/eps=1"
+    assert harness.complaints([record_of("a", 5), refusal]) == []
+    assert harness.complaints([refusal]) == ["a refused everything it was asked"]
+    refusal.outcome, refusal.reason = "error", "boom"
+    assert harness.complaints([record_of("a", 5), refusal]) == ["error: y/eps=1 a boom"]
 
 
 def test_results_survive_a_killed_run(tmp_path: Path) -> None:
