@@ -233,3 +233,13 @@ register_solver(
         practical_n="millions",
     )
 )
+register_solver(
+    SolverSpec(
+        "greedy",
+        "subsetsel.solvers.greedy:GreedySolver",
+        "best insertion, removal and exchange, deterministic (Numba)",
+        requires=("numba",),
+        normalizations=_BOTH,
+        practical_n="100,000",
+    )
+)

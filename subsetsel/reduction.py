@@ -1,0 +1,135 @@
+"""Exact rank reduction: the same norms from fewer columns.
+
+With V an orthonormal basis of the row space of S, ||W^T S|| = ||W^T S V|| for every W. Head
+influence has rank at most (C - 1) (h + 1), and n examples never span more than n directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.errors import ProblemError
+from subsetsel.rows import Rows
+from subsetsel.rows.base import FloatArray
+
+_UNIT = float(np.finfo(np.float64).eps)
+# The smaller Gram matrix is held and decomposed: 0.8 GB and minutes beyond this.
+MAX_SIDE = 10_000
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """S V and what was lost on the way.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, rank), float64
+        S V.
+    basis : ndarray of shape (d, rank), float64
+        V: orthonormal columns, the strongest direction first.
+    tails : ndarray of shape (n,)
+        Upper bound on ||s_i - V r_i||, rounding of r_i included: ||W^T S|| and ||W^T S V|| differ
+        by at most the sum of ``tails`` over W.
+    """
+
+    rows: FloatArray
+    basis: FloatArray
+    tails: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Number of columns left."""
+        return int(self.rows.shape[1])
+
+    def lift(self, direction: FloatArray) -> FloatArray:
+        """Map a vector of the reduced space back to the parameters.
+
+        Parameters
+        ----------
+        direction : ndarray of shape (rank,)
+
+        Returns
+        -------
+        ndarray of shape (d,)
+        """
+        lifted: FloatArray = self.basis @ direction
+        return lifted
+
+
+def reduce_rank(rows: Rows) -> Reduction:
+    """Rotate S onto an orthonormal basis of its row space.
+
+    Parameters
+    ----------
+    rows : Rows
+        Shape (n, d) with min(n, d) at most `MAX_SIDE`; read in blocks, never modified.
+
+    Returns
+    -------
+    Reduction
+        Directions whose singular value is below sqrt(min(n, d) u) of the largest, u the float64
+        unit, cannot be told from rounding in a Gram matrix: they are dropped and enter ``tails``.
+
+    Raises
+    ------
+    ProblemError
+        If min(n, d) is too large for a Gram matrix.
+    """
+    n, d = rows.shape
+    if min(n, d) > MAX_SIDE:
+        raise ProblemError(
+            f"rank reduction decomposes a Gram matrix of side min(n, d) = {min(n, d)}, more than "
+            f"{MAX_SIDE}; use a solver that works on S itself."
+        )
+    basis = _row_space(rows) if d <= n else _row_space_of_wide(rows)
+    reduced = np.empty((n, basis.shape[1]))
+    tails = np.empty(n)
+    for start in range(0, n, _CHUNK):
+        stop = min(start + _CHUNK, n)
+        part = rows.block(start, stop).astype(np.float64, copy=False)
+        reduced[start:stop] = part @ basis
+        tails[start:stop] = np.linalg.norm(part - reduced[start:stop] @ basis.T, axis=1)
+    # Rounding of the two products and of V^T V = I, each below (d + rank) units per row.
+    tails += 2 * (d + basis.shape[1] + 4) * _UNIT * np.sqrt(rows.squared_norms)
+    return Reduction(reduced, basis, tails)
+
+
+def _strongest(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenpairs that stand out of rounding, largest first."""
+    values, vectors = np.linalg.eigh(gram)
+    largest = max(float(values[-1]), 0.0)
+    is_kept = values > len(values) * _UNIT * largest
+    return values[is_kept][::-1], vectors[:, is_kept][:, ::-1]
+
+
+def _row_space(rows: Rows) -> FloatArray:
+    """V from S^T S, accumulated block by block."""
+    gram = np.zeros((rows.d, rows.d))
+    for _, _, part in rows.blocks():
+        wide = part.astype(np.float64, copy=False)
+        gram += wide.T @ wide
+    return np.ascontiguousarray(_strongest(gram)[1])
+
+
+def _row_space_of_wide(rows: Rows) -> FloatArray:
+    """V from S S^T = Q L Q^T as S^T Q L^(-1/2), made orthonormal to rounding by QR."""
+    n = rows.n
+    starts = range(0, n, _CHUNK)
+    gram = np.empty((n, n))
+    for a in starts:
+        left = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
+        for b in range(0, a + 1, _CHUNK):
+            right = rows.block(b, min(b + _CHUNK, n)).astype(np.float64, copy=False)
+            product = left @ right.T
+            gram[a : a + len(left), b : b + len(right)] = product
+            gram[b : b + len(right), a : a + len(left)] = product.T
+    values, vectors = _strongest(gram)
+    scaled = vectors / np.sqrt(values)
+    basis = np.zeros((rows.d, len(values)))
+    for a in starts:
+        part = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
+        basis += part.T @ scaled[a : a + len(part)]
+    return np.ascontiguousarray(np.linalg.qr(basis)[0])
