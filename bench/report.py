@@ -24,6 +24,7 @@ from rich.table import Table
 
 # Norms up to this factor apart count as level.
 _LEVEL_NORM = 1.02
+_MAX_REASON = 80
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,9 @@ def _verdict(records: list[Record]) -> str:
     bad = [record for record in records if record.outcome != "ok"]
     if not bad:
         return f"ok ({len(records)})" if len(records) > 1 else "ok"
-    return f"{bad[0].outcome}: {bad[0].reason}"
+    reason = bad[0].reason
+    short = reason if len(reason) <= _MAX_REASON else reason[: _MAX_REASON - 3] + "..."
+    return f"{bad[0].outcome}: {short}"
 
 
 def show_summary(
