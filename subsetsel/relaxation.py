@@ -20,9 +20,10 @@ from subsetsel.bounds import Dual, evaluate_dual
 from subsetsel.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 
-# The search ends when bound and relaxed value are this close, in examples and relatively.
-_ABSOLUTE_GAP = 0.02
-_RELATIVE_GAP = 1e-6
+# The search ends when bound and relaxed value are this close: relatively, and in examples. Coarse
+# is enough to round and anneal from; sharp decides whether an incumbent is optimal.
+COARSE = (5e-5, 0.05)
+SHARP = (2e-7, 0.02)
 _MAX_ROUNDS = 60
 # Rows gathered for passes over the active examples only.
 _ACTIVE_BYTES = 256 * 2**20
@@ -75,17 +76,26 @@ def relax(problem: Problem, *, time_limit: float = float("inf"), seed: int = 0) 
     -------
     Relaxation
     """
-    return _Ascent(problem, time_limit, seed).run()
+    return Ascent(problem, seed).run(SHARP, time_limit)
 
 
-class _Ascent:
-    """State of one coordinate ascent."""
+class Ascent:
+    """State of one coordinate ascent; it can be run again to a smaller gap.
 
-    def __init__(self, problem: Problem, time_limit: float, seed: int) -> None:
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size" with normalization "full".
+    seed : int
+        Of the random order of the visits.
+    """
+
+    def __init__(self, problem: Problem, seed: int = 0) -> None:
         self.problem = problem
         self.rows = problem.rows
-        self.start_time = time.perf_counter()
-        self.time_limit = time_limit
+        self.deadline = float("inf")
+        self.solve_time = 0.0
+        self.num_rounds = 0
         self.rng = np.random.default_rng(seed)
         self.num_passes = 0.0
         self.free = problem.free
@@ -126,7 +136,8 @@ class _Ascent:
 
     @property
     def is_late(self) -> bool:
-        return time.perf_counter() - self.start_time > self.time_limit
+        """Whether the time of this run is up."""
+        return time.perf_counter() > self.deadline
 
     def _visit(self, rows: AnyFloatArray, items: IndexArray, order: IndexArray) -> int:
         from subsetsel._relaxation_kernels import coordinate_pass
@@ -199,28 +210,38 @@ class _Ascent:
         scale = min(1.0, self.radius / length) if length > 0 else 1.0
         return scale * float(self.weights.sum())
 
-    def run(self) -> Relaxation:
+    def run(self, gaps: tuple[float, float], time_limit: float = float("inf")) -> Relaxation:
+        """Ascend until the gap between bound and relaxed value is small enough or time is up.
+
+        Parameters
+        ----------
+        gaps : (float, float)
+            Relative, and in examples: `COARSE` or `SHARP`.
+        time_limit : float
+            Seconds.
+
+        Returns
+        -------
+        Relaxation
+        """
+        started = time.perf_counter()
+        self.deadline = started + time_limit
         value = self._evaluate()
-        for round_number in range(_MAX_ROUNDS):
-            tolerance = max(_ABSOLUTE_GAP, _RELATIVE_GAP * self.best.bound)
+        for _ in range(_MAX_ROUNDS):
+            tolerance = max(gaps[0] * self.best.bound, gaps[1])
             if self.best.bound - value <= tolerance or self.is_late:
                 break
             # The first rounds find out who is near the margin; later ones only check the rest.
-            for _ in range(4 if round_number == 0 else 1):
-                if self.is_late:
-                    break
-                self._full_pass()
+            for _ in range(4 if self.num_rounds == 0 else 1):
+                if not self.is_late:
+                    self._full_pass()
+            self.num_rounds += 1
             active = self._active()
             if active.size and not self.is_late:
                 self._active_passes(active, 40, tolerance / max(1.0, self.best.bound))
             value = self._evaluate()
-        return Relaxation(
-            self.weights,
-            value,
-            self.best,
-            self.num_passes,
-            time.perf_counter() - self.start_time,
-        )
+        self.solve_time += time.perf_counter() - started
+        return Relaxation(self.weights.copy(), value, self.best, self.num_passes, self.solve_time)
 
     def _active(self) -> IndexArray:
         """Free examples with a fractional weight or a small reduced cost."""

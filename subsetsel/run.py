@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 
 if TYPE_CHECKING:
-    from subsetsel.relaxation import Relaxation
+    from subsetsel.relaxation import Ascent, Relaxation
 
 COMMON_OPTIONS = (
     "time_limit",
@@ -143,8 +144,22 @@ class Run:
         self.bound: float | None = None
         self.limit: str | None = None
         self._sum: FloatArray | None = None
+        self._ascent: Ascent | None = None
         self._relaxation: Relaxation | None = None
+        self._is_sharp = False
         self._last_report = 0.0
+        # Chains in threads share the incumbent and the counters.
+        self._lock = threading.RLock()
+
+    @classmethod
+    def quiet(cls, problem: Problem) -> Run:
+        """Make a run without limits, for warming up and for inner searches.
+
+        Returns
+        -------
+        Run
+        """
+        return cls(problem, Limits(bound=False))
 
     # --- clock and budget -----------------------------------------------------------------------
 
@@ -172,8 +187,9 @@ class Run:
 
     def add_iterations(self, count: int) -> None:
         """Count work that was done, and call back."""
-        self.num_iterations += count
-        self._report()
+        with self._lock:
+            self.num_iterations += count
+            self._report()
 
     def should_stop(self) -> bool:
         """Ask whether to return now; the reason is left in `limit`.
@@ -279,6 +295,10 @@ class Run:
         bool
             Whether it is the new incumbent.
         """
+        with self._lock:
+            return self._submit(mask)
+
+    def _submit(self, mask: BoolArray) -> bool:
         size = int(np.count_nonzero(mask))
         maximizes = self.problem.form == "max_size"
         if maximizes and self.mask is not None and size < self.size:
@@ -325,11 +345,21 @@ class Run:
         if problem.form != "max_size" or problem.normalization != "full":
             return None
         if self._relaxation is None:
-            from subsetsel.relaxation import relax
+            from subsetsel.relaxation import COARSE, Ascent
 
-            self._relaxation = relax(problem, time_limit=0.5 * self.remaining)
+            self._ascent = Ascent(problem)
+            self._relaxation = self._ascent.run(COARSE, 0.5 * self.remaining)
             self.tighten_bound(self._relaxation.bound)
         return self._relaxation
+
+    def sharpen_bound(self) -> None:
+        """Close the relaxation's own gap as far as it goes: worth it near a proof of optimality."""
+        if self._ascent is not None and not self._is_sharp:
+            from subsetsel.relaxation import SHARP
+
+            self._is_sharp = True
+            self._relaxation = self._ascent.run(SHARP, 0.5 * self.remaining)
+            self.tighten_bound(self._relaxation.bound)
 
     def tighten_bound(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""

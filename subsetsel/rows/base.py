@@ -63,6 +63,23 @@ class Rows(ABC):
         """
         return None
 
+    def search_matrix(self) -> AnyFloatArray:
+        """Give an array for random access to single rows.
+
+        Returns
+        -------
+        ndarray of shape (n, r)
+            S itself where it is dense and C-contiguous, else a copy of it. Rows that cannot be
+            held densely give a projection: what is found on it must be checked with `sum`.
+        """
+        dense = self.dense()
+        if dense is not None:
+            return dense
+        out = np.empty(self.shape, dtype=self.dtype)
+        for start, stop, rows in self.blocks():
+            out[start:stop] = rows
+        return out
+
     @property
     def n(self) -> int:
         """Number of examples."""
@@ -72,6 +89,11 @@ class Rows(ABC):
     def d(self) -> int:
         """Number of parameters."""
         return self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that S takes when held densely."""
+        return self.n * self.d * self.dtype.itemsize
 
     @property
     def block_size(self) -> int:

@@ -1,0 +1,144 @@
+"""What all chains of the annealer share: constraints by column, pace, and stopping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.run import Run
+
+from ._anneal_kernels import Columns
+
+T = TypeVar("T")
+# A call into compiled code ends after about this many seconds, so that Ctrl-C and clocks work.
+_CALL_TIME = 0.1
+_FIRST_CALL = 4096
+
+
+def columns_of(problem: Problem, mask: BoolArray, items: IndexArray | None = None) -> Columns:
+    """Hand the linear constraints to a kernel.
+
+    Parameters
+    ----------
+    problem : Problem
+    mask : ndarray of shape (n,), bool
+        The subset whose left-hand sides to start from.
+    items : ndarray of shape (k,), int64, optional
+        The examples a core consists of; all of them otherwise.
+
+    Returns
+    -------
+    Columns
+    """
+    constraints = problem.constraints
+    matrix = constraints.matrix if items is None else constraints.matrix[:, items]
+    slack = constraints.slack
+    return Columns(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data.astype(np.float64),
+        constraints.activity(mask),
+        constraints.lower - 0.5 * slack,
+        constraints.upper + 0.5 * slack,
+    )
+
+
+Schedule = tuple[float, float, float, float]
+
+
+def walk(
+    call: Callable[[Schedule, int], int],
+    temperatures: tuple[float, float],
+    num_proposals: int,
+    run: Run,
+    *,
+    quota: int | None = None,
+    after: Callable[[float], None] | None = None,
+) -> bool:
+    """Let one chain cool down, in calls short enough to keep the clock.
+
+    Parameters
+    ----------
+    call : callable
+        ``call((hot, cold, done, total), count)`` makes that many proposals.
+    temperatures : (float, float)
+        Of the whole chain; the fall is geometric.
+    num_proposals : int
+        Of the whole chain. Where the clock would cut it off, the chain is shortened to fit.
+    run : Run
+        Asked after each call whether to stop.
+    quota : int, optional
+        Proposals this chain may make at most; it is shortened to fit.
+    after : callable, optional
+        ``after(share done)``, after each call.
+
+    Returns
+    -------
+    bool
+        Whether the chain came to its end.
+    """
+    hot, cold = temperatures
+    total = num_proposals if quota is None else min(num_proposals, quota)
+    done, count = 0, _FIRST_CALL
+    while done < total:
+        count = min(count, total - done)
+        started = time.perf_counter()
+        call((hot, cold, float(done), float(total)), count)
+        seconds = max(time.perf_counter() - started, 1e-6)
+        done += count
+        run.add_iterations(count)
+        if after is not None:
+            after(done / total)
+        if run.should_stop():
+            return False
+        pace = count / seconds
+        # Whole strides of the kernels: where the calls are cut makes no difference to the walk.
+        count = 2 ** int(np.log2(max(_FIRST_CALL, pace * min(_CALL_TIME, run.remaining / 8))))
+        affordable = pace * run.remaining * 0.9
+        if affordable < total - done:
+            hot *= (cold / hot) ** (done / total)
+            done, total = 0, max(1, int(affordable))
+    return True
+
+
+def quota_of(run: Run, num_chains: int) -> int | None:
+    """Share an iteration limit between chains, so that none depends on the others' pace.
+
+    Returns
+    -------
+    int or None
+    """
+    left = run.iterations_left
+    return None if left is None else left // num_chains
+
+
+def budget(run: Run, usual: int) -> int:
+    """Proposals of a chain: the usual number, or up to 100 times as many if there is a clock.
+
+    Quality grows with the logarithm of the number of proposals, so that more is hardly worth it.
+
+    Returns
+    -------
+    int
+    """
+    factor = 1 if run.remaining == np.inf else 100
+    return max(1, int(usual * factor * run.effort))
+
+
+def run_together(tasks: Sequence[Callable[[], T]], num_workers: int) -> list[T]:
+    """Run independent chains in threads; the results come in the order of the tasks.
+
+    Returns
+    -------
+    list
+    """
+    if num_workers == 1 or len(tasks) == 1:
+        return [task() for task in tasks]
+    with ThreadPoolExecutor(num_workers) as pool:
+        return list(pool.map(lambda task: task(), tasks))

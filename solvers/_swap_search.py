@@ -1,0 +1,168 @@
+"""Eq. 4 by annealed swaps: the size is fixed, ||W^T S||^2 is the energy.
+
+At temperature T a swap of rows with squared norm s changes the energy by about s, so that large
+rows freeze first. Where row norms are uneven, as in a trained head, proposals are limited to rows
+that can still move. At equilibrium ||W^T S||^2 is about rank * T / 2.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from subsetsel.candidate import Candidate
+from subsetsel.polytope import find_mask
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.run import Run
+
+from ._anneal_kernels import core_swaps, row_swaps
+from ._chains import Schedule, budget, columns_of, quota_of, run_together, walk
+
+if TYPE_CHECKING:
+    from .anneal import AnnealOptions
+
+# Up to this many free examples the whole Gram matrix is held: 128 MB.
+_MAX_GRAM = 4000
+# Rows with a squared norm above REACH * T are hardly ever accepted (erfc(sqrt(30) / 2) = 1e-4).
+_REACH = 30.0
+# Below this ratio of the 95 % to the 5 % quantile of squared norms, all rows freeze together.
+_UNEVEN = 20.0
+
+
+def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
+    """Minimize the norm at a fixed size.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "min_norm".
+    options : AnnealOptions
+    run : Run
+
+    Returns
+    -------
+    Candidate
+    """
+    guess = run.initial_mask()
+    seed = int(run.limits.seed)
+    start = find_mask(problem, wanted=guess, seed=seed)
+    if start is None:
+        return Candidate(is_infeasible=True)
+    run.submit(start)
+    free = np.flatnonzero(problem.free)
+    norms = problem.rows.squared_norms[free]
+    positive = norms[norms > 0]
+    if positive.size == 0 or run.should_stop():
+        return Candidate(limit=run.limit)
+    temperatures = _temperatures(problem, positive, run if guess is not None else None)
+    num_chains = max(run.limits.num_workers, options.num_chains or 1)
+    quota = quota_of(run, num_chains)
+
+    def chain(number: int) -> None:
+        mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
+        assert mask is not None
+        rng = run.generator(number)
+        if free.size <= _MAX_GRAM and options.proposals == "norm":
+            _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
+        else:
+            _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
+
+    run_together([partial(chain, k) for k in range(num_chains)], run.limits.num_workers)
+    return Candidate(limit=run.limit, stats={"temperatures": list(temperatures)})
+
+
+def _temperatures(problem: Problem, positive: FloatArray, warm: Run | None) -> tuple[float, float]:
+    """From where most rows move to where only the smallest do; cooler from a given start."""
+    low, high = np.quantile(positive, [0.05, 0.95])
+    hot, cold = 0.5 * float(high), 0.05 * float(low)
+    if warm is not None and warm.norm < np.inf:
+        # What the start's norm would be in equilibrium: hotter would destroy it.
+        hot = min(hot, 2.0 * warm.norm**2 / min(problem.d, problem.n))
+    return max(hot, 1e-300), max(min(cold, 0.1 * hot), 1e-300)
+
+
+def _row_chain(
+    problem: Problem,
+    options: AnnealOptions,
+    run: Run,
+    mask: BoolArray,
+    free: IndexArray,
+    temperatures: tuple[float, float],
+    rng: np.random.Generator,
+    quota: int | None,
+) -> None:
+    """Walk on the rows themselves."""
+    rows = problem.rows.search_matrix()
+    norms = problem.rows.squared_norms[free]
+    by_norm = np.argsort(norms, kind="stable")
+    order, sorted_norms = free[by_norm], norms[by_norm]
+    low, high = np.quantile(sorted_norms[sorted_norms > 0], [0.05, 0.95])
+    is_limited = options.proposals == "norm" and high > _UNEVEN * low
+    reach = _REACH if is_limited else np.inf
+    columns = columns_of(problem, mask)
+    total = problem.rows.sum(mask)
+    best = float(np.linalg.norm(total))
+
+    def call(schedule: Schedule, count: int) -> int:
+        return int(
+            row_swaps(rows, mask, total, order, sorted_norms, reach, columns, schedule, count, rng)
+        )
+
+    def after(share: float) -> None:
+        nonlocal best
+        norm = float(np.linalg.norm(total))
+        # A checkpoint costs a pass over S: only where there is something to win.
+        if norm < (1.0 if share == 1.0 else 0.9) * best:
+            run.submit(mask)
+            best = norm
+
+    usual = int(np.clip(60 * order.size, 300_000, 20_000_000))
+    num_proposals = options.num_proposals or budget(run, usual)
+    walk(call, temperatures, num_proposals, run, quota=quota, after=after)
+    run.submit(mask)
+
+
+def _gram_chain(
+    problem: Problem,
+    options: AnnealOptions,
+    run: Run,
+    mask: BoolArray,
+    free: IndexArray,
+    temperatures: tuple[float, float],
+    rng: np.random.Generator,
+    quota: int | None,
+) -> None:
+    """Walk with the Gram matrix of all free rows at hand."""
+    rows = problem.rows.take(free).astype(np.float64)
+    gram = rows @ rows.T
+    total = problem.rows.sum(mask)
+    chosen = mask[free]
+    pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    if not pruned.size or not kept.size:
+        return
+    products = rows @ total
+    state = np.array([float(total @ total)])
+    columns = columns_of(problem, mask, free)
+    best = float(np.linalg.norm(total))
+
+    def call(schedule: Schedule, count: int) -> int:
+        return int(core_swaps(gram, pruned, kept, products, state, columns, schedule, count, rng))
+
+    def offer() -> None:
+        found = mask.copy()
+        found[free[pruned]], found[free[kept]] = True, False
+        run.submit(found)
+
+    def after(share: float) -> None:
+        nonlocal best
+        if np.sqrt(state[0]) < (1.0 if share == 1.0 else 0.9) * best:
+            offer()
+            best = float(np.sqrt(state[0]))
+
+    usual = int(np.clip(2000 * free.size, 100_000, 8_000_000))
+    num_proposals = options.num_proposals or budget(run, usual)
+    walk(call, temperatures, num_proposals, run, quota=quota, after=after)
+    offer()
