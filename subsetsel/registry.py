@@ -243,3 +243,14 @@ register_solver(
         practical_n="100,000",
     )
 )
+register_solver(
+    SolverSpec(
+        "relax",
+        "subsetsel.solvers.relax:RelaxSolver",
+        "cone relaxation (cvxpy, CLARABEL), rounding, best moves",
+        requires=("cvxpy", "numba"),
+        normalizations=_BOTH,
+        proves="bound",
+        practical_n="2,000 (n x rank up to a million)",
+    )
+)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subsetsel import Problem
 
 
-def best(problem: Problem) -> float | None:
-    """Largest feasible size (Eq. 3) or smallest norm (Eq. 4); None if nothing is feasible."""
+def best(problem: Problem) -> float:
+    """Largest feasible size (Eq. 3) or smallest norm (Eq. 4); -inf or inf without any."""
     masks = (np.arange(2**problem.n)[:, None] >> np.arange(problem.n)) % 2 == 1
     sizes = masks.sum(axis=1)
     norms = np.linalg.norm(masks @ problem.rows.take(np.arange(problem.n)), axis=1)
@@ -20,9 +21,9 @@ def best(problem: Problem) -> float | None:
             continue
         if problem.is_feasible(masks[position]):
             return problem.norm(masks[position]) if is_size else float(sizes[position])
-    return None
+    return np.inf if is_size else -np.inf
 
 
-def tiny(seed: int, n: int = 10, d: int = 3, shift: float = 0.3) -> np.ndarray:
+def tiny(seed: int, n: int = 10, d: int = 3, shift: float = 0.3) -> NDArray[np.float64]:
     """Rows with a common drift, so that not everything can go."""
     return np.random.default_rng(seed).normal(size=(n, d)) + shift

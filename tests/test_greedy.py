@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from enumeration import best, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import subsetsel
-from subsetsel import Problem
-from subsetsel.errors import OptionError
-from subsetsel.run import Limits, Run
 from subsetsel.solvers import _greedy_kernels as kernels
 from subsetsel.solvers import _local_search
 from subsetsel.solvers._local_search import LocalSearch
 
+import subsetsel
+from subsetsel import Problem
+from subsetsel.errors import OptionError
+from subsetsel.polytope import find_mask
+from subsetsel.run import Limits, Run
 
-def solve(problem: Problem, **options: object) -> subsetsel.Solution:
+
+def solve(problem: Problem, **options: Any) -> subsetsel.Solution:
+    """Solve greedily, without a bound."""
     return subsetsel.solve(problem, solver="greedy", bound=False, **options)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.sampled_from([0.3, 1.0, 2.5]), st.sampled_from(["full", "kept"]))
 def test_result_is_feasible_and_not_above_the_optimum(
-    seed: int, epsilon: float, normalization: str
+    seed: int, epsilon: float, normalization: Any
 ) -> None:
     """Sizes stay between nothing and the enumerated optimum."""
     problem = Problem(tiny(seed), epsilon=epsilon, normalization=normalization, max_size=8)
@@ -64,8 +68,9 @@ def test_optimum_is_found_on_most_tiny_instances(size: int) -> None:
     assert sum(solve(p).norm <= best(p) * (1 + 1e-9) for p in problems) >= 8
 
 
-def constrained(form: dict[str, object], seed: int = 0) -> Problem:
-    rng = np.random.default_rng(seed)
+def constrained(form: dict[str, Any]) -> Problem:
+    """Quotas, fixed examples and real coefficients at once."""
+    rng = np.random.default_rng(0)
     n = 60
     return Problem(
         rng.normal(size=(n, 5)) + 0.2,
@@ -79,7 +84,7 @@ def constrained(form: dict[str, object], seed: int = 0) -> Problem:
 
 
 @pytest.mark.parametrize("form", [{"epsilon": 6.0}, {"size": 20}])
-def test_every_constraint_is_honoured(form: dict[str, object]) -> None:
+def test_every_constraint_is_honoured(form: dict[str, Any]) -> None:
     """Groups, fixed examples and real coefficients hold in the result."""
     problem = constrained(form)
     solution = solve(problem)
@@ -97,11 +102,11 @@ def test_start_outside_the_ball_is_repaired() -> None:
 @pytest.mark.parametrize("form", [{"epsilon": 8.0}, {"size": 120}])
 @pytest.mark.parametrize("is_constrained", [False, True])
 def test_pools_replace_the_shared_gram_matrix_for_many_examples(
-    form: dict[str, object], is_constrained: bool, monkeypatch: pytest.MonkeyPatch
+    form: dict[str, Any], is_constrained: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pooled search ends close to the one that sees all pairs."""
     rng = np.random.default_rng(3)
-    extra: dict[str, object] = {}
+    extra: dict[str, Any] = {}
     if is_constrained:
         extra = {"groups": np.arange(300) % 2, "group_limits": {0: (50, 60), 1: (60, 70)}}
     problem = Problem((rng.normal(size=(300, 6)) + 0.1).astype(np.float32), **form, **extra)
@@ -167,8 +172,9 @@ def test_bad_patience_is_refused(patience: object) -> None:
 
 @pytest.fixture
 def search() -> LocalSearch:
+    """A search that has just begun."""
     problem = constrained({"epsilon": 6.0})
-    mask = subsetsel.polytope.find_mask(problem)
+    mask = find_mask(problem)
     assert mask is not None
     return LocalSearch(problem, Run(problem, Limits()), mask)
 

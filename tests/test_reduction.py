@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from subsetsel import reduction
 from subsetsel.errors import ProblemError
@@ -13,7 +16,8 @@ from subsetsel.reduction import reduce_rank
 from subsetsel.rows import as_rows
 
 
-def low_rank(n: int, d: int, rank: int, seed: int = 0) -> np.ndarray:
+def low_rank(n: int, d: int, rank: int, seed: int = 0) -> NDArray[np.float64]:
+    """Rows that span ``rank`` directions."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d))
 
@@ -38,9 +42,9 @@ def test_rank_is_found(n: int, d: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tails_are_at_rounding_level(dtype: type) -> None:
+def test_tails_are_at_rounding_level(dtype: type[Any]) -> None:
     """Nothing but rounding is lost where the rank is exact."""
-    S = np.random.default_rng(0).normal(size=(50, 20)).astype(dtype)
+    S: NDArray[Any] = np.random.default_rng(0).normal(size=(50, 20)).astype(dtype)
     reduced = reduce_rank(as_rows(S))
     assert reduced.rank == 20
     assert reduced.tails.max() < 1e-12 * np.linalg.norm(S.astype(np.float64), axis=1).max()

@@ -1,0 +1,182 @@
+"""Solver "relax": the continuous relaxation by cvxpy and CLARABEL, rounded and improved.
+
+With R = S V the rank-reduced rows, Eq. 3 is relaxed to the second-order cone program: maximize
+sum w subject to ||R^T w|| <= epsilon (or epsilon (n - sum w) / n), 0 <= w <= 1, everything linear.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from subsetsel.bounds import evaluate_dual
+from subsetsel.candidate import Candidate
+from subsetsel.errors import OptionError, SolverError
+from subsetsel.polytope import find_mask
+from subsetsel.problem import Problem
+from subsetsel.reduction import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.rows.base import FloatArray
+from subsetsel.run import Run
+
+from ._local_search import LocalSearch
+from .greedy import GreedyOptions, GreedySolver, improve, starting_mask
+
+# Entries of R in the cone program: about half a minute and 1 GB.
+MAX_ENTRIES = 1_000_000
+# Seconds per interior-point step, per multiply-add of the factorization, on one older core; only
+# used to leave the relaxation out where the time limit has no room for it.
+_STEP_TIME = 4e-9
+_NUM_STEPS = 15
+
+
+@dataclass(frozen=True)
+class RelaxOptions(GreedyOptions):
+    """Options of `RelaxSolver`: those of the local search after rounding."""
+
+
+@dataclass(frozen=True)
+class _Relaxed:
+    """A point of the relaxation, and its dual where it has a meaning."""
+
+    weights: FloatArray
+    u: FloatArray | None
+    y: FloatArray
+
+
+class RelaxSolver:
+    """Round the optimum of the continuous relaxation, repair it and search around it.
+
+    For Eq. 3 with normalization "full" its dual gives the proven bound. For Eq. 4 and for
+    normalization "kept" the relaxation says little and only serves as a start. ``max_iterations``
+    counts moves of the local search.
+    """
+
+    Options: ClassVar[type[RelaxOptions]] = RelaxOptions
+
+    def warm_up(self) -> None:
+        """Compile the local search and import cvxpy."""
+        _cvxpy()
+        GreedySolver().warm_up()
+
+    def solve(self, problem: Problem, options: RelaxOptions, run: Run) -> Candidate:
+        """Search for a subset; see `subsetsel.registry.Solver`.
+
+        Returns
+        -------
+        Candidate
+
+        Raises
+        ------
+        OptionError
+            If the cone program would be too large.
+        """
+        start = starting_mask(problem, run)
+        if start is None:
+            return Candidate(is_infeasible=True)
+        run.submit(start)
+        reduced = _reduce(problem)
+        relaxed = _solve_relaxation(problem, reduced, run)
+        bound, dual = None, None
+        if relaxed is not None and relaxed.u is not None and run.limits.bound:
+            best = evaluate_dual(problem, relaxed.u, relaxed.y)
+            bound, dual = best.bound, best.u
+            run.tighten_bound(bound)
+        search = LocalSearch(problem, run, start)
+        patience = round(options.patience * run.effort)
+        if relaxed is not None:
+            rounded = find_mask(problem, wanted=relaxed.weights > 0.5, seed=int(run.limits.seed))
+            search.restart(start if rounded is None else rounded)
+            improve(search, patience=patience)
+        if relaxed is None or run.mask is None or run.size == 0:
+            search.restart(start)
+            improve(search, patience=patience)
+        stats = {"rank": reduced.rank, "is_relaxed": relaxed is not None}
+        return Candidate(limit=run.limit, bound=bound, dual=dual, stats=stats)
+
+
+def _cvxpy() -> Any:
+    """Import cvxpy, whose types mypy knows only in part."""
+    return importlib.import_module("cvxpy")
+
+
+def _reduce(problem: Problem) -> Reduction:
+    """Reduce the rank, if the cone program can be held at all."""
+    side = min(problem.n, problem.d)
+    if side > MAX_SIDE or problem.n > MAX_ENTRIES:
+        raise OptionError(_too_large(problem, side))
+    reduced = reduce_rank(problem.rows)
+    if problem.n * reduced.rank > MAX_ENTRIES:
+        raise OptionError(_too_large(problem, reduced.rank))
+    return reduced
+
+
+def _too_large(problem: Problem, rank: int) -> str:
+    return (
+        f"solver 'relax' hands CLARABEL a dense matrix of n x rank = {problem.n} x {rank} entries, "
+        f"more than the {MAX_ENTRIES} it can factorize in reasonable time; "
+        "use solver='anneal', which relaxes the same problem by coordinate ascent."
+    )
+
+
+def _solve_relaxation(problem: Problem, reduced: Reduction, run: Run) -> _Relaxed | None:
+    """Hand the cone program to CLARABEL; None where there is no time for it or it fails."""
+    cp = _cvxpy()
+    step_time = 1e-3 + _STEP_TIME * problem.n * reduced.rank**2
+    if run.remaining < _NUM_STEPS * step_time + 0.1 or run.should_stop() or not reduced.rank:
+        return None
+    scale = float(np.sqrt(np.mean(problem.rows.squared_norms))) or 1.0
+    R = reduced.rows / scale
+    w = cp.Variable(problem.n)
+    low, high = problem.must_prune.astype(float), 1.0 - problem.must_keep.astype(float)
+    constraints: list[Any] = [w >= low, w <= high, cp.sum(w) <= problem.max_size]
+    A, y_signs = problem.constraints.matrix, []
+    for sign, limits in ((1.0, problem.constraints.upper), (-1.0, problem.constraints.lower)):
+        is_finite = np.isfinite(limits)
+        if is_finite.any():
+            constraints.append(sign * (A.tocsr()[is_finite] @ w) <= sign * limits[is_finite])
+            y_signs.append((sign, np.flatnonzero(is_finite), constraints[-1]))
+    if problem.epsilon is None:
+        # Where S^T 1 is near 0 every w is nearly optimal; a random slope leads to a vertex, which
+        # has at most rank + 1 fractional entries, instead of the middle.
+        slope = 0.1 * run.generator(1).random(problem.n)
+        cone = None
+        constraints.append(cp.sum(w) == problem.size)
+        objective = cp.Minimize(cp.norm(R.T @ w) + slope @ w)
+    else:
+        radius = problem.epsilon / scale
+        is_kept = problem.normalization == "kept"
+        kept_share = 1.0 - cp.sum(w) / problem.n if is_kept else cp.Constant(1.0)
+        cone = cp.SOC(radius * kept_share, R.T @ w)
+        constraints.append(cone)
+        objective = cp.Maximize(cp.sum(w))
+    # CLARABEL looks at its clock between steps.
+    limit = run.remaining - 3 * step_time
+    settings = {} if np.isinf(limit) else {"time_limit": limit}
+    program = cp.Problem(objective, constraints)
+    _call(program, settings)
+    if w.value is None:
+        return None
+    y = np.zeros(len(problem.constraints))
+    for sign, which, constraint in y_signs:
+        y[which] += sign * np.ravel(constraint.dual_value)
+    u = None
+    if cone is not None and problem.normalization == "full" and cone.dual_value is not None:
+        u = reduced.lift(-np.ravel(cone.dual_value[1]) / scale)
+    return _Relaxed(np.clip(w.value, low, high), u, y)
+
+
+def _call(program: Any, settings: dict[str, float]) -> None:
+    """Solve without the warnings of an early end: whatever comes back is only a start."""
+    cp = _cvxpy()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program.solve(solver=cp.CLARABEL, **settings)
+    except cp.error.SolverError:
+        return
+    except (ValueError, ArithmeticError) as error:
+        raise SolverError(f"cvxpy failed on the relaxation: {error}.") from error
