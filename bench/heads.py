@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from data import Features, load_fashion_mnist, pca_features
+from data import DataMissingError, Features, load_fashion_mnist, pca_features
 from numpy.typing import NDArray
 
 import subsetsel
@@ -38,9 +38,16 @@ def digits_features(_: Path | None = None) -> Features:
     -------
     Features
         1,797 rows of 64.
-    """
-    from sklearn.datasets import load_digits
 
+    Raises
+    ------
+    DataMissingError
+        Without scikit-learn.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise DataMissingError("the digits need scikit-learn; pip install scikit-learn.") from error
     pixels, labels = load_digits(return_X_y=True)
     empty = np.zeros((0, 64)), np.zeros(0, dtype=np.int64)
     return Features(pixels / 16.0, labels.astype(np.int64), *empty)
