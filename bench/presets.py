@@ -87,7 +87,7 @@ PRESETS: dict[str, Preset] = {
         (Group(_STANDARD, (10.0,), num_seeds=3),),
     ),
     "families": Preset(
-        "every family at n = 20,000 and d = 16, 256, 2,048, 10 s: about two hours",
+        "every family at n = 20,000 and d = 16, 256, 2,048, 10 s: about an hour",
         (Group(_EVERY_SHAPE, (10.0,)),),
     ),
     "headline": Preset(
