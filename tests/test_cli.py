@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 from subsetsel import Progress, Solution
 from subsetsel.cli.app import app
 from subsetsel.cli.outcome import exit_code
+from subsetsel.report.files import sha256_of_file
 from subsetsel.report.manifest import Manifest
-
-pytestmark = pytest.mark.filterwarnings("default::subsetsel.DegenerateProblemWarning")
 
 
 def call(*arguments: Any, expect: int = 0) -> Any:
@@ -170,6 +169,148 @@ def test_ctrl_c_saves_the_best_subset_so_far(
     solution = Solution.load(out)
     assert (solution.limit, solution.size) == ("interrupted", 20)
     assert Manifest.read(tmp_path / "pruned.manifest.json").solution["limit"] == "interrupted"
+
+
+# --- prune, verify, report ----------------------------------------------------------------------
+
+
+def prune(data: Path, *arguments: Any, expect: int = 0) -> Any:
+    """`subsetsel prune` with the settings these tests share."""
+    return call("prune", data, "--l2", 1e-2, *arguments, expect=expect)
+
+
+def test_a_pruned_file_is_verified_by_the_next_command(data: Path, tmp_path: Path) -> None:
+    """What `prune` promises, `verify` finds: Definition 1 with its error bar."""
+    out = tmp_path / "pruned.npz"
+    prune(data, "--rel-epsilon", 0.05, "--out", out)
+    record = json.loads(call("verify", out, "--data", data, "--json").stdout)
+    check = record["verification"]
+    assert record["is_verified"]
+    assert check["change"] + check["change_error"] <= record["epsilon"]
+    assert Solution.load(out).size > 0
+    assert "verified" in call("verify", out, "--data", data).stdout
+
+
+def test_the_manifest_of_a_pruning_holds_ids_hash_and_check(data: Path, tmp_path: Path) -> None:
+    """What is needed to find the examples and to repeat the run."""
+    prune(data, "--size", 30, "--out", tmp_path / "pruned.npz")
+    manifest = Manifest.read(tmp_path / "pruned.manifest.json")
+    solution = Solution.load(tmp_path / "pruned.npz")
+    assert manifest.pruned == [f"image-{i}" for i in solution.pruned]
+    assert manifest.inputs[0]["sha256"] == sha256_of_file(data)
+    assert manifest.verification is not None
+    assert manifest.verification["change"] > 0
+
+
+def test_a_table_gives_the_same_subset_as_an_npz(data: Path, tmp_path: Path) -> None:
+    """The format of the file changes nothing."""
+    with np.load(data) as arrays:
+        X, y = arrays["X"], arrays["y"]
+    lines = ["a,b,kind,c,d"]
+    lines += [
+        f"{r[0]!r},{r[1]!r},{c},{r[2]!r},{r[3]!r}" for r, c in zip(X.tolist(), y, strict=True)
+    ]
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    prune(data, "--size", 30, "--out", tmp_path / "one.npz")
+    prune(tmp_path / "data.csv", "--label", "kind", "--size", 30, "--out", tmp_path / "two.npz")
+    one, two = (Solution.load(tmp_path / f"{name}.npz") for name in ("one", "two"))
+    assert np.array_equal(one.mask, two.mask)
+
+
+def test_a_held_out_set_is_compared(data: Path, tmp_path: Path) -> None:
+    """`--test` adds accuracy and loss on examples that were not trained on."""
+    X, y = blobs(1, 60)
+    np.savez(tmp_path / "test.npz", X=X, y=y)
+    result = prune(data, "--size", 30, "--test", tmp_path / "test.npz", "--json")
+    check = json.loads(result.stdout)["verification"]
+    assert check["accuracy"] is not None
+    assert check["loss_gap"] is not None
+
+
+def test_a_run_is_repeated_from_its_manifest(data: Path, tmp_path: Path) -> None:
+    """Same settings, same data, same subset."""
+    prune(data, "--size", 30, "--seed", 5, "--out", tmp_path / "pruned.npz")
+    result = call("prune", "--from", tmp_path / "pruned.manifest.json")
+    assert "the same subset as in the manifest" in result.stderr
+
+
+def test_a_repeated_run_on_other_data_says_what_differs(data: Path, tmp_path: Path) -> None:
+    """Exit code 1, and the input is named."""
+    prune(data, "--size", 30, "--out", tmp_path / "pruned.npz")
+    X, y = blobs(7, 120)
+    np.savez(data, X=X, y=y, ids=np.array([f"image-{i}" for i in range(len(y))]))
+    result = call("prune", "--from", tmp_path / "pruned.manifest.json", expect=1)
+    assert "NOT the same subset" in result.stderr
+    assert "input data: " in result.stderr
+
+
+def test_a_subset_that_breaks_its_promise_is_exit_code_1(data: Path, tmp_path: Path) -> None:
+    """Forty examples cannot be left out for a change of 1e-9."""
+    mask = np.arange(120) < 40
+    Solution(mask=mask, norm=0.0, status="feasible", epsilon=1e-9).save(tmp_path / "bad.npz")
+    result = call("verify", tmp_path / "bad.npz", "--data", data, "--l2", 1e-2, expect=1)
+    assert "NOT verified" in result.stdout
+
+
+def test_verify_warns_when_the_data_are_not_those_that_were_pruned(
+    data: Path, tmp_path: Path
+) -> None:
+    """Their SHA-256 is in the manifest."""
+    prune(data, "--size", 30, "--out", tmp_path / "pruned.npz")
+    X, y = blobs(7, 120)
+    np.savez(data, X=X, y=y)
+    assert "SHA-256 differs" in call("verify", tmp_path / "pruned.npz", "--data", data).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prune", "{data}", "--size", "9"], "--l2 is needed"),
+        (["prune", "--l2", "0.01", "--size", "9"], "name the data"),
+        (["prune", "{data}", "--l2", "0.01"], "give exactly one of --epsilon, --rel-epsilon"),
+        (["prune", "{data}", "--l2", "-1", "--size", "9"], "l2"),
+        (["prune", "{data}", "--l2", "0.01", "--size", "121"], "size"),
+        (["prune", "--from", "{data}"], "is not a manifest"),
+        (["prune", "--from", "m.json", "--size", "9"], "--from brings its own"),
+        (["verify", "{data}", "--data", "{data}"], "not a solution"),
+        (["verify", "{other}", "--data", "{data}"], "--l2 is needed"),
+        (["verify", "{other}", "--data", "{data}", "--l2", "0.01"], "speaks of 2 examples"),
+        (["report", "{data}"], "is not a manifest"),
+    ],
+)
+def test_bad_data_commands_are_one_clear_line(
+    arguments: list[str], message: str, data: Path, tmp_path: Path
+) -> None:
+    """Exit code 2, no traceback, nothing on stdout."""
+    other = tmp_path / "other.npz"
+    Solution(mask=np.array([True, False]), norm=0.0, status="feasible").save(other)
+    words = [word.format(data=data, other=other) for word in arguments]
+    result = call(*words, expect=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_report_shows_the_classes(data: Path, tmp_path: Path) -> None:
+    """With the data at hand the page has a picture."""
+    prune(data, "--size", 30, "--out", tmp_path / "pruned.npz")
+    call("report", tmp_path / "pruned.manifest.json", "--data", data)
+    page = (tmp_path / "pruned.manifest.html").read_text()
+    assert "30 of 120 examples pruned" in page
+    assert "data:image/png;base64," in page
+
+
+@pytest.mark.slow
+def test_the_demo_does_what_it_says(tmp_path: Path) -> None:
+    """Ten lines, three files, and the head moves at least four times less than at random."""
+    result = call("demo", "--folder", tmp_path / "demo")
+    assert len(result.stdout.splitlines()) <= 12
+    names = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert names == {"pruned.npz", "pruned.manifest.json", "demo.png"}
+    record = json.loads(call("demo", "--folder", tmp_path / "demo", "--json").stdout)
+    assert 4 * record["verification"]["change"] < min(record["random_changes"])
+    largest = record["largest"]
+    assert largest["verification"]["change"] <= largest["epsilon"]
 
 
 # --- compare, solvers, info ---------------------------------------------------------------------
