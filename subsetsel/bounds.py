@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.problem import Problem
+from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
 _UNIT = float(np.finfo(np.float64).eps)
@@ -63,9 +63,14 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     prices = problem.rows.dot(u)
     if len(constraints):
         prices += constraints.matrix.T @ y
-    limits = np.where(y > 0, constraints.upper, np.where(y < 0, constraints.lower, 0.0))
+    # What the core calls feasible has a slack; a bound must cover it.
+    slack = constraints.slack
+    limits = np.where(
+        y > 0, constraints.upper + slack, np.where(y < 0, constraints.lower - slack, 0.0)
+    )
     assert problem.epsilon is not None
-    constant = problem.epsilon * float(np.linalg.norm(u)) + float(limits @ y)
+    allowed = problem.epsilon * (1 + FEASIBILITY)
+    constant = allowed * float(np.linalg.norm(u)) + float(limits @ y)
     scale = _best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
 
@@ -76,9 +81,8 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     per_row = (problem.d + 4) * _UNIT * np.sqrt(problem.rows.squared_norms) * np.linalg.norm(u)
     if len(constraints):
         per_row += (len(constraints) + 4) * _UNIT * (abs(constraints.matrix).T @ np.abs(y))
-    error = float(per_row.sum()) + 4 * _UNIT * (
-        problem.n + np.log2(problem.n + 1) * float(np.abs(gains).sum()) + abs(constant)
-    )
+    size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
+    error = float(per_row.sum()) + 4 * _UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
     bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
 
@@ -124,9 +128,9 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     from subsetsel.polytope import minimize_linear
 
     rows = problem.rows
-    weights, _ = minimize_linear(problem, np.sqrt(rows.squared_norms))
+    weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms))
     if weights is None:
-        return float("inf")
+        return max(value, 0.0)
     uniform = _uniform_point(problem)
     if uniform is not None:
         weights = uniform
@@ -140,7 +144,7 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
         scores = rows.dot(u)
         vertex, value = minimize_linear(problem, scores)
         if vertex is None:
-            return float("inf")
+            return max(value, best)
         error = (problem.d + 4) * _UNIT * float(np.sqrt(rows.squared_norms).sum())
         best = max(best, value - error)
         if best > at_least > 0:

@@ -37,13 +37,16 @@ def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engin
         candidate: Candidate = solver.solve(sub, options, run)
         return candidate
 
+    def indirect(sub: Problem, run: Run) -> Candidate:
+        return minimize_norm(direct, sub, run)
+
+    by_norm = direct if "min_norm" in spec.forms else indirect
+
     if problem.form == "min_norm":
-        if "min_norm" in spec.forms:
-            return direct
-        return lambda p, run: minimize_norm(direct, p, run)
+        return by_norm
     if "max_size" in spec.forms and problem.normalization in spec.normalizations:
         return direct
-    return lambda p, run: maximize_size(direct, p, run)
+    return lambda sub, run: maximize_size(by_norm, sub, run)
 
 
 def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
@@ -64,14 +67,11 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     -------
     Candidate
     """
-    start = _smallest(problem, run)
+    start = find_mask(problem)
     if start is None:
-        return Candidate(limit=run.limit)
-    feasible, num_probes = start, 0
-    infeasible = problem.max_size + 1
-    candidate = run.initial_mask()
-    if candidate is not None and run.submit(candidate):
-        feasible = max(feasible, run.size)
+        return Candidate(is_infeasible=True)
+    run.submit(start)
+    least, num_probes = int(start.sum()), 0
 
     def probe(m: int, effort: float) -> bool:
         nonlocal num_probes
@@ -92,16 +92,16 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         run.add_iterations(inner.num_iterations)
         return inner.mask is not None and run.submit(inner.mask)
 
+    feasible, infeasible = _first_bracket(problem, run, least, probe)
     # Halve what is kept until that fails, then bisect; the last steps get the whole budget.
     while feasible + 1 < infeasible and not run.should_stop():
         num_kept = problem.n - feasible
         if infeasible > problem.max_size:
-            m = min(problem.n - num_kept // 2, problem.max_size)
-            m = max(m, feasible + 1)
+            m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
         else:
-            geometric = math.sqrt((problem.n - feasible) * max(1, problem.n - infeasible))
-            m = min(max(problem.n - round(geometric), feasible + 1), infeasible - 1)
-        is_close = infeasible - feasible <= max(4, (problem.n - feasible) // 20)
+            middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
+            m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
+        is_close = infeasible - feasible <= max(4, num_kept // 20)
         if probe(m, run.effort * (1.0 if is_close else _COARSE_EFFORT)):
             feasible = run.size
         else:
@@ -109,13 +109,24 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     return Candidate(limit=run.limit, stats={"num_probes": num_probes})
 
 
-def _smallest(problem: Problem, run: Run) -> int | None:
-    """Start from the fewest that may be pruned; None where nothing feasible is known from it."""
-    mask = find_mask(problem)
-    if mask is None:
-        return None
-    run.submit(mask)
-    return int(mask.sum())
+def _first_bracket(
+    problem: Problem, run: Run, least: int, probe: Callable[[int, float], bool]
+) -> tuple[int, int]:
+    """Find a feasible size to start from, and the smallest size known to fail."""
+    beyond = problem.max_size + 1
+    if run.mask is None:
+        # The fewest that may be pruned are too many or the wrong ones: try sizes upwards.
+        m = least
+        while run.mask is None and m <= problem.max_size and not run.should_stop():
+            probe(m, run.effort)
+            m = m + 1 + (m - least)
+    if run.mask is None:
+        return problem.max_size, beyond
+    cap = problem.max_size
+    is_capped = problem.is_capped
+    if is_capped and run.size < cap and probe(cap, run.effort):
+        return cap, beyond
+    return run.size, cap if is_capped and run.size < cap else beyond
 
 
 def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:

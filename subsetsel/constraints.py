@@ -31,14 +31,14 @@ class LinearConstraint:
     coefficients : array_like of shape (n,)
         One finite number per example.
     lower, upper : float
-        Limits; -inf and inf where there is none.
+        Limits; None where there is none.
     name : str
         Shown in messages.
     """
 
     coefficients: ArrayLike
-    lower: float = -np.inf
-    upper: float = np.inf
+    lower: float | None = None
+    upper: float | None = None
     name: str = ""
 
 
@@ -92,7 +92,15 @@ class Constraints:
         for position, item in enumerate(constraints):
             one = item if isinstance(item, LinearConstraint) else _from_tuple(item, position)
             name = one.name or f"constraint {position}"
-            row = np.asarray(one.coefficients, dtype=np.float64)
+            try:
+                row = np.asarray(one.coefficients, dtype=np.float64)
+                low = -np.inf if one.lower is None else float(one.lower)
+                high = np.inf if one.upper is None else float(one.upper)
+            except (TypeError, ValueError) as error:
+                raise ProblemError(
+                    f"{name}: coefficients and limits must be numbers ({error}); None stands for "
+                    "no limit."
+                ) from error
             if row.shape != (n,):
                 raise ProblemError(
                     f"{name}: coefficients must have one number per example, shape ({n},), "
@@ -100,14 +108,14 @@ class Constraints:
                 )
             if not np.isfinite(row).all():
                 raise ProblemError(f"{name}: coefficients must be finite.")
-            if not one.lower <= one.upper:
+            if not (low <= high and low < np.inf and high > -np.inf):
                 raise ProblemError(
-                    f"{name}: lower must not exceed upper and neither may be NaN, "
-                    f"got {one.lower} and {one.upper}."
+                    f"{name}: lower must not exceed upper, neither may be NaN, and no limit is "
+                    f"-inf below and inf above; got {low} and {high}."
                 )
             rows.append(sparse.csr_array(row[None, :]))
-            lower.append(float(one.lower))
-            upper.append(float(one.upper))
+            lower.append(low)
+            upper.append(high)
             names.append(name)
         stacked = sparse.vstack(rows) if rows else sparse.csr_array((0, n))
         return cls(
@@ -178,7 +186,7 @@ def _from_tuple(item: Any, position: int) -> LinearConstraint:
             f"constraints[{position}] must be a LinearConstraint or a tuple "
             f"(coefficients, lower, upper), got {type(item).__name__}."
         ) from error
-    return LinearConstraint(coefficients, float(lower), float(upper))
+    return LinearConstraint(coefficients, lower, upper)
 
 
 def group_constraints(
@@ -235,9 +243,13 @@ def group_constraints(
             ) from error
         low = 0 if fewest is None else fewest
         high = count if most is None else most
-        if not 0 <= low <= high:
+        are_counts = all(
+            isinstance(limit, (int, np.integer)) and not isinstance(limit, bool)
+            for limit in (low, high)
+        )
+        if not (are_counts and 0 <= low <= high):
             raise ProblemError(
-                f"group_limits[{label!r}] must satisfy 0 <= fewest <= most, got {limits!r}."
+                f"group_limits[{label!r}] must be counts with 0 <= fewest <= most, got {limits!r}."
             )
         rows.append(
             LinearConstraint(members, float(low), float(high), f"pruned of group {label!r}")
@@ -272,8 +284,10 @@ def balanced_limits(
     """
     labels, counts = np.unique(np.asarray(groups), return_counts=True)
     n = int(counts.sum())
-    if not 0 <= size <= n:
-        raise ProblemError(f"size must be between 0 and n = {n}, got {size}.")
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 0 <= size <= n:
+        raise ProblemError(f"size must be an integer between 0 and n = {n}, got {size!r}.")
+    if n == 0:
+        return {}
     if policy == "proportional":
         ideal = counts * (size / n)
     elif policy == "equal_kept":

@@ -8,10 +8,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from subsetsel.errors import SolverError
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 
 _UNIT = float(np.finfo(np.float64).eps)
+# Statuses of scipy.optimize.linprog and milp.
+_SOLVED, _INFEASIBLE = 0, 2
 
 
 def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
@@ -25,18 +28,18 @@ def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | No
     Returns
     -------
     w : ndarray of shape (n,) or None
-        None where no such w exists.
+        None where no such w exists, or HiGHS failed.
     value : float
-        Proven lower bound on the minimum, rounded outward; inf where none exists.
+        Proven lower bound on the minimum, rounded outward; inf where none exists, -inf where
+        HiGHS failed.
     """
-    if not len(problem.constraints):
-        weights = _cheapest(problem, cost)
-        value = float("inf") if weights is None else float(cost @ weights)
-    else:
-        weights, prices = _linear_program(problem, cost)
-        value = float("inf") if weights is None else _lagrangian(problem, cost, prices)
+    if len(problem.constraints):
+        return _linear_program(problem, cost)
+    weights = _cheapest(problem, cost)
+    if weights is None:
+        return None, float("inf")
     error = 4 * _UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
-    return weights, value - error
+    return weights, float(cost @ weights) - error
 
 
 def find_mask(
@@ -55,7 +58,12 @@ def find_mask(
     Returns
     -------
     ndarray of shape (n,), bool, or None
-        None where no subset respects the linear constraints.
+        None where it is proved that no subset respects the linear constraints.
+
+    Raises
+    ------
+    SolverError
+        If HiGHS can neither find one nor exclude it.
     """
     rng = np.random.default_rng(seed)
     noise = rng.random(problem.n)
@@ -86,13 +94,24 @@ def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
 
 
 def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]:
-    """Linear constraints and the size as one system lower <= A w <= upper."""
+    """Linear constraints and the size as one system lower <= A w <= upper, for HiGHS.
+
+    Rows are scaled to a largest coefficient of 1, and limits widened by the slack with which the
+    core checks them, so that nothing the core calls feasible is cut off by scaling or rounding.
+
+    Returns
+    -------
+    A, lower, upper
+    """
+    constraints = problem.constraints
     least = 0.0 if problem.size is None else float(problem.size)
     ones = sparse.csr_array(np.ones((1, problem.n)))
-    matrix = sparse.csc_array(sparse.vstack([problem.constraints.matrix, ones]))
-    lower = np.append(problem.constraints.lower, least)
-    upper = np.append(problem.constraints.upper, float(problem.max_size))
-    return matrix, lower, upper
+    matrix = sparse.csr_array(sparse.vstack([constraints.matrix, ones]))
+    lower = np.append(constraints.lower - constraints.slack, least)
+    upper = np.append(constraints.upper + constraints.slack, float(problem.max_size))
+    largest = abs(matrix).max(axis=1).toarray().ravel()
+    scale = 1.0 / np.where(largest > 0, largest, 1.0)
+    return sparse.csc_array(sparse.diags_array(scale) @ matrix), scale * lower, scale * upper
 
 
 def _box(problem: Problem) -> tuple[FloatArray, FloatArray]:
@@ -103,17 +122,27 @@ def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     matrix, lower, upper = _system(problem)
-    result = milp(
-        cost,
-        integrality=np.ones(problem.n),
-        bounds=Bounds(*_box(problem)),
-        constraints=LinearConstraint(matrix, lower, upper),
-        options={"mip_rel_gap": 1e-2},
-    )
-    return None if result.x is None else np.round(result.x)
+    weights: FloatArray | None = None
+    # HiGHS allows itself 1e-6 per row; where that matters, ask again with limits drawn in.
+    for margin in (0.0, 2e-6):
+        result = milp(
+            cost,
+            integrality=np.ones(problem.n),
+            bounds=Bounds(*_box(problem)),
+            constraints=LinearConstraint(matrix, lower + margin, upper - margin),
+            options={"mip_rel_gap": 1e-2},
+        )
+        if result.x is None:
+            if result.status != _INFEASIBLE:
+                raise SolverError(f"HiGHS gave up on the linear constraints: {result.message}")
+            break
+        weights = np.round(result.x)
+        if not problem.constraints.violations(weights > 0.5):
+            break
+    return weights
 
 
-def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, FloatArray]:
+def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
     from scipy.optimize import linprog
 
     matrix, lower, upper = _system(problem)
@@ -126,18 +155,26 @@ def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | No
         bounds=np.stack(_box(problem), axis=1),
         method="highs",
     )
+    if result.status == _INFEASIBLE:
+        return None, float("inf")
+    if result.status != _SOLVED:
+        return None, -float("inf")
     prices = np.zeros(len(lower))
-    if result.status != 0:
-        return None, prices
     marginals = result.ineqlin.marginals
     prices[has_upper] += marginals[: has_upper.sum()]
     prices[has_lower] -= marginals[has_upper.sum() :]
-    return np.clip(result.x, *_box(problem)), prices
+    value = _lagrangian(problem, cost, prices, (matrix, lower, upper))
+    return np.clip(result.x, *_box(problem)), value
 
 
-def _lagrangian(problem: Problem, cost: FloatArray, prices: FloatArray) -> float:
+def _lagrangian(
+    problem: Problem,
+    cost: FloatArray,
+    prices: FloatArray,
+    system: tuple[sparse.csc_array, FloatArray, FloatArray],
+) -> float:
     """Value of the Lagrangian dual at any prices: a valid lower bound whatever HiGHS rounded."""
-    matrix, lower, upper = _system(problem)
+    matrix, lower, upper = system
     prices = prices.copy()
     # Prices <= 0 belong to upper limits, prices >= 0 to lower ones, as in w . cost - prices . A w.
     prices[(prices < 0) & np.isinf(upper)] = 0.0
@@ -145,4 +182,7 @@ def _lagrangian(problem: Problem, cost: FloatArray, prices: FloatArray) -> float
     limits = np.where(prices < 0, upper, np.where(prices > 0, lower, 0.0))
     reduced = cost - matrix.T @ prices
     low, high = _box(problem)
-    return float(limits @ prices + np.where(reduced > 0, low * reduced, high * reduced).sum())
+    value = float(limits @ prices + np.where(reduced > 0, low * reduced, high * reduced).sum())
+    sizes = np.abs(cost).sum() + np.abs(limits * prices).sum()
+    sizes += (abs(matrix).T @ np.abs(prices)).sum()
+    return float(value - 8 * _UNIT * (np.log2(problem.n + 2) + len(prices)) * sizes)

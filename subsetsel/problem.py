@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -86,33 +87,53 @@ class Problem:
         self.rows: Rows = as_rows(S)
         self.n, self.d = self.rows.shape
         self.head = head
+        self.groups = None if groups is None else np.asarray(groups)
+        self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
+            Constraints.build(self.n, constraints or [])
+        )
+        self._ask(
+            {
+                "epsilon": epsilon,
+                "rel_epsilon": rel_epsilon,
+                "size": size,
+                "fraction": fraction,
+                "num_kept": num_kept,
+            },
+            normalization,
+            max_size,
+            _as_mask(must_prune, self.n, "must_prune"),
+            _as_mask(must_keep, self.n, "must_keep"),
+        )
+
+    def _ask(
+        self,
+        goal: Mapping[str, Any],
+        normalization: Normalization,
+        max_size: int | None,
+        must_prune: BoolArray,
+        must_keep: BoolArray,
+    ) -> None:
+        """Set the question, checked as a whole."""
         if normalization not in {"full", "kept"}:
             raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
-        self.normalization: Normalization = normalization
-        goal = Goal.parse(
-            self.n,
-            epsilon=epsilon,
-            rel_epsilon=rel_epsilon,
-            theta_norm=None if head is None else head.theta_norm,
-            size=size,
-            fraction=fraction,
-            num_kept=num_kept,
-            max_size=max_size,
-            must_leave_one=normalization == "kept",
-        )
-        self.epsilon, self.size, self.max_size = goal.epsilon, goal.size, goal.max_size
-        self.must_prune = _as_mask(must_prune, self.n, "must_prune")
-        self.must_keep = _as_mask(must_keep, self.n, "must_keep")
-        both = np.flatnonzero(self.must_prune & self.must_keep)
+        both = np.flatnonzero(must_prune & must_keep)
         if both.size:
             raise ProblemError(
                 f"must_prune and must_keep both name example {both[0]} "
                 f"({both.size} in common); an example cannot be both."
             )
-        self.groups = None if groups is None else np.asarray(groups)
-        self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
-            Constraints.build(self.n, constraints or [])
+        parsed = Goal.parse(
+            self.n,
+            **goal,
+            theta_norm=None if self.head is None else self.head.theta_norm,
+            max_size=max_size,
+            must_leave_one=normalization == "kept",
         )
+        self.normalization: Normalization = normalization
+        self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
+        self.must_prune, self.must_keep = must_prune, must_keep
+        # As the user gave it: another question of the same S asks for it anew.
+        self._cap = max_size
 
     @property
     def S(self) -> Any:
@@ -129,6 +150,11 @@ class Problem:
     def free(self) -> BoolArray:
         """Examples that are neither in ``must_prune`` nor in ``must_keep``, shape (n,)."""
         return ~(self.must_prune | self.must_keep)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether ``max_size`` forbids sizes that the normalization would allow."""
+        return self.epsilon is not None and self.max_size < self.n - (self.normalization == "kept")
 
     def radius(self, num_pruned: int) -> float:
         """Largest ||W^T S||_2 allowed when that many are pruned.
@@ -247,27 +273,26 @@ class Problem:
         Returns
         -------
         Problem
+
+        Raises
+        ------
+        ProblemError
+            As for a new problem.
         """
-        keeps_goal = epsilon is None and size is None
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.normalization = normalization or self.normalization
-        if max_size is None and (epsilon is not None or keeps_goal):
-            max_size = None if self.size is not None else self.max_size
-        goal = Goal.parse(
-            self.n,
-            epsilon=self.epsilon if keeps_goal else epsilon,
-            size=self.size if keeps_goal else size,
-            max_size=max_size,
-            must_leave_one=other.normalization == "kept",
-        )
-        other.epsilon, other.size, other.max_size = goal.epsilon, goal.size, goal.max_size
-        if must_prune is not None:
-            other.must_prune = _as_mask(must_prune, self.n, "must_prune")
-        if must_keep is not None:
-            other.must_keep = _as_mask(must_keep, self.n, "must_keep")
+        if epsilon is None and size is None:
+            epsilon, size = self.epsilon, self.size
+        if max_size is None and epsilon is not None:
+            max_size = self._cap
+        other = copy.copy(self)
         if extra_constraints is not None:
             other.constraints = self.constraints.join(extra_constraints)
+        other._ask(
+            {"epsilon": epsilon, "size": size},
+            self.normalization if normalization is None else normalization,
+            max_size,
+            self.must_prune if must_prune is None else _as_mask(must_prune, self.n, "must_prune"),
+            self.must_keep if must_keep is None else _as_mask(must_keep, self.n, "must_keep"),
+        )
         return other
 
     def __repr__(self) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any, ClassVar, Protocol
 
@@ -76,7 +75,7 @@ class SolverSpec:
     supports: frozenset[str] = frozenset({"constraints", "fixed", "max_size"})
     proves: str = "nothing"
     practical_n: str = ""
-    defaults: Mapping[str, Any] | None = None
+    defaults: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -215,12 +214,7 @@ def available_solvers() -> list[str]:
     -------
     list of str
     """
-    return [name for name, spec in _REGISTRY.items() if not _is_missing(spec)]
-
-
-@cache
-def _is_missing(spec_requires: SolverSpec) -> bool:
-    return bool(spec_requires.missing)
+    return [name for name, spec in _REGISTRY.items() if not spec.missing]
 
 
 register_solver(
@@ -252,5 +246,16 @@ register_solver(
         normalizations=_BOTH,
         proves="bound",
         practical_n="2,000 (n x rank up to a million)",
+    )
+)
+register_solver(
+    SolverSpec(
+        "cpsat",
+        "subsetsel.solvers.cpsat:CpsatSolver",
+        "exact search over integer rows (OR-Tools CP-SAT)",
+        requires=("ortools", "numba"),
+        normalizations=_BOTH,
+        proves="optimal",
+        practical_n="a few hundred",
     )
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from subsetsel.errors import OptionError
-from subsetsel.problem import Problem
+from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -136,6 +136,9 @@ class Run:
         self.parent = parent
         self.effort = effort
         self.start_time = time.perf_counter()
+        # What updating a sum instead of computing it may cost.
+        spread = float(np.sqrt(problem.rows.squared_norms).sum())
+        self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
         self.mask: BoolArray | None = None
         self.size = 0
         self.norm = float("inf")
@@ -305,6 +308,10 @@ class Run:
             return False
         total = self.sum_of(mask)
         norm = float(np.linalg.norm(total))
+        if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
+            # Too close for a sum that was updated rather than computed.
+            total = self.problem.rows.sum(mask)
+            norm = float(np.linalg.norm(total))
         if self.mask is not None:
             is_better = size > self.size or norm < self.norm if maximizes else norm < self.norm
             if not is_better:
@@ -330,8 +337,10 @@ class Run:
             self._last_report = now
             if self.limits.progress is not None:
                 self.limits.progress(record)
-            if self.limits.callback is not None and self.limits.callback(record) is True:
-                self.limit = "interrupted"
+            if self.limits.callback is not None:
+                answer = self.limits.callback(record)
+                if isinstance(answer, (bool, np.bool_)) and answer:
+                    self.limit = "interrupted"
 
     # --- relaxation -----------------------------------------------------------------------------
 

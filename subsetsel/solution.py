@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -20,9 +21,20 @@ Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
 
 _FORMAT = "subsetsel-solution-1"
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """A subset to prune, with everything that is known about it.
 
@@ -140,18 +152,26 @@ class Solution:
         str
         """
         stopped = "" if self.limit is None else f" (stopped: {_LIMIT_WORDS[self.limit]})"
+        if not self.is_feasible:
+            lines = [f"{self.status}{stopped}", f"  solver  {self._solver_words()}"]
+            return "\n".join([*lines, f"  note    {self.message}"] if self.message else lines)
         lines = [
             f"{self.status}{stopped}",
             f"  pruned  {self.size:,} of {self.n:,} ({self.size / self.n:.1%}), "
             f"kept {self.n - self.size:,}",
             f"  norm    {self.norm:.6g}{self._allowed()}",
             f"  bound   {self._bound_words()}",
-            f"  solver  {self.solver}, seed {self.seed}, {self.solve_time:.2f} s "
-            f"(+ {self.compile_time:.2f} s to load or compile), {self.num_iterations:,} iterations",
+            f"  solver  {self._solver_words()}",
         ]
         if self.message:
             lines.append(f"  note    {self.message}")
         return "\n".join(lines)
+
+    def _solver_words(self) -> str:
+        return (
+            f"{self.solver}, seed {self.seed}, {self.solve_time:.2f} s "
+            f"(+ {self.compile_time:.2f} s to load or compile), {self.num_iterations:,} iterations"
+        )
 
     def _allowed(self) -> str:
         if self.epsilon is None:
@@ -166,7 +186,7 @@ class Solution:
 
     def _bound_words(self) -> str:
         if self.bound is None:
-            return "none: this problem carries no proof of optimality"
+            return "none was computed" if self.status == "optimal" else "none is proved"
         if self.epsilon is None:
             return f"the norm cannot be below {self.bound:.6g} (proved)"
         gap = "optimal" if self.gap == 0 else f"gap {self.gap:.3%}"
@@ -211,11 +231,14 @@ class Solution:
             If there is no such file.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with (
+                Path(path).open("rb") as stream,
+                np.load(stream, allow_pickle=False) as data,
+            ):
                 return cls._from_arrays(data["pruned"], data["kept"], str(data["about"][()]))
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise FileFormatError(
                 f"{path} is not a solution written by Solution.save, or is damaged: {error}."
             ) from error
@@ -228,6 +251,20 @@ class Solution:
         both = np.sort(np.concatenate([pruned, kept]))
         if both.dtype != np.int64 or not np.array_equal(both, np.arange(len(both))):
             raise ValueError("pruned and kept do not partition the examples")
+        if not len(both):
+            raise ValueError("it holds no examples")
+        if about["status"] not in get_args(Status) or about["limit"] not in (
+            None,
+            *get_args(Limit),
+        ):
+            raise ValueError(f"status {about['status']!r} or limit {about['limit']!r} is unknown")
+        if not (isinstance(about["norm"], float) and 0 <= about["norm"] < np.inf):
+            raise ValueError(f"its norm is {about['norm']!r}")
+        is_feasible = about["status"] in {"optimal", "feasible"}
+        if len(pruned) and not is_feasible:
+            raise ValueError(f"examples are pruned although its status is {about['status']!r}")
+        if is_feasible and about["target_size"] not in {None, len(pruned)}:
+            raise ValueError(f"{len(pruned)} are pruned, not {about['target_size']}")
         mask = np.zeros(len(both), dtype=np.bool_)
         mask[pruned] = True
         return cls(

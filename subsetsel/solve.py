@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -161,29 +160,35 @@ def path(
     **options
         As in `solve`.
 
-    Yields
-    ------
-    Solution
+    Returns
+    -------
+    iterator of Solution
         One for each value, in the order given.
 
     Raises
     ------
     OptionError
-        Unless exactly one of ``sizes`` and ``epsilons`` is given.
+        Unless exactly one of ``sizes`` and ``epsilons`` is given, with at least one value.
     """
     if (sizes is None) == (epsilons is None):
         raise OptionError("path needs exactly one of sizes and epsilons.")
-    name, values = ("sizes", sizes) if sizes is not None else ("epsilons", epsilons)
-    assert values is not None
-    key = name[:-1]
-    previous = options.pop("initial_guess", None)
+    key, values = ("size", sizes) if sizes is not None else ("epsilon", epsilons)
+    points = list(values or [])
+    if not points:
+        raise OptionError(f"{key}s is empty; give at least one value.")
     if not isinstance(problem, Problem):
         own: dict[str, Any] = {k: options.pop(k) for k in _PROBLEM_ARGUMENTS if k in options}
-        own[key] = values[0]
+        own[key] = points[0]
         problem = Problem(problem, **own)
-    for value in values:
-        point = problem.replace(**{key: value})
-        solution = solve(point, solver=solver, initial_guess=previous, **options)
+    return _walk_path([problem.replace(**{key: value}) for value in points], solver, options)
+
+
+def _walk_path(
+    problems: Sequence[Problem], solver: str, options: dict[str, Any]
+) -> Iterator[Solution]:
+    previous = options.pop("initial_guess", None)
+    for problem in problems:
+        solution = solve(problem, solver=solver, initial_guess=previous, **options)
         if solution.is_feasible:
             previous = solution
         yield solution
@@ -191,6 +196,7 @@ def path(
 
 _PROBLEM_ARGUMENTS = (
     "normalization",
+    "max_size",
     "groups",
     "group_limits",
     "must_prune",
@@ -210,9 +216,14 @@ def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
     return given
 
 
-@cache
-def _warm(spec: SolverSpec) -> None:
-    spec.load().warm_up()
+_warmed: set[str] = set()
+
+
+def _warm_up(spec: SolverSpec, solver: Any) -> None:
+    """Compile once per process what a solver compiles on first use."""
+    if spec.target not in _warmed:
+        solver.warm_up()
+        _warmed.add(spec.target)
 
 
 def _solve(
@@ -222,13 +233,17 @@ def _solve(
     solver = spec.load()
     options = spec.options(solver, given)
     _require_support(problem, spec)
-    _warm(spec)
+    _warm_up(spec, solver)
     compile_time = time.perf_counter() - started
 
     run = Run(problem, limits)
+    guess = run.initial_mask()
     candidate = Candidate()
     message = ""
     try:
+        if guess is not None:
+            # Whatever a solver does with it, the answer is never worse than a feasible guess.
+            run.submit(guess)
         mask, message = _without_search(problem)
         if mask is not None:
             run.submit(mask)
@@ -247,8 +262,7 @@ def _require_support(problem: Problem, spec: SolverSpec) -> None:
     asked = {
         "constraints": len(problem.constraints) > 0,
         "fixed": not bool(problem.free.all()),
-        "max_size": problem.form == "max_size"
-        and problem.max_size < problem.n - (problem.normalization == "kept"),
+        "max_size": problem.is_capped,
     }
     words = {
         "constraints": "linear constraints or group limits",

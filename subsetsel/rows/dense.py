@@ -9,6 +9,9 @@ import numpy as np
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import AnyFloatArray, IndexArray, Rows
 
+# Squares of larger entries would overflow in a sum over a million rows.
+_LARGEST = 1e140
+
 
 class DenseRows(Rows):
     """S held as one (n, d) array of float32 or float64, of any strides, perhaps memory-mapped.
@@ -52,9 +55,15 @@ class DenseRows(Rows):
             Naming row, column and value.
         """
         for start, _, rows in self.blocks():
-            # One product sees every entry: a NaN or infinity survives the sum.
-            if np.isfinite(rows.sum(dtype=np.float64)):
+            # One pass sees every entry: a NaN survives maximum and minimum.
+            largest = max(float(rows.max()), -float(rows.min()))
+            if largest <= _LARGEST:
                 continue
+            if np.isfinite(largest):
+                raise ProblemError(
+                    f"S holds an entry of size {largest:g}; squares of such numbers overflow. "
+                    "Rescale S and epsilon together."
+                )
             bad = np.argwhere(~np.isfinite(rows))
             if bad.size:
                 row, column = int(bad[0, 0]), int(bad[0, 1])
@@ -120,6 +129,8 @@ def as_rows(S: Any) -> Rows:
                 f"S is a tensor of type {S.dtype}, which NumPy cannot hold; "
                 "convert it with S.float()."
             ) from error
+    if hasattr(S, "toarray"):
+        raise ProblemError("S is a sparse matrix; give S.toarray().")
     try:
         array = np.asanyarray(S)
     except ValueError as error:
