@@ -244,6 +244,15 @@ def test_a_repeated_run_on_other_data_says_what_differs(data: Path, tmp_path: Pa
     assert "input data: " in result.stderr
 
 
+def test_a_dry_run_says_the_cost_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    """Four features and a bias, three classes: S has (3 - 1)(4 + 1) columns."""
+    arguments = ("--size", 30, "--dry-run", "--out", tmp_path / "pruned.npz")
+    cost = json.loads(prune(data, *arguments, "--json").stdout)
+    assert (cost["n"], cost["d"], cost["rows_bytes"]) == (120, 10, 4 * 120 * 10)
+    assert "about" in prune(data, *arguments).stdout
+    assert not (tmp_path / "pruned.npz").exists()
+
+
 def test_a_subset_that_breaks_its_promise_is_exit_code_1(data: Path, tmp_path: Path) -> None:
     """Forty examples cannot be left out for a change of 1e-9."""
     mask = np.arange(120) < 40
@@ -271,7 +280,9 @@ def test_verify_warns_when_the_data_are_not_those_that_were_pruned(
         (["prune", "{data}", "--l2", "-1", "--size", "9"], "l2"),
         (["prune", "{data}", "--l2", "0.01", "--size", "121"], "size"),
         (["prune", "--from", "{data}"], "is not a manifest"),
-        (["prune", "--from", "m.json", "--size", "9"], "--from brings its own"),
+        (["prune", "--from", "{manifest}", "--size", "9"], "leave out --size"),
+        (["prune", "--from", "{manifest}", "--l2", "0.01"], "leave out --l2"),
+        (["prune", "--from", "{manifest}"], "not of `subsetsel prune`"),
         (["verify", "{data}", "--data", "{data}"], "not a solution"),
         (["verify", "{other}", "--data", "{data}"], "--l2 is needed"),
         (["verify", "{other}", "--data", "{data}", "--l2", "0.01"], "speaks of 2 examples"),
@@ -284,7 +295,9 @@ def test_bad_data_commands_are_one_clear_line(
     """Exit code 2, no traceback, nothing on stdout."""
     other = tmp_path / "other.npz"
     Solution(mask=np.array([True, False]), norm=0.0, status="feasible").save(other)
-    words = [word.format(data=data, other=other) for word in arguments]
+    manifest = tmp_path / "m.json"
+    Manifest.of(Solution.load(other), command="solve", settings={}, inputs={}).write(manifest)
+    words = [word.format(data=data, other=other, manifest=manifest) for word in arguments]
     result = call(*words, expect=2)
     assert message in result.stderr
     assert "Traceback" not in result.stderr

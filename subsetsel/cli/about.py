@@ -21,14 +21,19 @@ def solvers(as_json: given.Json = False) -> None:
     if as_json:
         print_json({"solvers": rows})
         return
-    print_text(f"{'name':<14}{'proves':<10}{'examples':<12}{'here':<6}method")
-    for row in rows:
-        here = "no" if row["missing"] else "yes"
+    columns = ("name", "proves", "examples", "here", "method")
+    table = [columns, *(_cells(row) for row in rows)]
+    widths = [max(len(line[c]) for line in table) for c in range(len(columns))]
+    for line in table:
         print_text(
-            f"{row['name']:<14}{row['proves']:<10}{row['practical_n']:<12}{here:<6}{row['summary']}"
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
         )
-        if row["missing"]:
-            print_text(f"{'':<42}pip install {' '.join(row['missing'])}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    missing = " ".join(row["missing"])
+    method = row["summary"] + (f"; pip install {missing}" if missing else "")
+    return row["name"], row["proves"], row["practical_n"], "no" if missing else "yes", method
 
 
 def _solver_row(spec: Any) -> dict[str, Any]:

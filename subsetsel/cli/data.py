@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from subsetsel.cli.console import (
     solve_progress,
     working,
 )
+from subsetsel.cli.estimate import estimate
 from subsetsel.cli.outcome import check_out, exit_code, manifest_path, save, show
+from subsetsel.cli.plan import Plan
 from subsetsel.cli.read import Data, read_data
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.report.files import sha256_of_file
@@ -46,47 +48,9 @@ From = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The settings of a pruning, as the manifest keeps them.
-
-    Attributes
-    ----------
-    goal : dict
-        One of ``epsilon``, ``rel_epsilon``, ``size``, ``fraction``, ``num_kept``.
-    l2 : float
-    device, label, id : str
-    search : dict
-        Arguments of `subsetsel.solve`.
-    """
-
-    goal: dict[str, Any]
-    l2: float
-    device: str
-    label: str
-    id: str
-    search: dict[str, Any]
-
-    @classmethod
-    def of_manifest(cls, manifest: Manifest, path: Path) -> Self:
-        """Take the settings of an earlier run.
-
-        Raises
-        ------
-        FileFormatError
-            If it was no pruning.
-        """
-        try:
-            return cls(**manifest.settings)
-        except TypeError as error:
-            raise FileFormatError(
-                f"{path} is the manifest of `subsetsel {manifest.command}`, not of "
-                "`subsetsel prune`, and cannot be repeated by it."
-            ) from error
-
-    def read(self, path: Path) -> Data:
-        """Read a file of examples."""
-        return read_data(path, label=self.label, identity=self.id)
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read the data, say what it would cost, and stop.")
+]
 
 
 def prune(
@@ -107,6 +71,7 @@ def prune(
     identity: given.Identity = "id",
     device: given.Device = "auto",
     source: From = None,
+    dry_run: DryRun = False,
     out: given.Out = None,
     as_json: given.Json = False,
 ) -> None:
@@ -121,39 +86,38 @@ def prune(
     Examples:
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --out pruned.npz
       subsetsel prune data.csv --label species --id name --l2 1e-3 --fraction 0.4 --test test.csv
+      subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --dry-run
       subsetsel prune --from pruned.manifest.json
     """
-    goals = {
+    goal = {
         "epsilon": epsilon,
         "rel_epsilon": rel_epsilon,
         "size": size,
         "fraction": fraction,
         "num_kept": num_kept,
     }
-    earlier = None
-    if source is not None:
-        if l2 is not None or any(value is not None for value in goals.values()):
-            raise OptionError("--from brings its own --l2 and goal; leave them out.")
-        earlier = Manifest.read(source)
-        plan = Plan.of_manifest(earlier, source)
+    search = {
+        "solver": solver,
+        "time_limit": time_limit,
+        "seed": seed,
+        "num_workers": num_workers,
+        **given.solver_options(option),
+    }
+    earlier = None if source is None else Manifest.read(source)
+    if earlier is None:
+        plan = Plan.of_flags(goal, l2, device, label, identity, search)
+    else:
+        plan = Plan.of_manifest(earlier, {**goal, "l2": l2})
         files = {i["name"]: Path(i["path"]) for i in earlier.inputs if "path" in i}
         data, test = data or files.get("data"), test or files.get("test")
-    else:
-        goal = given.given_goal(**goals)
-        if l2 is None:
-            raise OptionError("--l2 is needed: the weight decay of the head, such as 1e-3.")
-        search = {
-            "solver": solver,
-            "time_limit": time_limit,
-            "seed": seed,
-            "num_workers": num_workers,
-            **given.solver_options(option),
-        }
-        plan = Plan(goal, l2, device, label, identity, search)
     if data is None:
         raise OptionError("name the data: an .npz file with X and y, or a table.")
     check_out(out)
     examples = plan.read(data)
+    if dry_run:
+        cost = estimate(examples.n, examples.num_features, examples.num_classes)
+        print_json(asdict(cost)) if as_json else print_text(str(cost))
+        return
     solution, check = _prune(plan, examples, None if test is None else plan.read(test))
     manifest = Manifest.of(
         solution,
@@ -262,4 +226,4 @@ def _settled_l2(pruned: Path, data: Path) -> float:
     digests = {item["name"]: item["sha256"] for item in manifest.inputs}
     if data.exists() and digests.get("data") != sha256_of_file(data):
         print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs")
-    return Plan.of_manifest(manifest, beside).l2
+    return Plan.of_manifest(manifest).l2

@@ -45,6 +45,21 @@ class Data:
     y: Array
     ids: Array | None = None
 
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.X)
+
+    @property
+    def num_features(self) -> int:
+        """Numbers per example."""
+        return self.X.size // max(1, len(self.X))
+
+    @property
+    def num_classes(self) -> int:
+        """Different labels."""
+        return len(np.unique(self.y))
+
 
 def read_matrix(path: Path, key: str | None = None) -> Array:
     """Read one array.
