@@ -1,0 +1,237 @@
+"""Features and labels as users give them, checked and encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subsetsel.errors import ProblemError
+from subsetsel.rows.base import FloatArray, IndexArray
+
+# Beyond this the squares that the Hessian needs would overflow.
+_MAX_FEATURE = 1e100
+
+
+def check_features(X: Any, num_features: int | None = None) -> FloatArray:
+    """Validate features.
+
+    Parameters
+    ----------
+    X : array_like or torch.Tensor of shape (n, h)
+    num_features : int, optional
+        The h there must be.
+
+    Returns
+    -------
+    ndarray of shape (n, h), float64
+
+    Raises
+    ------
+    ProblemError
+        If X is not a two-dimensional, non-empty array of finite numbers of sensible size.
+    """
+    array = _to_numpy(X, "X")
+    if array.dtype.kind not in "fiub":
+        raise ProblemError(
+            f"X must hold real numbers, got dtype {array.dtype}; encode texts and categories first."
+        )
+    if array.ndim != 2:
+        raise ProblemError(
+            f"X must have two dimensions (n examples, h features), got shape {array.shape}; "
+            "flatten images with X.reshape(len(X), -1)."
+        )
+    if array.size == 0:
+        raise ProblemError(f"X is empty: its shape is {array.shape}.")
+    if num_features is not None and array.shape[1] != num_features:
+        raise ProblemError(f"X has {array.shape[1]} features, the head has {num_features}.")
+    wide = np.ascontiguousarray(array, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(wide).all(axis=1))
+    if bad.size:
+        raise ProblemError(
+            f"X must be finite, but NaN or infinite values stand in {_name_rows(bad)}; "
+            "remove or repair these examples."
+        )
+    if np.abs(wide).max() > _MAX_FEATURE:
+        raise ProblemError(
+            f"X holds values of size {np.abs(wide).max():.3g}, more than {_MAX_FEATURE:g}; "
+            "scale the features."
+        )
+    return wide
+
+
+def encode_labels(y: Any, num_classes: int | None = None) -> tuple[IndexArray, NDArray[Any]]:
+    """Turn labels into codes.
+
+    Parameters
+    ----------
+    y : array_like or torch.Tensor of shape (n,)
+        Integers or strings.
+    num_classes : int, optional
+        How many classes there are, where some may have no example. Integer labels are then the
+        codes 0 to num_classes - 1 themselves.
+
+    Returns
+    -------
+    codes : ndarray of shape (n,), int64
+    classes : ndarray of shape (C,)
+        The label behind each code, sorted.
+
+    Raises
+    ------
+    ProblemError
+        If a label is missing, negative, not an integer or a string, outside 0 to num_classes - 1,
+        or if only one class occurs.
+    """
+    labels = _check_labels(y)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ProblemError(
+            f"y holds one class only ({classes[0]!r}); a head that tells classes apart needs two."
+        )
+    if num_classes is None:
+        return codes.astype(np.int64), classes
+    if num_classes != int(num_classes) or num_classes < 2:
+        raise ProblemError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
+    if labels.dtype.kind == "U":
+        if len(classes) != num_classes:
+            raise ProblemError(
+                f"y holds {len(classes)} different texts but num_classes is {num_classes}; "
+                "leave num_classes out, or give integer labels."
+            )
+        return codes.astype(np.int64), classes
+    outside = np.flatnonzero(labels >= num_classes)
+    if outside.size:
+        raise ProblemError(
+            f"y must hold labels from 0 to num_classes - 1 = {num_classes - 1}, but "
+            f"y[{outside[0]}] is {labels[outside[0]]}; correct it or raise num_classes."
+        )
+    return labels.astype(np.int64), np.arange(num_classes)
+
+
+def encode_like(y: Any, classes: NDArray[Any]) -> IndexArray:
+    """Encode labels by the classes a head knows.
+
+    Parameters
+    ----------
+    y : array_like of shape (n,)
+    classes : ndarray of shape (C,)
+        Sorted.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+
+    Raises
+    ------
+    ProblemError
+        If a label is not among them.
+    """
+    labels = _check_labels(y)
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise ProblemError(
+            f"y holds labels of type {labels.dtype}, the head was trained on {classes.dtype}."
+        )
+    codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    unknown = np.flatnonzero(classes[codes] != labels)
+    if unknown.size:
+        raise ProblemError(
+            f"y[{unknown[0]}] is {labels[unknown[0]]!r}, which is not among the {len(classes)} "
+            "classes the head was trained on."
+        )
+    return codes.astype(np.int64)
+
+
+def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
+    """Demand one label per example.
+
+    Raises
+    ------
+    ProblemError
+        If there are more or fewer.
+    """
+    if len(X) != len(y):
+        raise ProblemError(
+            f"X has {len(X)} rows but y has {len(y)} labels; there must be one label per example."
+        )
+
+
+def check_l2(l2: Any) -> float:
+    """Validate the weight decay.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ProblemError
+        If it is not a positive finite number.
+    """
+    try:
+        value = float(l2)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(f"l2 must be a number, got {l2!r}.") from error
+    if not 0 < value < np.inf:
+        raise ProblemError(
+            f"l2 must be positive and finite, got {l2!r}: without weight decay the head has no "
+            "unique minimizer and nothing can be certified. Use the value the model is trained "
+            "with, such as 1e-3."
+        )
+    return value
+
+
+def _check_labels(y: Any) -> NDArray[Any]:
+    labels = _to_numpy(y, "y")
+    if labels.ndim != 1:
+        raise ProblemError(
+            f"y must have one dimension (one label per example), got shape {labels.shape}; "
+            "turn one-hot rows into labels with y.argmax(axis=1)."
+        )
+    if labels.size == 0:
+        raise ProblemError("y is empty: there must be one label per example.")
+    if labels.dtype.kind == "O":
+        strange = [i for i, label in enumerate(labels) if not isinstance(label, str)]
+        if strange:
+            raise ProblemError(
+                f"y must hold integers or texts, but y[{strange[0]}] is {labels[strange[0]]!r}."
+            )
+        return labels.astype(np.str_)
+    if labels.dtype.kind == "b":
+        return labels.astype(np.int64)
+    if labels.dtype.kind not in "iuU":
+        raise ProblemError(
+            f"y must hold integers or texts, got dtype {labels.dtype}; "
+            "convert class numbers with y.astype(int)."
+        )
+    if labels.dtype.kind == "U":
+        return labels
+    if labels.max() > np.iinfo(np.int64).max:
+        raise ProblemError(f"y holds the label {labels.max()}, beyond 64-bit integers.")
+    negative = np.flatnonzero(labels < 0)
+    if negative.size:
+        raise ProblemError(
+            f"y must not hold negative labels, but y[{negative[0]}] is {labels[negative[0]]}; "
+            "drop examples without a label."
+        )
+    return labels.astype(np.int64)
+
+
+def _to_numpy(given: Any, name: str) -> NDArray[Any]:
+    # A tensor is recognised by its methods: bfloat16 has no NumPy counterpart and is widened.
+    if hasattr(given, "detach") and hasattr(given, "cpu"):
+        given = given.detach().cpu()
+        given = (given.double() if given.is_floating_point() else given).numpy()
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ProblemError(f"{name} is not a rectangular array: {error}.") from error
+
+
+def _name_rows(indices: IndexArray, most: int = 5) -> str:
+    shown = ", ".join(str(i) for i in indices[:most])
+    if len(indices) == 1:
+        return f"row {shown} "
+    more = "" if len(indices) <= most else f" and {len(indices) - most} more"
+    return f"rows {shown}{more}"

@@ -1,0 +1,152 @@
+"""S of a head: row i is how far the parameters move when example i is left out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.head import Head
+from subsetsel.influence.hessian import Metric
+from subsetsel.rows import DenseRows, Rows
+from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
+
+Ridge = Literal["included", "excluded"]
+
+# Gradients of one block of examples, and what is solved for them.
+BLOCK_BYTES = 64 * 2**20
+
+
+class HeadInfluence:
+    """S = (1/n) H^-1 applied to each example's gradient, as a formula.
+
+    The gradient of example i is r_i (x) x_i, r_i = Q^T (p_i - e_{y_i}), plus l2 theta with the
+    ridge included, so the n (C - 1) + n q numbers in R and X say everything about n x d gradients.
+
+    Parameters
+    ----------
+    head : Head
+    ridge : {"included", "excluded"}
+    metric : {"parameter", "loss"}
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d) with d = (C - 1) q.
+    R : Tensor of shape (n, C - 1)
+    X : Tensor of shape (n, q)
+    """
+
+    def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
+        objective = head.objective_function
+        theta = head.to_scaled(head.theta)
+        self.metric: Metric = metric
+        self.factor = head.factor
+        self.X = objective.X
+        self.R = torch.cat([
+            objective.residuals(theta, rows) @ objective.basis for rows in objective.chunks()
+        ])
+        self.shape = (objective.n, objective.d)
+        self.constant: Tensor | None = None
+        if ridge == "included":
+            self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
+
+    def take(self, indices: IndexArray | slice) -> FloatArray:
+        """Rows of S in float64.
+
+        Parameters
+        ----------
+        indices : slice or ndarray of int64
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+        """
+        chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices)
+        R, X = self.R[chosen], self.X[chosen]
+        gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
+        if self.constant is not None:
+            gradients += self.constant[:, None]
+        rows: FloatArray = (
+            self.factor.influence(gradients, self.metric).T.div(self.shape[0]).cpu().numpy()
+        )
+        return rows
+
+    @property
+    def block_size(self) -> int:
+        """Examples whose rows are solved for at a time."""
+        return max(1, min(self.shape[0], BLOCK_BYTES // (8 * self.shape[1])))
+
+
+def influence_rows(
+    head: Head,
+    *,
+    ridge: Ridge = "included",
+    metric: Metric = "parameter",
+    dtype: Any = np.float32,
+    storage: Literal["auto", "dense", "factored"] = "auto",
+) -> Rows:
+    """S of a trained head.
+
+    Parameters
+    ----------
+    head : Head
+    ridge : {"included", "excluded"}
+        Whether l2 theta is part of each example's gradient. Included, the rows sum to zero and
+        predict what retraining on the mean over the kept examples does; excluded is the letter
+        of Eq. 3.
+    metric : {"parameter", "loss"}
+        Rows (1/n) H^-1 g_i, whose norms are parameter changes, or (1/n) L^-1 g_i with H = L L^T:
+        half the square of n / (n - m) times ||W^T S|| is then the rise of the training objective,
+        to second order.
+    dtype : numpy dtype
+        float32 or float64, of the rows that are handed out; they are solved for in float64.
+    storage : {"auto", "dense", "factored"}
+
+    Returns
+    -------
+    Rows
+        Shape (n, (C - 1) q), in the sum-zero basis of the classes: all 2-norms are those of the
+        full parameters. Parameter (a, j) has column a q + j.
+
+    Raises
+    ------
+    OptionError
+        For an unknown setting.
+    ProblemError
+        If the Hessian is singular in float64 or does not fit into memory.
+
+    References
+    ----------
+    Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
+    """
+    for name, value, allowed in (
+        ("ridge", ridge, ("included", "excluded")),
+        ("metric", metric, ("parameter", "loss")),
+        ("storage", storage, ("auto", "dense", "factored")),
+    ):
+        if value not in allowed:
+            raise OptionError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    kind = np.dtype(dtype)
+    if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise OptionError(f"dtype must be float32 or float64, got {kind}.")
+    influence = HeadInfluence(head, ridge=ridge, metric=metric)
+    return DenseRows(_fill(influence, kind))
+
+
+def _fill(influence: HeadInfluence, dtype: np.dtype[Any]) -> AnyFloatArray:
+    n, d = influence.shape
+    try:
+        S = np.empty((n, d), dtype=dtype)
+    except MemoryError as error:
+        raise ProblemError(
+            f"S of {n:,} x {d:,} takes {n * d * dtype.itemsize / 2**30:.1f} GiB; "
+            "use storage='factored'."
+        ) from error
+    for start in range(0, n, influence.block_size):
+        rows = slice(start, min(start + influence.block_size, n))
+        S[rows] = influence.take(rows)
+    return S
