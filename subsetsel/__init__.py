@@ -21,6 +21,7 @@ from subsetsel.registry import SolverSpec, available_solvers, register_solver
 from subsetsel.run import Progress
 from subsetsel.solution import Solution
 from subsetsel.solve import path, solve
+from subsetsel.verify import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -39,9 +40,11 @@ __all__ = [
     "SolverSpec",
     "SubsetselError",
     "UnknownSolverError",
+    "Verification",
     "available_solvers",
     "balanced_limits",
     "path",
     "register_solver",
     "solve",
+    "verify",
 ]

@@ -81,6 +81,20 @@ class HeadInfluence:
         return max(1, min(self.shape[0], BLOCK_BYTES // (8 * self.shape[1])))
 
 
+class HeadRows(DenseRows):
+    """S of a head as an array, which knows its unit.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+    metric : {"parameter", "loss"}
+    """
+
+    def __init__(self, array: AnyFloatArray, metric: Metric) -> None:
+        super().__init__(array)
+        self.metric = metric
+
+
 def influence_rows(
     head: Head,
     *,
@@ -134,7 +148,7 @@ def influence_rows(
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
     influence = HeadInfluence(head, ridge=ridge, metric=metric)
-    return DenseRows(_fill(influence, kind))
+    return HeadRows(_fill(influence, kind), metric)
 
 
 def _fill(influence: HeadInfluence, dtype: np.dtype[Any]) -> AnyFloatArray:
