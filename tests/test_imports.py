@@ -44,6 +44,16 @@ def test_the_command_line_starts_without_heavy_packages(
     assert loaded_by(code, tmp_path) == set()
 
 
+@pytest.mark.parametrize("order", [("cvxpy", "ortools"), ("ortools", "cvxpy")])
+def test_the_solver_libraries_bear_each_other(order: tuple[str, str], tmp_path: Path) -> None:
+    """Both bring a copy of HiGHS; some versions break whichever is loaded second."""
+    lines = {
+        "cvxpy": "import cvxpy, highspy; highspy.Highs()",
+        "ortools": "from ortools.sat.python import cp_model; cp_model.CpModel()",
+    }
+    assert run_python("\n".join([*(lines[name] for name in order), "print(1)"]), tmp_path) == "1\n"
+
+
 def test_every_public_name_is_there() -> None:
     """``from subsetsel import *`` finds everything that ``__all__`` promises."""
     import subsetsel
