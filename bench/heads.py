@@ -103,9 +103,11 @@ def head_matrix(
         features = features_of(data_dir)
         head = fit_head(features.train, features.train_labels, l2=L2)
         rows = influence_rows(head, ridge=ridge, dtype=np.float32, storage="dense")
+        S = rows.dense()
+        assert S is not None
         folder.mkdir(parents=True, exist_ok=True)
         _save(labels_path, features.train_labels)
-        _save(path, rows.dense())
+        _save(path, S)
     return np.load(path), np.load(labels_path)
 
 
