@@ -168,7 +168,8 @@ def verify(
             "verify needs a problem that knows its head and data: make it with "
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
-    mask = problem.check_mask(getattr(solution, "mask", solution))
+    given: Any = solution
+    mask = problem.check_mask(given)
     if mask.all():
         raise ProblemError(f"all {problem.n} examples are pruned; nothing is left to refit on.")
     held_out = None if test is None else _check_test(head, test)
@@ -178,7 +179,7 @@ def verify(
     change_error = _change_error(head, refit, change)
     epsilon = problem.epsilon
     if epsilon is None:
-        epsilon = getattr(solution, "epsilon", None)
+        epsilon = getattr(given, "epsilon", None)
     is_parameter = getattr(problem.rows, "metric", "parameter") == "parameter"
     norm = problem.norm(mask)
     accuracy, full_accuracy, loss_gap = _on_test(head, refit, held_out)

@@ -13,11 +13,14 @@ from subsetsel.influence.head import Head
 from subsetsel.influence.hessian import Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
+from subsetsel.rows.factored import FactoredRows, free_memory
 
 Ridge = Literal["included", "excluded"]
 
 # Gradients of one block of examples, and what is solved for them.
 BLOCK_BYTES = 64 * 2**20
+# S is held densely by itself up to this share of the memory that is free.
+DENSE_SHARE = 0.25
 
 
 class HeadInfluence:
@@ -54,8 +57,8 @@ class HeadInfluence:
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
 
-    def take(self, indices: IndexArray | slice) -> FloatArray:
-        """Rows of S in float64.
+    def rows(self, indices: IndexArray | slice) -> FloatArray:
+        """Solve for chosen rows of S.
 
         Parameters
         ----------
@@ -70,15 +73,56 @@ class HeadInfluence:
         gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
         if self.constant is not None:
             gradients += self.constant[:, None]
-        rows: FloatArray = (
-            self.factor.influence(gradients, self.metric).T.div(self.shape[0]).cpu().numpy()
-        )
-        return rows
+        return _to_numpy(self.factor.influence(gradients, self.metric).T / self.shape[0])
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """S^T w for several w at once: one product with the features each, one solve for all.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (m, n)
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+        """
+        columns = self.X.new_empty((self.shape[1], len(weights)))
+        for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
+            columns[:, k] = ((self.R * row[:, None]).T @ self.X).reshape(-1)
+            if self.constant is not None:
+                columns[:, k] += row.sum() * self.constant
+        return _to_numpy(self.factor.influence(columns, self.metric).T / self.shape[0])
+
+    def products(self, directions: FloatArray) -> FloatArray:
+        """S u for several u at once: one solve for all, one product with the features each.
+
+        Parameters
+        ----------
+        directions : ndarray of shape (m, d)
+
+        Returns
+        -------
+        ndarray of shape (m, n), float64
+        """
+        columns = torch.as_tensor(directions, device=self.X.device).T
+        solved = self.factor.transposed(columns, self.metric)
+        out = self.X.new_empty((len(directions), self.shape[0]))
+        for k, column in enumerate(solved.T):
+            blocks = column.reshape(self.R.shape[1], self.X.shape[1])
+            out[k] = ((self.X @ blocks.T) * self.R).sum(dim=1)
+            if self.constant is not None:
+                out[k] += column @ self.constant
+        return _to_numpy(out / self.shape[0])
 
     @property
     def block_size(self) -> int:
         """Examples whose rows are solved for at a time."""
         return max(1, min(self.shape[0], BLOCK_BYTES // (8 * self.shape[1])))
+
+
+def _to_numpy(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.contiguous().cpu().numpy()
+    return array
 
 
 class HeadRows(DenseRows):
@@ -119,6 +163,8 @@ def influence_rows(
     dtype : numpy dtype
         float32 or float64, of the rows that are handed out; they are solved for in float64.
     storage : {"auto", "dense", "factored"}
+        ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
+        cost a solve each. ``"auto"`` is dense up to a quarter of the memory that is free.
 
     Returns
     -------
@@ -148,6 +194,12 @@ def influence_rows(
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
     influence = HeadInfluence(head, ridge=ridge, metric=metric)
+    n, d = influence.shape
+    if storage == "auto":
+        fits = n * d * kind.itemsize <= DENSE_SHARE * free_memory()
+        storage = "dense" if fits else "factored"
+    if storage == "factored":
+        return FactoredRows(influence, dtype=kind)
     return HeadRows(_fill(influence, kind), metric)
 
 
@@ -162,5 +214,5 @@ def _fill(influence: HeadInfluence, dtype: np.dtype[Any]) -> AnyFloatArray:
         ) from error
     for start in range(0, n, influence.block_size):
         rows = slice(start, min(start + influence.block_size, n))
-        S[rows] = influence.take(rows)
+        S[rows] = influence.rows(rows)
     return S
