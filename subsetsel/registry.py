@@ -259,3 +259,14 @@ register_solver(
         practical_n="a few hundred",
     )
 )
+register_solver(
+    SolverSpec(
+        "exact",
+        "subsetsel.solvers.exact:ExactSolver",
+        "branch and bound on the norm itself (OR-Tools MathOpt, SCIP)",
+        requires=("ortools", "numba"),
+        normalizations=_BOTH,
+        proves="optimal",
+        practical_n="100 to 200",
+    )
+)

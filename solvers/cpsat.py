@@ -1,0 +1,374 @@
+"""Solver "cpsat": OR-Tools CP-SAT on integer rows, with the rounding accounted for.
+
+S is reduced to its rank and rounded to multiples of a unit. For every W with at most M examples the
+rounded norm differs from the true one by at most sqrt(M) times the spectral norm of the rounding
+errors; the ball is enlarged or shrunk by that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subsetsel.candidate import Candidate
+from subsetsel.errors import OptionError, SolverError
+from subsetsel.problem import FEASIBILITY, Problem
+from subsetsel.reduction import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.rows.base import BoolArray
+from subsetsel.run import Limits, Run
+
+from ._background import run_beside_clock
+from ._local_search import LocalSearch
+from ._proof import Answer, Question, prove
+from .greedy import GreedySolver, improve, starting_mask
+
+MAX_EXAMPLES = 1000
+MAX_RANK = 256
+# CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293).
+_MAX_ROW = 2**30
+# Squares are added in 64 bits.
+_MAX_SQUARES = 2.0**62
+
+
+@dataclass(frozen=True)
+class CpsatOptions:
+    """Options of `CpsatSolver`.
+
+    Attributes
+    ----------
+    resolution : int
+        Units per epsilon (Eq. 4: per norm to beat). Finer proves more and costs more.
+    work_limit : float
+        CP-SAT's deterministic seconds per model, where no limit is given.
+    """
+
+    resolution: int = 10_000
+    work_limit: float = 60.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.resolution, bool) or not isinstance(self.resolution, (int, np.integer)):
+            raise OptionError(f"resolution must be an integer, got {self.resolution!r}.")
+        if not 10 <= self.resolution <= 10**8:
+            raise OptionError(
+                f"resolution must be between 10 and 10^8 units, got {self.resolution}."
+            )
+        if not (isinstance(self.work_limit, (int, float)) and self.work_limit > 0):
+            raise OptionError(f"work_limit must be a number > 0, got {self.work_limit!r}.")
+
+
+class CpsatSolver:
+    """Exact search over integer rows; proves optimality for the true problem where it can.
+
+    ``max_iterations`` counts conflicts of CP-SAT's search.
+    """
+
+    Options: ClassVar[type[CpsatOptions]] = CpsatOptions
+
+    def warm_up(self) -> None:
+        """Compile the local search that gives the hint, and import OR-Tools."""
+        GreedySolver().warm_up()
+        problem = Problem(np.eye(3), epsilon=1.0)
+        self.solve(problem, self.Options(), Run(problem, Limits(bound=False)))
+
+    def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
+        """Search for a subset; see `subsetsel.registry.Solver`.
+
+        Returns
+        -------
+        Candidate
+
+        Raises
+        ------
+        OptionError
+            If the problem is larger than CP-SAT can hold.
+        """
+        start = starting_mask(problem, run)
+        if start is None:
+            return Candidate(is_infeasible=True)
+        reduced = reduce_for_exact(problem, "cpsat", MAX_EXAMPLES, MAX_RANK)
+        run.submit(start)
+        improve(LocalSearch(problem, run, start), patience=round(200 * run.effort))
+
+        def ask(question: Question) -> Answer:
+            return _Model(problem, options, reduced, question, run).solve()
+
+        return prove(ask, problem, run)
+
+
+def reduce_for_exact(problem: Problem, name: str, max_examples: int, max_rank: int) -> Reduction:
+    """Reduce the rank of S for an exact search that only small problems allow.
+
+    Parameters
+    ----------
+    problem : Problem
+    name : str
+        The solver's.
+    max_examples, max_rank : int
+
+    Returns
+    -------
+    Reduction
+
+    Raises
+    ------
+    OptionError
+        If there are too many examples or directions.
+    """
+    if problem.n > max_examples or min(problem.n, problem.d) > MAX_SIDE:
+        raise OptionError(
+            f"solver {name!r} branches on single examples and holds at most {max_examples}, "
+            f"but n = {problem.n}; use solver='anneal'."
+        )
+    reduced = reduce_rank(problem.rows)
+    if reduced.rank > max_rank:
+        raise OptionError(
+            f"solver {name!r} squares one variable per direction of S and holds at most "
+            f"{max_rank}, but the rank of S is {reduced.rank}; use solver='anneal'."
+        )
+    return reduced
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Integer rows and how far their norms may be from the true ones.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, rank), int64
+    unit : float
+        One integer step.
+    error : float
+        In units: bound on the difference of norms, for any W of the size that is allowed.
+    """
+
+    rows: NDArray[np.int64]
+    unit: float
+    error: float
+
+
+def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) -> Quantized:
+    """Round S V to integers, ``resolution`` units to the radius unless rows are too long for that.
+
+    Parameters
+    ----------
+    reduced : Reduction
+    radius : float
+        The norm that matters.
+    resolution : int
+    max_size : int
+        Most examples a subset may have.
+
+    Returns
+    -------
+    Quantized
+    """
+    R = reduced.rows
+    longest = float(np.abs(R).sum(axis=0).max(initial=0.0))
+    unit = max(radius / resolution, longest / _MAX_ROW, 1e-300)
+    rows = np.rint(R / unit)
+    rest = R / unit - rows
+    by_row = np.sort(np.linalg.norm(rest, axis=1))[::-1][:max_size].sum()
+    spectral = np.linalg.norm(rest, 2) if rest.size else 0.0
+    tails = np.sort(reduced.tails)[::-1][:max_size].sum() / unit
+    # R / unit itself is rounded: 2^-53 of at most 2^30 units an entry is far below 1e-6.
+    error = min(float(by_row), math.sqrt(max_size) * float(spectral)) * (1 + 1e-9)
+    error += float(tails) + 1e-6 * math.sqrt(max(1, reduced.rank)) * max_size
+    return Quantized(rows.astype(np.int64), unit, error)
+
+
+class _Model:
+    """One CP-SAT model of a `Question`."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        options: CpsatOptions,
+        reduced: Reduction,
+        question: Question,
+        run: Run,
+    ) -> None:
+        from ortools.sat.python import cp_model
+
+        self.cp_model: Any = cp_model
+        self.problem = problem
+        self.options = options
+        self.question = question
+        self.run = run
+        most = problem.n - int(problem.must_keep.sum())
+        self.most = min(problem.max_size, most)
+        self.least = problem.size if problem.size is not None else question.least
+        radius = question.cutoff if problem.epsilon is None else problem.radius(self.least)
+        if not np.isfinite(radius):
+            radius = float(np.sqrt(problem.rows.squared_norms).sum())
+        self.radius = radius
+        self.quantized = quantize(reduced, radius, int(options.resolution), max(1, self.most))
+        self.model: Any = cp_model.CpModel()
+        self.x = [self.model.new_bool_var("") for _ in range(problem.n)]
+        self._build(reduced)
+
+    # --- model ----------------------------------------------------------------------------------
+
+    def _limit(self, size: int) -> int:
+        """Squared norm allowed at a size, in units, enlarged or shrunk."""
+        problem, quantized = self.problem, self.quantized
+        radius = self.question.cutoff if problem.epsilon is None else problem.radius(size)
+        radius = min(radius, self.radius) / quantized.unit
+        if not self.question.is_outer:
+            radius -= quantized.error
+            return math.floor(radius**2 * (1 - 1e-12)) if radius >= 0 else -1
+        return math.floor((radius * (1 + FEASIBILITY) + quantized.error) ** 2 * (1 + 1e-12))
+
+    def _build(self, reduced: Reduction) -> None:
+        model, problem, x = self.model, self.problem, self.x
+        size = sum(x)
+        model.add(size >= self.least)
+        model.add(size <= self.most)
+        for i in np.flatnonzero(problem.must_prune):
+            model.add(x[i] == 1)
+        for i in np.flatnonzero(problem.must_keep):
+            model.add(x[i] == 0)
+        self._add_linear()
+        self._add_norm(size)
+        self._add_direction(reduced)
+        for mask in self.question.excluded:
+            model.add_bool_or([v.negated() if pruned else v for v, pruned in zip(x, mask)])
+        if problem.epsilon is not None:
+            model.maximize(size)
+        if self.question.hint is not None:
+            for v, pruned in zip(x, self.question.hint):
+                model.add_hint(v, bool(pruned))
+
+    def _weighted(self, coefficients: NDArray[np.int64]) -> Any:
+        return self.cp_model.LinearExpr.weighted_sum(self.x, coefficients.tolist())
+
+    def _add_norm(self, size: Any) -> None:
+        model, rows = self.model, self.quantized.rows
+        limits = [self._limit(m) for m in range(self.problem.n + 1)]
+        largest = max(0, *limits[self.least : self.most + 1])
+        length = math.isqrt(largest)
+        if rows.shape[1] * float(largest) >= _MAX_SQUARES:
+            raise OptionError(
+                f"{rows.shape[1]} squares of up to {largest} do not fit 64 bits; lower resolution."
+            )
+        squares = []
+        for column in rows.T:
+            longest = min(length, int(np.abs(column).sum()))
+            value = model.new_int_var(-longest, longest, "")
+            model.add(value == self._weighted(column))
+            square = model.new_int_var(0, longest**2, "")
+            model.add_multiplication_equality(square, [value, value])
+            squares.append(square)
+        total = sum(squares)
+        if self.problem.epsilon is None:
+            model.add(total <= limits[self.least])
+            model.minimize(total)
+        elif self.problem.normalization == "full":
+            model.add(total <= limits[self.least])
+        else:
+            allowed = model.new_int_var(-1, largest, "")
+            model.add_element(size, limits, allowed)
+            model.add(total <= allowed)
+
+    def _add_direction(self, reduced: Reduction) -> None:
+        """Add what the ball implies along the dual of the relaxation: the bound as one linear row."""
+        relaxation = self.run.relaxation
+        if relaxation is None:
+            return
+        self.model.add(sum(self.x) <= math.floor(relaxation.bound))
+        u = reduced.basis.T @ relaxation.dual.u
+        length = float(np.linalg.norm(u))
+        if length == 0.0:
+            return
+        unit = self.quantized.unit
+        # Rounded down with room for float64 rounding, so that no feasible subset is lost.
+        products = reduced.rows @ (u / length) / unit - reduced.tails / unit - 1e-6
+        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * self.problem.n
+        self.model.add(self._weighted(np.floor(products).astype(np.int64)) <= math.ceil(radius))
+
+    def _add_linear(self) -> None:
+        constraints = self.problem.constraints
+        slack = constraints.slack
+        for c in range(len(constraints)):
+            row = constraints.matrix[[c], :].toarray()[0]
+            unit = 1.0
+            if not np.array_equal(row, np.rint(row)) or np.abs(row).sum() > _MAX_ROW:
+                unit = float(np.abs(row).sum()) / _MAX_ROW
+            rounded = np.rint(row / unit)
+            error = 0.0 if unit == 1.0 else float(np.abs(row / unit - rounded).sum()) + 1e-3
+            margin = slack[c] / unit + error if self.question.is_outer else -error
+            expression = self._weighted(rounded.astype(np.int64))
+            if np.isfinite(constraints.lower[c]):
+                self.model.add(expression >= math.ceil(constraints.lower[c] / unit - margin))
+            if np.isfinite(constraints.upper[c]):
+                self.model.add(expression <= math.floor(constraints.upper[c] / unit + margin))
+
+    # --- search ---------------------------------------------------------------------------------
+
+    def _parameters(self, solver: Any) -> None:
+        run, parameters = self.run, solver.parameters
+        parameters.num_workers = int(run.limits.num_workers)
+        parameters.random_seed = int(run.limits.seed) % 2**31
+        parameters.catch_sigint_signal = False
+        if np.isfinite(run.remaining):
+            parameters.max_time_in_seconds = max(0.01, run.remaining)
+        else:
+            parameters.max_deterministic_time = self.options.work_limit * run.effort
+            parameters.interleave_search = run.limits.num_workers > 1
+        if run.iterations_left is not None:
+            parameters.max_number_of_conflicts = run.iterations_left
+
+    def solve(self) -> Answer:
+        """Run CP-SAT and translate its answer.
+
+        Returns
+        -------
+        Answer
+
+        Raises
+        ------
+        SolverError
+            If CP-SAT rejects the model.
+        """
+        cp_model, run, x = self.cp_model, self.run, self.x
+        solver = cp_model.CpSolver()
+        self._parameters(solver)
+        found: deque[BoolArray] = deque()
+        statuses: list[int] = []
+
+        class Recorder(cp_model.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
+            """Hands every solution to the thread that holds the run."""
+
+            def on_solution_callback(self) -> None:
+                found.append(np.array([self.boolean_value(v) for v in x], dtype=np.bool_))
+
+        def work() -> None:
+            statuses.append(int(solver.solve(self.model, Recorder())))
+
+        run_beside_clock(work, solver.stop_search, found, run)
+        if not statuses:
+            return Answer("stopped")
+        status = statuses[0]
+        run.add_iterations(int(solver.num_conflicts))
+        if status == cp_model.MODEL_INVALID:
+            raise SolverError(f"CP-SAT rejects the model: {self.model.validate()}.")
+        if status == cp_model.INFEASIBLE:
+            return Answer("infeasible")
+        if status == cp_model.UNKNOWN:
+            return Answer("stopped")
+        mask = np.array([solver.boolean_value(v) for v in x], dtype=np.bool_)
+        bound = self._bound(float(solver.best_objective_bound))
+        if status == cp_model.OPTIMAL:
+            return Answer("optimal", mask, bound)
+        return Answer("stopped", mask, bound)
+
+    def _bound(self, value: float) -> float:
+        """Translate the model's bound to the true problem."""
+        if self.problem.epsilon is not None:
+            return value
+        length = math.sqrt(max(0.0, value)) * (1 - 1e-12) - self.quantized.error
+        return max(0.0, length * self.quantized.unit)
