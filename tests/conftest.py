@@ -1,0 +1,46 @@
+"""Shared fixtures: solvers that exist for tests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from subsetsel.registry import SolverSpec, register_solver, unregister_solver
+
+
+@pytest.fixture
+def registered() -> Iterator[Any]:
+    """Register a class of `counting_solvers` for one test, under a name, with a spec."""
+    names: list[str] = []
+
+    def register(name: str, cls: str = "CountingSolver", **spec: Any) -> str:
+        register_solver(SolverSpec(name, f"counting_solvers:{cls}", "for tests", **spec))
+        names.append(name)
+        return name
+
+    yield register
+    for name in names:
+        unregister_solver(name)
+
+
+@pytest.fixture
+def exact(registered: Any) -> str:
+    """Name of a solver that counts both forms and both normalizations."""
+    name: str = registered("counting", normalizations=frozenset({"full", "kept"}))
+    return name
+
+
+@pytest.fixture
+def min_norm_only(registered: Any) -> str:
+    """Name of a solver that knows Eq. 4 alone."""
+    name: str = registered("min_norm_only", "MinNormSolver", forms=frozenset({"min_norm"}))
+    return name
+
+
+@pytest.fixture
+def max_size_only(registered: Any) -> str:
+    """Name of a solver that knows Eq. 3 with normalization "full" alone."""
+    name: str = registered("max_size_only", "MaxSizeSolver", forms=frozenset({"max_size"}))
+    return name
