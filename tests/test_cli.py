@@ -183,10 +183,9 @@ def test_a_pruned_file_is_verified_by_the_next_command(data: Path, tmp_path: Pat
     """What `prune` promises, `verify` finds: Definition 1 with its error bar."""
     out = tmp_path / "pruned.npz"
     prune(data, "--rel-epsilon", 0.05, "--out", out)
-    record = json.loads(call("verify", out, "--data", data, "--json").stdout)
-    check = record["verification"]
-    assert record["is_verified"]
-    assert check["change"] + check["change_error"] <= record["epsilon"]
+    check = json.loads(call("verify", out, "--data", data, "--json").stdout)["verification"]
+    assert check["is_verified"]
+    assert check["change"] + check["change_error"] <= check["epsilon"]
     assert Solution.load(out).size > 0
     assert "verified" in call("verify", out, "--data", data).stdout
 

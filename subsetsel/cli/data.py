@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -135,7 +135,9 @@ def prune(
     raise typer.Exit(code)
 
 
-def _prune(plan: Plan, examples: Data, held_out: Data | None) -> tuple[Solution, Any]:
+def _prune(
+    plan: Plan, examples: Data, held_out: Data | None
+) -> tuple[Solution, Verification | None]:
     import subsetsel
 
     test = None if held_out is None else (held_out.X, held_out.y)
@@ -200,22 +202,11 @@ def verify(
         check = subsetsel.verify(
             problem, solution, test=None if held_out is None else (held_out.X, held_out.y)
         )
-    is_verified = _is_within(check, solution.epsilon)
     if as_json:
-        print_json({"is_verified": is_verified, "epsilon": solution.epsilon, "verification": check})
+        print_json({"verification": check})
     else:
         print_text(str(check))
-        if solution.epsilon is not None:
-            print_text(
-                f"change + error = {check.change + check.change_error:.6g} "
-                f"{'<=' if is_verified else '>'} epsilon = {solution.epsilon:.6g}: "
-                f"{'verified' if is_verified else 'NOT verified'}"
-            )
-    raise typer.Exit(ExitCode.DONE if is_verified else ExitCode.UNSATISFIED)
-
-
-def _is_within(check: Verification, epsilon: float | None) -> bool:
-    return epsilon is None or check.change + check.change_error <= epsilon
+    raise typer.Exit(ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE)
 
 
 def _settled_l2(pruned: Path, data: Path) -> float:

@@ -17,6 +17,7 @@ from subsetsel.errors import SubsetselError
 from subsetsel.report.manifest import Manifest
 
 if TYPE_CHECKING:
+    from subsetsel.influence.head import Head
     from subsetsel.problem import Problem
     from subsetsel.solution import Solution
     from subsetsel.verify import Verification
@@ -44,6 +45,7 @@ class Digits:
 class Results:
     """Everything the demo found."""
 
+    head: Head
     problem: Problem
     solution: Solution
     check: Verification
@@ -126,10 +128,12 @@ def load_digits() -> Digits:
 def run(digits: Digits, seed: int) -> Results:
     """Do the work: two prunings, their checks, the rivals, the bound."""
     import subsetsel
+    from subsetsel.influence import fit_head
 
     test = (digits.X_test, digits.y_test)
     with working("training the head, computing S"):
-        problem = subsetsel.Problem.from_features(digits.X, digits.y, l2=L2, fraction=SHARE)
+        head = fit_head(digits.X, digits.y, l2=L2)
+        problem = subsetsel.Problem.from_head(head, fraction=SHARE)
     with working(f"choosing the {SHARE:.0%} to leave out"):
         solution = subsetsel.solve(problem, seed=seed)
     with working("refitting the head on what is kept"):
@@ -140,14 +144,14 @@ def run(digits: Digits, seed: int) -> Results:
         ]
     with working(f"finding the largest subset that moves the head by at most {REL_EPSILON:.0%}"):
         largest, largest_check = subsetsel.prune(
-            digits.X, digits.y, l2=L2, rel_epsilon=REL_EPSILON, test=test, seed=seed
+            subsetsel.Problem.from_head(head, rel_epsilon=REL_EPSILON), test=test, seed=seed
         )
     with working("solving the paper's own problem, with a proven bound"):
         paper = subsetsel.solve(
-            subsetsel.Problem.from_head(problem.head, formulation="paper", epsilon=PAPER_EPSILON),
+            subsetsel.Problem.from_head(head, formulation="paper", epsilon=PAPER_EPSILON),
             seed=seed,
         )
-    return Results(problem, solution, check, random_checks, largest, largest_check, paper)
+    return Results(head, problem, solution, check, random_checks, largest, largest_check, paper)
 
 
 def random_masks(n: int, size: int, count: int, seed: int) -> list[Any]:
@@ -190,16 +194,31 @@ def draw(results: Results, digits: Digits, path: Path, seed: int) -> Path:
 def tell(results: Results, digits: Digits, files: list[Path], run_time: float) -> str:
     """Say in ten lines what happened."""
     problem, solution, check = results.problem, results.solution, results.check
-    largest, largest_check, paper = results.largest, results.largest_check, results.paper
-    random_change = float(np.median([one.change for one in results.random_checks]))
-    return "\n".join([
-        f"data      {problem.n:,} handwritten digits to train on, {len(digits.y_test)} held out",
-        f"influence S is {problem.n:,} x {problem.d:,}: row i says how far the softmax head "
-        "moves without example i",
-        f"chosen    {solution.size:,} ({SHARE:.0%}) to leave out, together, in "
-        f"{solution.solve_time:.1f} s",
-        f"checked   the head refitted exactly on the other {problem.n - solution.size:,} moves "
-        f"by {check.change:.4f} (predicted {check.predicted_kept:.4f})",
-        f"random    subsets of that size move it by {random_change:.4f}: "
-        f"{random_change / check.change:.0f} times as far",
-    ]) + str((largest, largest_check, paper, files, run_time))
+    largest, paper = results.largest, results.paper
+    reach = results.largest_check.change + results.largest_check.change_error
+    at_random = float(np.median([one.change for one in results.random_checks]))
+    lines = {
+        "data": f"{problem.n:,} handwritten digits to train on, {len(digits.y_test)} held out",
+        "S": f"{problem.n:,} x {problem.d:,}: row i is how far the softmax head moves without i",
+        "chosen": f"{solution.size:,} ({SHARE:.0%}) to leave out, together, in "
+        f"{solution.solve_time:.1f} s (+ {solution.compile_time:.1f} s to compile)",
+        "refit": f"trained exactly on the other {problem.n - solution.size:,}, the head moves by "
+        f"{check.change:.4f} ({check.change / results.head.theta_norm:.2%}); "
+        f"{check.predicted_kept:.4f} was predicted",
+        "random": f"subsets of that size move it by {at_random:.4f}, "
+        f"{at_random / check.change:.1f} times as far",
+        "test": f"{words(check.accuracy)} of the held-out digits are right; with all examples "
+        f"{words(check.full_accuracy)}",
+        "largest": f"{largest.size:,} ({largest.size / largest.n:.0%}) can go for a change of at "
+        f"most {REL_EPSILON:.0%}; verified: {reach:.4f} <= {largest.epsilon:.4f}",
+        "proof": f"of the paper's own problem (Eq. 3, epsilon {PAPER_EPSILON:g}): {paper.size:,} "
+        f"pruned, and no more than {np.floor(paper.bound or paper.n):,.0f} can be",
+        "wrote": ", ".join(str(name) for name in files),
+        "time": f"{run_time:.0f} s",
+    }
+    return "\n".join(f"{name:<9}{text}" for name, text in lines.items())
+
+
+def words(accuracy: float | None) -> str:
+    """Accuracy for people."""
+    return "unknown" if accuracy is None else f"{accuracy:.1%}"
