@@ -335,8 +335,10 @@ class LocalSearch:
             # Relative to what is allowed, so that "kept" weighs the larger ball of smaller sizes.
             excess = squared / max(self.problem.radius(self.size) ** 2, 1e-300)
             options = []
-            for move in (self._flip_out, self._flip_in):
-                if move():
+            for enters in (False, True):
+                until = self.size + (1 if enters else -1)
+                is_possible = not enters or until <= self.problem.max_size
+                if is_possible and self._flip(enters, until, np.array([np.inf, 0.0])):
                     allowed = max(self.problem.radius(self.size) ** 2, 1e-300)
                     options.append((self.squared / allowed, self.mask, self.total))
                 self.mask, self.total = mask.copy(), total
@@ -344,9 +346,3 @@ class LocalSearch:
                 break
             _, self.mask, self.total = min(options, key=lambda option: option[0])
         return self.is_inside
-
-    def _flip_out(self) -> int:
-        return self._flip(False, self.size - 1, self._ball)
-
-    def _flip_in(self) -> int:
-        return self.force() if self.size < self.problem.max_size else 0

@@ -114,7 +114,7 @@ def prove(ask: Callable[[Question], Answer], problem: Problem, run: Run) -> Cand
 
 
 def _note_limit(run: Run) -> None:
-    """Say which limit a model solver stopped at, when it looked at it a moment before `Run` does."""
+    """Say which limit a model solver stopped at, a moment before `Run` would see it."""
     if run.should_stop():
         return
     if np.isfinite(run.remaining):

@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.problem import FEASIBILITY, Problem
-from subsetsel.reduction import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Limits, Run
 
 from ._background import run_beside_clock
 from ._local_search import LocalSearch
 from ._proof import Answer, Question, prove
+from ._quantize import MAX_ROW, quantize, reduce_for_exact
 from .greedy import GreedySolver, improve, starting_mask
 
 MAX_EXAMPLES = 1000
 MAX_RANK = 256
-# CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293).
-_MAX_ROW = 2**30
 # Squares are added in 64 bits.
 _MAX_SQUARES = 2.0**62
 
@@ -100,87 +99,6 @@ class CpsatSolver:
         return prove(ask, problem, run)
 
 
-def reduce_for_exact(problem: Problem, name: str, max_examples: int, max_rank: int) -> Reduction:
-    """Reduce the rank of S for an exact search that only small problems allow.
-
-    Parameters
-    ----------
-    problem : Problem
-    name : str
-        The solver's.
-    max_examples, max_rank : int
-
-    Returns
-    -------
-    Reduction
-
-    Raises
-    ------
-    OptionError
-        If there are too many examples or directions.
-    """
-    if problem.n > max_examples or min(problem.n, problem.d) > MAX_SIDE:
-        raise OptionError(
-            f"solver {name!r} branches on single examples and holds at most {max_examples}, "
-            f"but n = {problem.n}; use solver='anneal'."
-        )
-    reduced = reduce_rank(problem.rows)
-    if reduced.rank > max_rank:
-        raise OptionError(
-            f"solver {name!r} squares one variable per direction of S and holds at most "
-            f"{max_rank}, but the rank of S is {reduced.rank}; use solver='anneal'."
-        )
-    return reduced
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """Integer rows and how far their norms may be from the true ones.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (n, rank), int64
-    unit : float
-        One integer step.
-    error : float
-        In units: bound on the difference of norms, for any W of the size that is allowed.
-    """
-
-    rows: NDArray[np.int64]
-    unit: float
-    error: float
-
-
-def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) -> Quantized:
-    """Round S V to integers, ``resolution`` units to the radius unless rows are too long for that.
-
-    Parameters
-    ----------
-    reduced : Reduction
-    radius : float
-        The norm that matters.
-    resolution : int
-    max_size : int
-        Most examples a subset may have.
-
-    Returns
-    -------
-    Quantized
-    """
-    R = reduced.rows
-    longest = float(np.abs(R).sum(axis=0).max(initial=0.0))
-    unit = max(radius / resolution, longest / _MAX_ROW, 1e-300)
-    rows = np.rint(R / unit)
-    rest = R / unit - rows
-    by_row = np.sort(np.linalg.norm(rest, axis=1))[::-1][:max_size].sum()
-    spectral = np.linalg.norm(rest, 2) if rest.size else 0.0
-    tails = np.sort(reduced.tails)[::-1][:max_size].sum() / unit
-    # R / unit itself is rounded: 2^-53 of at most 2^30 units an entry is far below 1e-6.
-    error = min(float(by_row), math.sqrt(max_size) * float(spectral)) * (1 + 1e-9)
-    error += float(tails) + 1e-6 * math.sqrt(max(1, reduced.rank)) * max_size
-    return Quantized(rows.astype(np.int64), unit, error)
-
-
 class _Model:
     """One CP-SAT model of a `Question`."""
 
@@ -236,11 +154,13 @@ class _Model:
         self._add_norm(size)
         self._add_direction(reduced)
         for mask in self.question.excluded:
-            model.add_bool_or([v.negated() if pruned else v for v, pruned in zip(x, mask)])
+            model.add_bool_or([
+                v.negated() if pruned else v for v, pruned in zip(x, mask, strict=True)
+            ])
         if problem.epsilon is not None:
             model.maximize(size)
         if self.question.hint is not None:
-            for v, pruned in zip(x, self.question.hint):
+            for v, pruned in zip(x, self.question.hint, strict=True):
                 model.add_hint(v, bool(pruned))
 
     def _weighted(self, coefficients: NDArray[np.int64]) -> Any:
@@ -275,7 +195,7 @@ class _Model:
             model.add(total <= allowed)
 
     def _add_direction(self, reduced: Reduction) -> None:
-        """Add what the ball implies along the dual of the relaxation: the bound as one linear row."""
+        """Add what the ball implies along the relaxation's dual: its bound as one linear row."""
         relaxation = self.run.relaxation
         if relaxation is None:
             return
@@ -296,8 +216,8 @@ class _Model:
         for c in range(len(constraints)):
             row = constraints.matrix[[c], :].toarray()[0]
             unit = 1.0
-            if not np.array_equal(row, np.rint(row)) or np.abs(row).sum() > _MAX_ROW:
-                unit = float(np.abs(row).sum()) / _MAX_ROW
+            if not np.array_equal(row, np.rint(row)) or np.abs(row).sum() > MAX_ROW:
+                unit = float(np.abs(row).sum()) / MAX_ROW
             rounded = np.rint(row / unit)
             error = 0.0 if unit == 1.0 else float(np.abs(row / unit - rounded).sum()) + 1e-3
             margin = slack[c] / unit + error if self.question.is_outer else -error

@@ -23,7 +23,7 @@ from subsetsel.run import Limits, Run
 
 from ._local_search import LocalSearch
 from ._proof import Answer, Question, prove
-from .cpsat import reduce_for_exact
+from ._quantize import reduce_for_exact
 from .greedy import GreedySolver, improve, starting_mask
 
 MAX_EXAMPLES = 1000
@@ -42,7 +42,7 @@ class ExactOptions:
         Of the search tree per model, where no limit is given.
     """
 
-    max_nodes: int = 50_000
+    max_nodes: int = 5_000
 
     def __post_init__(self) -> None:
         if isinstance(self.max_nodes, bool) or not isinstance(self.max_nodes, (int, np.integer)):
@@ -176,7 +176,7 @@ class _Model:
         return total
 
     def _add_direction(self, reduced: Reduction) -> None:
-        """Add what the ball implies along the dual of the relaxation: the bound as one linear row."""
+        """Add what the ball implies along the relaxation's dual: its bound as one linear row."""
         relaxation = self.run.relaxation
         if relaxation is None:
             return
