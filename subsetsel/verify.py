@@ -12,7 +12,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.rows.base import BoolArray
 
 if TYPE_CHECKING:
-    from subsetsel.influence.head import Head, Refit
+    from subsetsel.influence import Head, Refit
     from subsetsel.problem import Problem
     from subsetsel.solution import Solution
 
@@ -35,7 +35,8 @@ class Verification:
     predicted_full : float
         ||W^T S||_2, the unit of Eq. 3.
     predicted_kept : float
-        ``predicted_full`` times n / (n - m): first-order prediction of ``change``.
+        ``predicted_full`` times n / (n - m), or the same ratio of weights: first-order prediction
+        of ``change``.
     predicted_newton : float
         Length of one Newton step on the kept examples: second-order prediction of ``change``.
     objective_gap : float
@@ -189,7 +190,7 @@ def verify(
         change=change,
         change_error=change_error,
         predicted_full=norm,
-        predicted_kept=norm * problem.n / int((~mask).sum()),
+        predicted_kept=norm * head.objective_function.total / kept.objective_function.total,
         predicted_newton=float(np.linalg.norm(kept.newton_step())),
         objective_gap=head.objective(refit.theta) - head.objective(head.theta),
         curvature=kept.curvature(),
@@ -207,11 +208,9 @@ def verify(
 
 def _change_error(head: Head, refit: Refit, change: float) -> float:
     """Bound the distance between the computed change and the exact one."""
-    gradients = refit.gradient_norm + refit.gradient_error
-    gradients += head.gradient_norm + head.gradient_error
     # The difference and its norm are rounded too, and so is this sum.
     rounding = (refit.theta.size + 8) * _UNIT * change
-    return (gradients / head.l2 + rounding) * (1 + 1e-12)
+    return (refit.error + head.error + rounding) * (1 + 1e-12)
 
 
 def _check_test(head: Head, test: Any) -> tuple[Any, Any]:

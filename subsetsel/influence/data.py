@@ -157,6 +157,34 @@ def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
         )
 
 
+def check_weights(sample_weight: Any, n: int) -> FloatArray:
+    """Validate weights of examples.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ProblemError
+        If there are not n positive finite numbers.
+    """
+    weights = _to_numpy(sample_weight, "sample_weight")
+    if weights.shape != (n,) or weights.dtype.kind not in "fiub":
+        raise ProblemError(
+            f"sample_weight must hold one number per example, shape ({n},); got {weights.dtype} "
+            f"of shape {weights.shape}."
+        )
+    weights = weights.astype(np.float64)
+    bad = np.flatnonzero(~((weights > 0) & (weights < np.inf)))
+    if bad.size:
+        raise ProblemError(
+            f"sample_weight must be positive and finite, but sample_weight[{bad[0]}] is "
+            f"{weights[bad[0]]}; drop examples that do not count."
+        )
+    return weights
+
+
 def check_l2(l2: Any) -> float:
     """Validate the weight decay.
 

@@ -1,4 +1,4 @@
-"""The softmax head: its parameters, and what it would be without some examples."""
+"""The head: its parameters, and what it would be without some examples."""
 
 from __future__ import annotations
 
@@ -12,35 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.data import check_features, check_lengths, encode_like
-from subsetsel.influence.hessian import Factor
-from subsetsel.influence.newton import Minimum, minimize, newton_direction
-from subsetsel.influence.objective import SoftmaxObjective
+from subsetsel.influence.inverse import Inverse, invert
+from subsetsel.influence.kept import KeptHead, Refit, distance_bound, scale_theta
+from subsetsel.influence.losses import SquaredObjective
+from subsetsel.influence.objective import HeadObjective
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-
-
-@dataclass(frozen=True)
-class Refit:
-    """A head refitted on some of the examples.
-
-    Attributes
-    ----------
-    theta : ndarray of shape (C, q), float64
-    gradient_norm : float
-        Of the mean objective over those examples, at ``theta``.
-    gradient_error : float
-        No less than the rounding error of that gradient.
-    num_steps : int
-    """
-
-    theta: FloatArray
-    gradient_norm: float
-    gradient_error: float
-    num_steps: int
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A softmax head at the minimum of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+    """A linear head at the minimum of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
 
     Made by `fit_head`.
 
@@ -52,13 +33,13 @@ class Head:
         Index into ``classes`` of each example.
     l2 : float
     theta : ndarray of shape (C, q), float64
-        Weights, and in the last column the bias; the rows sum to zero.
+        Weights, and in the last column the bias; for the softmax the rows sum to zero.
     gradient_norm : float
         Of the mean objective at ``theta``.
     gradient_error : float
         No less than the rounding error of that gradient: the exact minimizer is within
         (gradient_norm + gradient_error) / l2 of ``theta``.
-    objective_function : SoftmaxObjective
+    objective_function : HeadObjective
         The same objective in scaled parameters, on the device.
     """
 
@@ -68,7 +49,7 @@ class Head:
     theta: FloatArray
     gradient_norm: float
     gradient_error: float
-    objective_function: SoftmaxObjective = field(repr=False)
+    objective_function: HeadObjective = field(repr=False)
 
     def __post_init__(self) -> None:
         self.theta.flags.writeable = False
@@ -100,9 +81,16 @@ class Head:
         return float(np.linalg.norm(self.theta))
 
     @cached_property
-    def factor(self) -> Factor:
-        """Cholesky factor of the Hessian at ``theta``; computed once."""
-        return Factor.of(self.objective_function, self.to_scaled(self.theta))
+    def inverse(self) -> Inverse:
+        """What is solved with the Hessian at ``theta``; prepared once."""
+        return invert(self.objective_function, self.to_scaled(self.theta))
+
+    @cached_property
+    def error(self) -> float:
+        """The exact minimizer is within this of ``theta``."""
+        return distance_bound(
+            self.objective_function, lambda: self.inverse, self.gradient_norm + self.gradient_error
+        )
 
     def to_scaled(self, theta: ArrayLike) -> torch.Tensor:
         """Bring parameters to the device, scaled as the objective wants them.
@@ -200,6 +188,46 @@ class Head:
         """
         return self.kept(kept_mask).curvature()
 
+    def weakest_direction(self, kept_mask: BoolArray) -> tuple[float, FloatArray]:
+        """`curvature`, and the direction V in which the kept examples hold so little of it.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+
+        Returns
+        -------
+        float, ndarray of shape (C, q)
+        """
+        return self.kept(kept_mask).weakest_direction()
+
+    def curvature_along(self, direction: ArrayLike) -> FloatArray:
+        """Second derivative of each example's share of the objective along a direction V.
+
+        c_i(V) = w_i (v_i + l2 ||V||^2), v_i the variance of V x_i under p_i (for the squared loss
+        ||V x_i||^2). Its sum over a set, divided by the set's weight, is V^T H_set V: keeping a
+        share of the curvature along V is a linear constraint on W.
+
+        Parameters
+        ----------
+        direction : array_like of shape (C, q)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        on, theta = self.objective_function, self.to_scaled(self.theta)
+        V = self.to_scaled(direction)
+        penalty = (on.ridge * V.square()).sum()
+        parts = []
+        for rows in on.chunks():
+            logits = (on.X[rows] @ V.T)[:, None, :]
+            bent = (on.curve(on.outputs(theta, rows), logits.clone()) * logits).sum(dim=(1, 2))
+            parts.append(on.weigh(rows, bent + penalty))
+        along: FloatArray = torch.cat(parts).cpu().numpy()
+        return along
+
     def objective(self, theta: ArrayLike, mask: BoolArray | None = None) -> float:
         """Mean loss plus (l2 / 2) ||theta||^2.
 
@@ -217,7 +245,7 @@ class Head:
         return on.value_and_gradient(self.to_scaled(theta))[0]
 
     def gradient_sum(self, mask: BoolArray) -> FloatArray:
-        """Sum of the chosen examples' loss gradients at ``theta``, ridge not included.
+        """Sum of the chosen examples' loss gradients, times their weights, ridge not included.
 
         Parameters
         ----------
@@ -233,7 +261,7 @@ class Head:
         on = self.kept(mask).objective_function
         scaled = self.to_scaled(self.theta)
         gradient = on.value_and_gradient(scaled)[1] - on.ridge * scaled
-        total: FloatArray = (on.n * gradient * on.scale).cpu().numpy()
+        total: FloatArray = (on.total * gradient * on.scale).cpu().numpy()
         return total
 
     def encode(self, X: Any, y: Any) -> tuple[FloatArray, IndexArray]:
@@ -260,7 +288,7 @@ class Head:
         return features, codes
 
     def loss(self, theta: ArrayLike, X: Any, y: Any) -> float:
-        """Mean cross-entropy on other examples, without the ridge.
+        """Mean loss on other examples, without ridge, smoothing and weights.
 
         Parameters
         ----------
@@ -274,6 +302,9 @@ class Head:
         """
         features, codes = self.encode(X, y)
         logits = _logits(theta, features)
+        if isinstance(self.objective_function, SquaredObjective):
+            logits[np.arange(len(codes)), codes] -= 1.0
+            return float(0.5 * np.mean(np.square(logits).sum(axis=1)))
         largest = logits.max(axis=1)
         total = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) + largest
         return float(np.mean(total - logits[np.arange(len(codes)), codes]))
@@ -293,90 +324,6 @@ class Head:
         """
         features, codes = self.encode(X, y)
         return float(np.mean(_logits(theta, features).argmax(axis=1) == codes))
-
-
-@dataclass(frozen=True, eq=False)
-class KeptHead:
-    """A head seen from some of its examples; the Hessian there is computed once.
-
-    Attributes
-    ----------
-    head : Head
-    objective_function : SoftmaxObjective
-        The mean over the kept examples, plus the ridge.
-    """
-
-    head: Head
-    objective_function: SoftmaxObjective = field(repr=False)
-
-    @cached_property
-    def factor(self) -> Factor:
-        """Cholesky factor of the kept examples' Hessian at the head's ``theta``."""
-        return Factor.of(self.objective_function, self.head.to_scaled(self.head.theta))
-
-    def newton_step(self) -> FloatArray:
-        """See `Head.newton_step`.
-
-        Returns
-        -------
-        ndarray of shape (C, q), float64
-        """
-        theta = self.head.to_scaled(self.head.theta)
-        start = Minimum(theta, self.objective_function.evaluate(theta), 0)
-        return self.head.to_user(newton_direction(self.objective_function, start, self.factor))
-
-    def curvature(self) -> float:
-        """See `Head.curvature`.
-
-        Returns
-        -------
-        float
-        """
-        return self.head.factor.smallest_relative_eigenvalue(self.factor)
-
-    def refit(self, *, theta: ArrayLike | None = None) -> Refit:
-        """See `Head.refit`.
-
-        Returns
-        -------
-        Refit
-        """
-        scaled = self.head.to_scaled(self.head.theta if theta is None else theta)
-        found = minimize(
-            self.objective_function,
-            scaled - scaled.mean(dim=0),
-            tolerance=float("inf"),
-            factor=self.factor if theta is None else None,
-        )
-        return Refit(
-            theta=self.head.to_user(found.theta),
-            gradient_norm=found.evaluation.gradient_norm,
-            gradient_error=found.evaluation.gradient_error,
-            num_steps=found.num_steps,
-        )
-
-
-def scale_theta(objective: SoftmaxObjective, theta: ArrayLike) -> torch.Tensor:
-    """Check the user's parameters and scale them as the objective wants them.
-
-    Returns
-    -------
-    Tensor of shape (C, q)
-
-    Raises
-    ------
-    ProblemError
-        If they have another shape or are not finite.
-    """
-    array = np.array(theta, dtype=np.float64)
-    shape = (objective.num_classes, objective.q)
-    if array.shape != shape:
-        raise ProblemError(
-            f"theta must have shape {shape} (classes, features and bias), got {array.shape}."
-        )
-    if not np.isfinite(array).all():
-        raise ProblemError("theta must be finite; it holds NaN or infinite values.")
-    return torch.as_tensor(array, device=objective.X.device) * objective.scale
 
 
 def _logits(theta: ArrayLike, features: FloatArray) -> FloatArray:

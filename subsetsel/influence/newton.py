@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subsetsel.influence.hessian import Factor
-from subsetsel.influence.objective import Evaluation, SoftmaxObjective
+from subsetsel.influence.inverse import TOLERANCE, Inverse, invert
+from subsetsel.influence.objective import Evaluation, HeadObjective
 
 _MAX_STEPS = 100
 _MAX_HALVINGS = 40
@@ -38,26 +38,26 @@ class Minimum:
 
 
 def minimize(
-    objective: SoftmaxObjective,
+    objective: HeadObjective,
     theta: Tensor,
     *,
     tolerance: float,
-    factor: Factor | None = None,
+    inverse: Inverse | None = None,
 ) -> Minimum:
-    """Newton's method with line search in the sum-zero basis.
+    """Newton's method with line search in the class basis.
 
     A factored Hessian serves for further steps as long as each takes at least three quarters off
     the gradient, since a step costs far less than a Hessian.
 
     Parameters
     ----------
-    objective : SoftmaxObjective
+    objective : HeadObjective
     theta : Tensor of shape (C, q)
-        Where to start; its class mean must be zero.
+        Where to start; must lie in the class basis.
     tolerance : float
         The search ends when the gradient's norm is within this and within its rounding error, or
         when rounding lets it fall no further.
-    factor : Factor, optional
+    inverse : Inverse, optional
         Of the Hessian at ``theta``, where it is known already.
 
     Returns
@@ -66,9 +66,9 @@ def minimize(
     """
     best = Minimum(theta, objective.evaluate(theta), 0)
     while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
-        if factor is None:
-            factor = Factor.of(objective, best.theta)
-        found = _search_line(objective, best, factor)
+        if inverse is None:
+            inverse = invert(objective, best.theta)
+        found = _search_line(objective, best, inverse)
         if found is None:
             break
         is_progress = _is_lower(found.evaluation, best.evaluation)
@@ -77,11 +77,11 @@ def minimize(
         if not is_progress:
             break
         while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
-            found = _take_step(objective, best, newton_direction(objective, best, factor), 1.0)
+            found = _take_step(objective, best, _newton_direction(objective, best, inverse), 1.0)
             if found.evaluation.gradient_norm > 0.25 * best.evaluation.gradient_norm:
                 break
             best = found
-        factor = None
+        inverse = None
     return best
 
 
@@ -94,29 +94,34 @@ def _is_lower(new: Evaluation, old: Evaluation) -> bool:
     return fallen or new.gradient_norm <= 0.5 * old.gradient_norm
 
 
-def newton_direction(objective: SoftmaxObjective, at: Minimum, factor: Factor) -> Tensor:
+def newton_direction(
+    objective: HeadObjective, at: Minimum, inverse: Inverse, *, tolerance: float = TOLERANCE
+) -> Tensor:
     """-H^-1 times the gradient.
 
     Returns
     -------
     Tensor of shape (C, q)
-        In scaled parameters; its class mean is zero.
+        In scaled parameters; it lies in the class basis.
     """
     basis = objective.basis
     reduced = (basis.T @ at.evaluation.gradient).reshape(-1, 1)
-    return -basis @ factor.solve(reduced).reshape(basis.shape[1], -1)
+    return -basis @ inverse.solve(reduced, tolerance=tolerance).reshape(basis.shape[1], -1)
 
 
-def _take_step(
-    objective: SoftmaxObjective, at: Minimum, direction: Tensor, length: float
-) -> Minimum:
+def _newton_direction(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Tensor:
+    """Solve for one step of many, where four digits serve as well as ten."""
+    return newton_direction(objective, at, inverse, tolerance=1e-4)
+
+
+def _take_step(objective: HeadObjective, at: Minimum, direction: Tensor, length: float) -> Minimum:
     theta = at.theta + length * direction
     return Minimum(theta, objective.evaluate(theta), at.num_steps + 1)
 
 
-def _search_line(objective: SoftmaxObjective, at: Minimum, factor: Factor) -> Minimum | None:
+def _search_line(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Minimum | None:
     """Halve the step until the value falls as Armijo asks, up to rounding."""
-    direction = newton_direction(objective, at, factor)
+    direction = _newton_direction(objective, at, inverse)
     slope = float((direction * at.evaluation.gradient).sum())
     slack = _VALUE_ROUNDING * abs(at.evaluation.value)
     length = 1.0
@@ -128,7 +133,7 @@ def _search_line(objective: SoftmaxObjective, at: Minimum, factor: Factor) -> Mi
     return None
 
 
-def approach(objective: SoftmaxObjective, theta: Tensor, *, max_iterations: int = 300) -> Tensor:
+def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 300) -> Tensor:
     """Come near the minimizer by L-BFGS, so that few Hessians are needed after it.
 
     The features are whitened by the curvature bound (1/2) X^T X / n + l2 (Böhning, Annals of the
@@ -136,7 +141,7 @@ def approach(objective: SoftmaxObjective, theta: Tensor, *, max_iterations: int 
 
     Parameters
     ----------
-    objective : SoftmaxObjective
+    objective : HeadObjective
     theta : Tensor of shape (C, q)
         Scaled parameters with class mean zero.
     max_iterations : int
@@ -148,7 +153,7 @@ def approach(objective: SoftmaxObjective, theta: Tensor, *, max_iterations: int 
     from scipy.optimize import minimize as scipy_minimize
 
     basis, X = objective.basis, objective.X
-    bound = 0.5 * (X.T @ X) / objective.n
+    bound = 0.5 * objective.gram()
     bound.diagonal().add_(objective.ridge + 1e-12 * float(bound.diagonal().max()))
     lower = torch.linalg.cholesky(bound)
 

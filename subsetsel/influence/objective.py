@@ -1,4 +1,4 @@
-"""The objective of a softmax head: value, gradient, Hessian, and what rounding does to them.
+"""The training objective of a linear head: value, gradient, and what rounding does to them.
 
 Inside, columns are divided by powers of two that equilibrate the Hessian. That is exact in binary,
 the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
@@ -6,6 +6,7 @@ the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -14,15 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subsetsel.errors import ProblemError
-
 # Longest sum inside one matrix product: it enters the rounding bound of the gradient.
 CHUNK_ROWS = 1024
 CHUNK_ROWS_CUDA = 16_384
 # The weighted copies of the features that the Hessian needs at a time stay below this.
 CHUNK_BYTES = 64 * 2**20
-
-_UNIT = float(np.finfo(np.float64).eps) / 2
+UNIT = float(np.finfo(np.float64).eps) / 2
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,31 @@ class Evaluation:
     gradient_error: float
 
 
-class SoftmaxObjective:
-    """F(theta) = mean_i -log softmax(theta x_i)_{y_i} + (l2 / 2) ||theta||^2.
+@dataclass(frozen=True)
+class Setting:
+    """What is asked of a head, beside its data.
+
+    Attributes
+    ----------
+    l2 : float
+    num_classes : int
+    label_smoothing : float
+        Targets are (1 - s) onehot + s / C.
+    penalizes_bias : bool
+        Whether l2 acts on the bias too.
+    inverse : {"auto", "cholesky", "cg"}
+        How the Hessian is solved with.
+    """
+
+    l2: float
+    num_classes: int
+    label_smoothing: float = 0.0
+    penalizes_bias: bool = True
+    inverse: str = "auto"
+
+
+class HeadObjective(ABC):
+    """F(theta) = sum_i w_i loss_i / sum_i w_i + (l2 / 2) ||theta||^2.
 
     Parameters
     ----------
@@ -57,18 +78,39 @@ class SoftmaxObjective:
     labels : Tensor of shape (n,), int64
     scale : Tensor of shape (q,)
         Powers of two: scaled parameters are the user's times ``scale``.
-    l2 : float
-    num_classes : int
+    setting : Setting
+    weights : Tensor of shape (n,), float64, optional
+        w, positive; ones without it.
+
+    Attributes
+    ----------
+    basis : Tensor of shape (C, m)
+        Orthonormal class directions that hold every gradient.
+    ridge : Tensor of shape (q,)
+        l2 as it acts on the scaled parameters.
+    total : float
+        Sum of w.
     """
 
+    basis: Tensor
+
     def __init__(
-        self, X: Tensor, labels: Tensor, scale: Tensor, *, l2: float, num_classes: int
+        self,
+        X: Tensor,
+        labels: Tensor,
+        scale: Tensor,
+        setting: Setting,
+        weights: Tensor | None = None,
     ) -> None:
-        self.X, self.labels, self.scale = X, labels, scale
-        self.l2, self.num_classes = l2, num_classes
+        self.X, self.labels, self.scale, self.setting = X, labels, scale, setting
+        self.weights = weights
+        self.l2, self.num_classes = setting.l2, setting.num_classes
         self.n, self.q = X.shape
-        self.ridge = l2 / scale**2
-        self.basis = sum_zero_basis(num_classes).to(X.device)
+        self.total = float(self.n) if weights is None else float(weights.sum())
+        self.ridge = setting.l2 / scale**2
+        if not setting.penalizes_bias:
+            self.ridge[-1] = 0.0
+        self.basis = self.class_basis(setting.num_classes).to(X.device)
 
     @classmethod
     def from_arrays(
@@ -76,25 +118,28 @@ class SoftmaxObjective:
         features: np.ndarray,
         labels: np.ndarray,
         *,
-        l2: float,
-        num_classes: int,
+        setting: Setting,
+        weights: np.ndarray | None = None,
         device: torch.device,
     ) -> Self:
         """Append the bias, choose the scale, move to the device.
 
         Returns
         -------
-        SoftmaxObjective
+        HeadObjective
         """
         n, h = features.shape
         X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
         X[:, :h] = torch.as_tensor(features, device=device)
         X[:, h] = 1.0
-        size = (X.square().sum(dim=0) / n + l2).sqrt()
-        scale = torch.exp2(size.log2().round())
+        squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
+        for start in range(0, n, CHUNK_ROWS):
+            squares += X[start : start + CHUNK_ROWS].square().sum(dim=0)
+        scale = torch.exp2((squares / n + setting.l2).sqrt().log2().round())
         X /= scale
         codes = torch.as_tensor(labels, device=device)
-        return cls(X, codes, scale, l2=l2, num_classes=num_classes)
+        w = None if weights is None else torch.as_tensor(weights, device=device)
+        return cls(X, codes, scale, setting, w)
 
     def restrict(self, mask: np.ndarray) -> Self:
         """Take the mean over chosen examples only.
@@ -106,21 +151,71 @@ class SoftmaxObjective:
 
         Returns
         -------
-        SoftmaxObjective
+        HeadObjective
         """
         chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
-        return type(self)(
-            self.X[chosen],
-            self.labels[chosen],
-            self.scale,
-            l2=self.l2,
-            num_classes=self.num_classes,
-        )
+        weights = None if self.weights is None else self.weights[chosen]
+        return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+
+    @staticmethod
+    @abstractmethod
+    def class_basis(num_classes: int) -> Tensor:
+        """Orthonormal class directions that hold every gradient, shape (C, m)."""
+
+    @abstractmethod
+    def outputs(self, theta: Tensor, rows: slice) -> Tensor:
+        """Compute what is compared with the targets: probabilities for the softmax, (rows, C)."""
+
+    @abstractmethod
+    def losses_and_residuals(self, theta: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Unweighted losses, shape (rows,), and their gradients by the logits, (rows, C)."""
+
+    @abstractmethod
+    def output_error(self, outputs: Tensor, logit_error: Tensor) -> Tensor:
+        """Bound on ||computed - exact outputs|| from one on the logits, both of shape (rows,)."""
+
+    @abstractmethod
+    def curve(self, outputs: Tensor, logits: Tensor) -> Tensor:
+        """Apply each example's Hessian with respect to its logits, shape (rows, k, C)."""
+
+    @abstractmethod
+    def hessian(self, theta: Tensor) -> Tensor:
+        """Exact Hessian in the class basis and the scaled parameters.
+
+        Shape (s, s), where s is `block_side`: d, or less if H repeats one block on its diagonal.
+        """
+
+    @property
+    @abstractmethod
+    def block_side(self) -> int:
+        """Side of the matrix that `hessian` returns."""
+
+    @abstractmethod
+    def class_curvature(self, theta: Tensor) -> Tensor:
+        """Mean of each example's Hessian with respect to its logits, shape (m, m)."""
+
+    @abstractmethod
+    def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
+        """u^T A_i u for columns u of ``directions``, shape (m, k): shape (rows, k)."""
+
+    @property
+    def num_free(self) -> int:
+        """Number of class directions, m."""
+        return self.basis.shape[1]
 
     @property
     def d(self) -> int:
-        """Number of parameters in the sum-zero basis, (C - 1) q."""
-        return (self.num_classes - 1) * self.q
+        """Number of parameters in the class basis, m q."""
+        return self.num_free * self.q
+
+    def project(self, theta: Tensor) -> Tensor:
+        """Drop what lies outside the class basis.
+
+        Returns
+        -------
+        Tensor of shape (C, q)
+        """
+        return self.basis @ (self.basis.T @ theta)
 
     def chunks(self, length: int | None = None) -> Iterator[slice]:
         """Cut the examples into ranges.
@@ -129,37 +224,48 @@ class SoftmaxObjective:
         ------
         slice
         """
-        length = length or self._chunk_rows
+        length = length or self.chunk_rows
         for start in range(0, self.n, length):
             yield slice(start, min(start + length, self.n))
 
     @property
-    def _chunk_rows(self) -> int:
+    def chunk_rows(self) -> int:
+        """How many examples enter one matrix product."""
         return CHUNK_ROWS_CUDA if self.X.device.type == "cuda" else CHUNK_ROWS
 
-    def probabilities(self, theta: Tensor, rows: slice) -> Tensor:
-        """Softmax of the logits of a range of examples.
+    def weigh(self, rows: slice, values: Tensor) -> Tensor:
+        """Multiply by the weights of a range of examples, in place.
+
+        Returns
+        -------
+        Tensor
+            ``values``, whose first axis is that of the examples.
+        """
+        if self.weights is not None:
+            values *= self.weights[rows].reshape(-1, *[1] * (values.dim() - 1))
+        return values
+
+    def to_residuals(self, outputs: Tensor, rows: slice) -> Tensor:
+        """Subtract the targets, in place.
 
         Returns
         -------
         Tensor of shape (rows, C)
         """
-        return torch.softmax(self.X[rows] @ theta.T, dim=1)
+        smoothing = self.setting.label_smoothing
+        if smoothing:
+            outputs -= smoothing / self.num_classes
+        ones = outputs.new_full((len(outputs), 1), smoothing - 1.0)
+        return outputs.scatter_add_(1, self.labels[rows, None], ones)
 
     def residuals(self, theta: Tensor, rows: slice) -> Tensor:
-        """p_i - e_{y_i} for a range of examples.
+        """w_i times the loss's gradient with respect to the logits: p_i - e_{y_i} for the softmax.
 
         Returns
         -------
         Tensor of shape (rows, C)
         """
-        residuals = self.probabilities(theta, rows)
-        residuals.scatter_add_(
-            1,
-            self.labels[rows, None],
-            torch.full((len(residuals), 1), -1.0, dtype=residuals.dtype, device=self.X.device),
-        )
-        return residuals
+        return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """F and its gradient with respect to the scaled parameters.
@@ -177,21 +283,17 @@ class SoftmaxObjective:
         loss = torch.zeros((), dtype=torch.float64, device=theta.device)
         total = torch.zeros_like(theta)
         for rows in self.chunks():
-            log_p = torch.log_softmax(self.X[rows] @ theta.T, dim=1)
-            label = self.labels[rows, None]
-            loss -= log_p.gather(1, label).sum()
-            residuals = log_p.exp_()
-            residuals.scatter_add_(1, label, residuals.new_full((len(residuals), 1), -1.0))
-            total.addmm_(residuals.T, self.X[rows])
-        value = loss / self.n + 0.5 * (self.ridge * theta.square()).sum()
-        return float(value), total.div_(self.n).add_(self.ridge * theta)
+            losses, residuals = self.losses_and_residuals(theta, rows)
+            loss += self.weigh(rows, losses).sum()
+            total.addmm_(self.weigh(rows, residuals).T, self.X[rows])
+        value = loss / self.total + 0.5 * (self.ridge * theta.square()).sum()
+        return float(value), total.div_(self.total).add_(self.ridge * theta)
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """F, its gradient, and a bound on the gradient's rounding error.
 
         Every sum of m products is off by at most m u / (1 - m u) times the sum of their absolute
-        values, in whatever order it is taken. A logit that is off by at most delta moves p by at
-        most p (1 - p) (exp(2 delta) - 1).
+        values, in whatever order it is taken.
 
         Parameters
         ----------
@@ -204,89 +306,58 @@ class SoftmaxObjective:
         """
         value, gradient = self.value_and_gradient(theta)
         largest = float(theta.norm(dim=1).max())
-        softmax_error = (self.num_classes + 16) * _UNIT
-        length = _gamma(min(self.n, self._chunk_rows) + -(-self.n // self._chunk_rows) + 2)
+        length = _gamma(min(self.n, self.chunk_rows) + -(-self.n // self.chunk_rows) + 4)
         total = 0.0
         for rows in self.chunks():
-            p = self.probabilities(theta, rows)
-            delta = (self.q + 6) * _UNIT * largest * self.X[rows].norm(dim=1)
-            moved = ((p * (1 - p)).norm(dim=1) + softmax_error) * torch.expm1(2 * delta)
-            error = moved * torch.exp(2 * delta) + softmax_error
-            p.scatter_add_(1, self.labels[rows, None], p.new_full((len(p), 1), -1.0))
-            weight = error + length * (p.norm(dim=1) + error)
+            outputs = self.outputs(theta, rows)
+            delta = (self.q + 6) * UNIT * largest * self.X[rows].norm(dim=1)
+            error = self.output_error(outputs, delta)
+            size = self.to_residuals(outputs, rows).norm(dim=1)
+            weight = self.weigh(rows, error + length * (size + error))
             total += float(((self.X[rows] * self.scale).norm(dim=1) * weight).sum())
         norm = float((gradient * self.scale).norm())
-        rest = 4 * self.l2 * float((theta / self.scale).norm()) * _UNIT
+        rest = 4 * self.l2 * float((theta / self.scale).norm()) * UNIT
         rest += _gamma(self.num_classes * self.q + 8) * norm
         # The bound itself was computed with rounding, far less than 5 % of it.
-        return Evaluation(value, gradient, norm, 1.05 * (total / self.n + rest))
+        return Evaluation(value, gradient, norm, 1.05 * (total / self.total + rest))
 
-    def hessian(self, theta: Tensor) -> Tensor:
-        """Exact Hessian of F in the sum-zero basis of the classes.
-
-        Block (a, b) is the mean of cov_{p_i}(Q_a, Q_b) x_i x_i^T: C (C - 1) / 2 weighted Gram
-        matrices; the rest is symmetry.
+    def multiply(self, theta: Tensor, columns: Tensor) -> Tensor:
+        """H times columns, without H: two products with the features.
 
         Parameters
         ----------
         theta : Tensor of shape (C, q)
             Scaled parameters.
+        columns : Tensor of shape (d, k)
 
         Returns
         -------
-        Tensor of shape (d, d)
-            With respect to the scaled parameters; parameter (a, j) has index a q + j.
-
-        Raises
-        ------
-        ProblemError
-            If it does not fit into memory.
+        Tensor of shape (d, k)
         """
-        num_free, q = self.num_classes - 1, self.q
-        try:
-            out = self.X.new_zeros((num_free, q, num_free, q))
-        except RuntimeError as error:
-            raise ProblemError(
-                f"the Hessian of {self.d:,} parameters needs {8 * self.d**2 / 2**30:.1f} GiB in "
-                "float64 and its factor as much again; reduce the number of features, for example "
-                "to their principal components."
-            ) from error
-        row_bytes = 8 * num_free * max(q, self.num_classes)
-        for rows in self.chunks(max(16, CHUNK_BYTES // row_bytes)):
+        k, m, q = columns.shape[1], self.num_free, self.q
+        flat = columns.T.reshape(k * m, q)
+        out = torch.zeros_like(flat)
+        length = CHUNK_BYTES // (8 * (q + 3 * k * self.num_classes))
+        for rows in self.chunks(max(64, min(self.chunk_rows, length))):
             X = self.X[rows]
-            p = self.probabilities(theta, rows)
-            centred = self.basis - (p @ self.basis)[:, None, :]
-            weighted = p[:, :, None] * centred
-            for a in range(num_free):
-                weights = torch.einsum("ic,icb->ib", weighted[:, :, a], centred[:, :, a:])
-                scaled = (weights[:, :, None] * X[:, None, :]).reshape(len(X), -1)
-                out[a, :, a:, :] += (X.T @ scaled).reshape(q, num_free - a, q)
-        out /= self.n
-        for a in range(num_free):
-            for b in range(a):
-                out[a, :, b, :] = out[b, :, a, :].T
-        matrix = out.reshape(self.d, self.d)
-        matrix.diagonal().add_(self.ridge.repeat(num_free))
-        return matrix
+            logits = (X @ flat.T).reshape(len(X), k, m) @ self.basis.T
+            bent = self.weigh(rows, self.curve(self.outputs(theta, rows), logits)) @ self.basis
+            out.addmm_(bent.reshape(len(X), k * m).T, X)
+        out.div_(self.total)
+        return out.reshape(k, m * q).T + columns * self.ridge.repeat(m)[:, None]
 
+    def gram(self) -> Tensor:
+        """X^T diag(w) X / sum w of the scaled features, shape (q, q).
 
-def sum_zero_basis(num_classes: int) -> Tensor:
-    """Orthonormal basis of the vectors over the classes that sum to zero.
-
-    Softmax does not see a constant added to all logits, and at the minimizer the ridge makes that
-    constant zero: gradients, H^-1 g and all their 2-norms live in this subspace.
-
-    Returns
-    -------
-    Tensor of shape (C, C - 1), float64
-    """
-    basis = torch.zeros((num_classes, num_classes - 1), dtype=torch.float64)
-    for a in range(1, num_classes):
-        basis[:a, a - 1] = 1.0
-        basis[a, a - 1] = -a
-        basis[:, a - 1] /= (a * (a + 1)) ** 0.5
-    return basis
+        Returns
+        -------
+        Tensor
+        """
+        out = self.X.new_zeros((self.q, self.q))
+        for rows in self.chunks():
+            out.addmm_(self.X[rows].T, self.weigh(rows, self.X[rows].clone()))
+        return out.div_(self.total)
 
 
 def _gamma(length: int) -> float:
-    return length * _UNIT / (1 - length * _UNIT)
+    return length * UNIT / (1 - length * UNIT)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.head import Head
-from subsetsel.influence.hessian import Metric
+from subsetsel.influence.inverse import TOLERANCE, Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, free_memory
@@ -28,6 +28,7 @@ class HeadInfluence:
 
     The gradient of example i is r_i (x) x_i, r_i = Q^T (p_i - e_{y_i}), plus l2 theta with the
     ridge included, so the n (C - 1) + n q numbers in R and X say everything about n x d gradients.
+    With sample weights w_i / sum w stands for 1/n.
 
     Parameters
     ----------
@@ -39,20 +40,28 @@ class HeadInfluence:
     ----------
     shape : tuple of int
         (n, d) with d = (C - 1) q.
-    R : Tensor of shape (n, C - 1)
+    R : Tensor of shape (n, m)
+        Residuals in the class basis, times w_i / sum w.
     X : Tensor of shape (n, q)
+    shares : Tensor of shape (n,)
+        w_i / sum w.
     """
 
     def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
         objective = head.objective_function
         theta = head.to_scaled(head.theta)
         self.metric: Metric = metric
-        self.factor = head.factor
+        self.inverse = head.inverse
         self.X = objective.X
         self.R = torch.cat([
             objective.residuals(theta, rows) @ objective.basis for rows in objective.chunks()
         ])
+        self.R /= objective.total
         self.shape = (objective.n, objective.d)
+        weights = (
+            self.X.new_ones(self.X.shape[0]) if objective.weights is None else objective.weights
+        )
+        self.shares = weights / objective.total
         self.constant: Tensor | None = None
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
@@ -72,15 +81,17 @@ class HeadInfluence:
         R, X = self.R[chosen], self.X[chosen]
         gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
         if self.constant is not None:
-            gradients += self.constant[:, None]
-        return _to_numpy(self.factor.influence(gradients, self.metric).T / self.shape[0])
+            gradients += self.constant[:, None] * self.shares[chosen]
+        return _to_numpy(self.inverse.influence(gradients, self.metric).T)
 
-    def sums(self, weights: FloatArray) -> FloatArray:
+    def sums(self, weights: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
         """S^T w for several w at once: one product with the features each, one solve for all.
 
         Parameters
         ----------
         weights : ndarray of shape (m, n)
+        tolerance : float
+            Of an iterative solve.
 
         Returns
         -------
@@ -90,29 +101,36 @@ class HeadInfluence:
         for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
             columns[:, k] = ((self.R * row[:, None]).T @ self.X).reshape(-1)
             if self.constant is not None:
-                columns[:, k] += row.sum() * self.constant
-        return _to_numpy(self.factor.influence(columns, self.metric).T / self.shape[0])
+                columns[:, k] += (row @ self.shares) * self.constant
+        return _to_numpy(self.inverse.influence(columns, self.metric, tolerance=tolerance).T)
 
-    def products(self, directions: FloatArray) -> FloatArray:
+    def products(self, directions: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
         """S u for several u at once: one solve for all, one product with the features each.
 
         Parameters
         ----------
         directions : ndarray of shape (m, d)
+        tolerance : float
+            Of an iterative solve.
 
         Returns
         -------
         ndarray of shape (m, n), float64
         """
         columns = torch.as_tensor(directions, device=self.X.device).T
-        solved = self.factor.transposed(columns, self.metric)
+        solved = self.inverse.transposed(columns, self.metric, tolerance=tolerance)
         out = self.X.new_empty((len(directions), self.shape[0]))
         for k, column in enumerate(solved.T):
             blocks = column.reshape(self.R.shape[1], self.X.shape[1])
             out[k] = ((self.X @ blocks.T) * self.R).sum(dim=1)
             if self.constant is not None:
-                out[k] += column @ self.constant
-        return _to_numpy(out / self.shape[0])
+                out[k] += (column @ self.constant) * self.shares
+        return _to_numpy(out)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether single rows are cheap enough to be asked for."""
+        return self.inverse.is_exact
 
     @property
     def block_size(self) -> int:
@@ -197,7 +215,7 @@ def influence_rows(
     n, d = influence.shape
     if storage == "auto":
         fits = n * d * kind.itemsize <= DENSE_SHARE * free_memory()
-        storage = "dense" if fits else "factored"
+        storage = "dense" if fits and influence.is_exact else "factored"
     if storage == "factored":
         return FactoredRows(influence, dtype=kind)
     return HeadRows(_fill(influence, kind), metric)

@@ -32,13 +32,17 @@ class Factors(Protocol):
     def block_size(self) -> int:
         """How many rows are solved for at a time."""
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether solves are direct; otherwise single rows are too dear to be walked through."""
+
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d)."""
 
-    def sums(self, weights: FloatArray) -> FloatArray:
+    def sums(self, weights: FloatArray, *, tolerance: float = ...) -> FloatArray:
         """S^T w for each row w of ``weights``, shape (k, d)."""
 
-    def products(self, directions: FloatArray) -> FloatArray:
+    def products(self, directions: FloatArray, *, tolerance: float = ...) -> FloatArray:
         """S u for each row u of ``directions``, shape (k, n)."""
 
 

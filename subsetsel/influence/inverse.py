@@ -1,0 +1,168 @@
+"""What is solved with the Hessian of a head, and how that is chosen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.errors import OptionError
+from subsetsel.influence.objective import HeadObjective
+from subsetsel.rows.factored import free_memory
+
+Metric = Literal["parameter", "loss"]
+
+# Beyond this a factor takes minutes on a few cores even where memory would hold it.
+MAX_DENSE = 20_000
+# H and its factor may take this share of the memory that is free.
+DENSE_SHARE = 0.5
+# Relative error, in the norm of H, to which an iterative solve is brought.
+TOLERANCE = 1e-10
+
+
+class Inverse(ABC):
+    """H^-1 of one objective at one theta, in scaled parameters.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    """
+
+    def __init__(self, objective: HeadObjective) -> None:
+        self.scale = objective.scale.repeat(objective.num_free)
+
+    @abstractmethod
+    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+        """H^-1 times columns, shape (d, k), all in scaled parameters."""
+
+    @abstractmethod
+    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
+
+    @abstractmethod
+    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+        """Least v^T H_K v / v^T H v over all v, and that v, shape (d,).
+
+        ``kept`` is the inverse of H_K, of the same kind.
+        """
+
+    def smallest_eigenvalue(self) -> float:
+        """Smallest eigenvalue of H in the user's parameters, by Lanczos on H^-1.
+
+        Returns
+        -------
+        float
+            An estimate from above.
+        """
+        from scipy.sparse.linalg import LinearOperator, eigsh
+
+        def apply(vector: np.ndarray) -> np.ndarray:
+            column = torch.as_tensor(vector.ravel(), device=self.scale.device) / self.scale
+            out: np.ndarray = (self.solve(column[:, None])[:, 0] / self.scale).cpu().numpy()
+            return out
+
+        d = len(self.scale)
+        start = np.random.default_rng(0).standard_normal(d)
+        if d == 1:
+            return 1 / float(apply(np.ones(1))[0])
+        operator = LinearOperator((d, d), matvec=apply, dtype=np.float64)
+        largest = eigsh(operator, k=1, v0=start, tol=1e-3, return_eigenvectors=False)
+        return 1 / float(largest[0])
+
+    @property
+    @abstractmethod
+    def is_exact(self) -> bool:
+        """Whether solves are direct: then single rows of S are cheap enough to be asked for."""
+
+    def influence(self, columns: Tensor, metric: Metric, *, tolerance: float = TOLERANCE) -> Tensor:
+        """Apply the map that turns gradients into rows of S.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (d, k)
+            Gradients with respect to the scaled parameters.
+        metric : {"parameter", "loss"}
+            H^-1 g in the user's parameters, or L^-1 g.
+        tolerance : float
+            Of an iterative solve.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        if metric == "loss":
+            return self.half(columns)
+        return self.solve(columns, tolerance=tolerance).div_(self.scale[:, None])
+
+    def transposed(
+        self, columns: Tensor, metric: Metric, *, tolerance: float = TOLERANCE
+    ) -> Tensor:
+        """Apply the transpose of `influence`.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (d, k)
+            Directions in the space of the rows of S.
+        metric : {"parameter", "loss"}
+        tolerance : float
+            Of an iterative solve.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        if metric == "loss":
+            return self.half(columns, transposed=True)
+        return self.solve(columns / self.scale[:, None], tolerance=tolerance)
+
+
+def invert(objective: HeadObjective, theta: Tensor) -> Inverse:
+    """Choose how to solve with the Hessian of an objective, and prepare it.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+
+    Returns
+    -------
+    Inverse
+        A Cholesky factor where memory and time allow one, else conjugate gradients.
+    """
+    from subsetsel.influence.hessian import Factor
+    from subsetsel.influence.iterative import IterativeInverse
+
+    kind = choose_inverse(objective.setting.inverse, objective.block_side)
+    return Factor.of(objective, theta) if kind == "cholesky" else IterativeInverse(objective, theta)
+
+
+def choose_inverse(kind: str, side: int) -> Literal["cholesky", "cg"]:
+    """Settle ``"auto"`` by size and free memory.
+
+    Parameters
+    ----------
+    kind : {"auto", "cholesky", "cg"}
+    side : int
+        Of the matrix to be factored.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OptionError
+        For an unknown kind.
+    """
+    if kind == "cholesky":
+        return "cholesky"
+    if kind == "cg":
+        return "cg"
+    if kind != "auto":
+        raise OptionError(f"inverse must be one of auto, cholesky, cg; got {kind!r}.")
+    fits = 2 * 8 * side**2 <= DENSE_SHARE * free_memory()
+    return "cholesky" if fits and side <= MAX_DENSE else "cg"

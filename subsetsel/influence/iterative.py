@@ -1,0 +1,162 @@
+"""Solving with a Hessian that is too large to be held."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.errors import ProblemError
+from subsetsel.influence.ekfac import KroneckerInverse
+from subsetsel.influence.inverse import TOLERANCE, Inverse
+from subsetsel.influence.objective import HeadObjective
+
+_MAX_STEPS = 2000
+# So many columns share each pass over the features.
+_COLUMNS = 32
+_MAX_LOBPCG = 100
+
+
+class IterativeInverse(Inverse):
+    """Conjugate gradients on the exact Hessian, preconditioned by E-KFAC.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+
+    Attributes
+    ----------
+    num_steps : int
+        Steps that the last solve took at most.
+    """
+
+    is_exact = False
+
+    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
+        super().__init__(objective)
+        self._objective, self._theta = objective, theta
+        self._guess = KroneckerInverse(objective, theta)
+        self.num_steps = 0
+
+    def multiply(self, columns: Tensor) -> Tensor:
+        """H times columns, exactly.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        return self._objective.multiply(self._theta, columns)
+
+    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+        """H^-1 times columns, all in scaled parameters.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (d, k)
+        tolerance : float
+            A column is done when its residual, in the norm of the preconditioner, is this share of
+            its own.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+
+        Raises
+        ------
+        ProblemError
+            If that is not reached.
+        """
+        self.num_steps = 0
+        parts = [
+            self._solve_block(columns[:, start : start + _COLUMNS], tolerance)
+            for start in range(0, columns.shape[1], _COLUMNS)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def _solve_block(self, columns: Tensor, tolerance: float) -> Tensor:
+        out = torch.zeros_like(columns)
+        residual = columns.clone()
+        guess = self._guess.solve(residual)
+        direction = guess.clone()
+        squared = (residual * guess).sum(dim=0)
+        target = tolerance**2 * squared
+        open_columns = torch.nonzero(squared > 0).flatten()
+        for step in range(1, _MAX_STEPS + 1):
+            if not len(open_columns):
+                return out
+            part = direction[:, open_columns]
+            bent = self.multiply(part)
+            length = squared[open_columns] / (part * bent).sum(dim=0)
+            out[:, open_columns] += length * part
+            residual[:, open_columns] -= length * bent
+            guess = self._guess.solve(residual[:, open_columns])
+            new = (residual[:, open_columns] * guess).sum(dim=0)
+            direction[:, open_columns] = guess + (new / squared[open_columns]) * part
+            squared[open_columns] = new
+            open_columns = open_columns[new > target[open_columns]]
+            self.num_steps = max(self.num_steps, step)
+        worst = float((squared / target).max().sqrt()) * tolerance
+        raise ProblemError(
+            f"conjugate gradients stopped after {_MAX_STEPS} steps at a relative residual of "
+            f"{worst:.1e}, not {tolerance:.1e}: the Hessian is too badly conditioned. Standardize "
+            "the features or raise l2."
+        )
+
+    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """Refuse: there is no factor L.
+
+        Raises
+        ------
+        ProblemError
+            Always.
+        """
+        raise ProblemError(
+            f"metric='loss' needs a factor of the Hessian, and {len(self.scale):,} parameters are "
+            "too many for one here; use metric='parameter', or inverse='cholesky' on a machine "
+            "with more memory."
+        )
+
+    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+        """Smallest v^T H_K v / v^T H v by LOBPCG: a value that is attained, so never too small.
+
+        Parameters
+        ----------
+        kept : IterativeInverse
+            Of the Hessian H_K.
+
+        Returns
+        -------
+        float, Tensor of shape (d,)
+        """
+        from scipy.sparse.linalg import LinearOperator, lobpcg
+
+        device, d = self.scale.device, len(self.scale)
+
+        def wrap(function: Any) -> Any:
+            def apply(columns: np.ndarray) -> np.ndarray:
+                tensor = torch.as_tensor(columns.reshape(d, -1), device=device)
+                out: np.ndarray = function(tensor).cpu().numpy()
+                return out
+
+            return LinearOperator((d, d), matvec=apply, matmat=apply, dtype=np.float64)
+
+        start = np.random.default_rng(0).standard_normal((d, 4))
+        with warnings.catch_warnings():
+            # Short of its tolerance LOBPCG warns; the quotient it returns is attained all the same.
+            warnings.simplefilter("ignore", UserWarning)
+            values, vectors = lobpcg(
+                wrap(kept.multiply),
+                start,
+                B=wrap(self.multiply),
+                M=wrap(kept._guess.solve),
+                largest=False,
+                tol=1e-4,
+                maxiter=_MAX_LOBPCG,
+            )
+        best = int(np.argmin(values))
+        return float(values[best]), torch.as_tensor(vectors[:, best].copy(), device=device)
