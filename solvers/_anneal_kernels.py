@@ -111,6 +111,7 @@ def core_chain(
     k = chosen.size
     squared, count, lam, epsilon, best = state
     allowed = epsilon * epsilon
+    least_lam, most_lam = 1e-3 * lam, 1e3 * lam
     hot, cold, done, total_proposals = schedule
     decay = math.log(cold / hot) / total_proposals
     temperature = hot
@@ -120,7 +121,8 @@ def core_chain(
         if step % STRIDE == 0:
             temperature = hot * math.exp(decay * (done + step))
             # A slow pull: one e-fold of the norm moves lam by 2 % per stride.
-            lam *= math.exp(0.01 * math.log(max(allowed, 1e-300) / max(squared, 1e-300)))
+            pull = math.log(max(allowed, 1e-300) / max(squared, 1e-300))
+            lam = min(most_lam, max(least_lam, lam * math.exp(0.01 * pull)))
             inverse = 0.5 / lam
         i = int(rng.random() * k)
         change = (-2.0 if chosen[i] else 2.0) * products[i] + gram[i, i]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from subsetsel.run import Run
 
 from ._anneal_kernels import Columns
 
-T = TypeVar("T")
 # A call into compiled code ends after about this many seconds, so that Ctrl-C and clocks work.
 _CALL_TIME = 0.1
 _FIRST_CALL = 4096
@@ -59,8 +57,8 @@ def walk(
     run: Run,
     *,
     quota: int | None = None,
-    after: Callable[[float], None] | None = None,
-) -> bool:
+    after: Callable[[float], bool],
+) -> None:
     """Let one chain cool down, in calls short enough to keep the clock.
 
     Parameters
@@ -75,13 +73,8 @@ def walk(
         Asked after each call whether to stop.
     quota : int, optional
         Proposals this chain may make at most; it is shortened to fit.
-    after : callable, optional
-        ``after(share done)``, after each call.
-
-    Returns
-    -------
-    bool
-        Whether the chain came to its end.
+    after : callable
+        ``after(share done)``, after each call; True ends the chain.
     """
     hot, cold = temperatures
     total = num_proposals if quota is None else min(num_proposals, quota)
@@ -93,10 +86,8 @@ def walk(
         seconds = max(time.perf_counter() - started, 1e-6)
         done += count
         run.add_iterations(count)
-        if after is not None:
-            after(done / total)
-        if run.should_stop():
-            return False
+        if after(done / total) or run.should_stop():
+            return
         pace = count / seconds
         # Whole strides of the kernels: where the calls are cut makes no difference to the walk.
         count = 2 ** int(np.log2(max(_FIRST_CALL, pace * min(_CALL_TIME, run.remaining / 8))))
@@ -104,7 +95,6 @@ def walk(
         if affordable < total - done:
             hot *= (cold / hot) ** (done / total)
             done, total = 0, max(1, int(affordable))
-    return True
 
 
 def quota_of(run: Run, num_chains: int) -> int | None:
@@ -131,14 +121,32 @@ def budget(run: Run, usual: int) -> int:
     return max(1, int(usual * factor * run.effort))
 
 
-def run_together(tasks: Sequence[Callable[[], T]], num_workers: int) -> list[T]:
-    """Run independent chains in threads; the results come in the order of the tasks.
+def run_together(tasks: Sequence[Callable[[], BoolArray | None]], run: Run) -> None:
+    """Run independent chains in threads and offer what they found in the order of the tasks.
 
-    Returns
-    -------
-    list
+    Ctrl-C lets every chain end after its current call and still offer its best.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        Each returns a subset or None. With several workers a task must not look at the incumbent,
+        which would make the result depend on who is faster.
+    run : Run
     """
-    if num_workers == 1 or len(tasks) == 1:
-        return [task() for task in tasks]
-    with ThreadPoolExecutor(num_workers) as pool:
-        return list(pool.map(lambda task: task(), tasks))
+    if run.limits.num_workers == 1:
+        for task in tasks:
+            _offer(task(), run)
+        return
+    with ThreadPoolExecutor(run.limits.num_workers) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            run.limit = "interrupted"
+        for future in futures:
+            _offer(future.result(), run)
+
+
+def _offer(found: BoolArray | None, run: Run) -> None:
+    if found is not None:
+        run.submit(found)

@@ -93,10 +93,12 @@ class _CoreSearch:
     ) -> None:
         self.problem, self.options, self.run, self.relaxation = problem, options, run, relaxation
         assert problem.epsilon is not None
-        self.epsilon = max(problem.epsilon, 1e-300)
-        slope = float(np.linalg.norm(relaxation.dual.u))
-        self.lam = self.epsilon / slope if slope > 0 else self.epsilon
         self.squared_norms = problem.rows.squared_norms
+        typical = float(np.sqrt(self.squared_norms.mean())) or 1.0
+        slope = float(np.linalg.norm(relaxation.dual.u))
+        # With epsilon = 0 the energy still needs a scale.
+        radius = max(problem.epsilon, 1e-6 * typical)
+        self.lam = radius / slope if slope > 0 else radius * typical
         weights = relaxation.weights
         fractional = (weights > 0) & (weights < 1) & problem.free
         self.distance = np.abs(relaxation.dual.reduced_costs)
@@ -166,7 +168,7 @@ class _CoreSearch:
         fresh_core = self.core_size
         while number < most and not self.run.should_stop():
             before = self.run.size
-            is_fresh = (number // num_workers) % 4 == 0
+            is_fresh = (number // num_workers) % 4 == 0 or self.run.mask is None
             if is_fresh and number > 0:
                 length = min(2 * length, 50_000_000) if self.run.remaining < np.inf else length
             size = fresh_core if is_fresh else self.core_size
@@ -175,7 +177,7 @@ class _CoreSearch:
             tasks = [
                 partial(self._chain, s, number + k, length, quota) for k, s in enumerate(starts)
             ]
-            run_together(tasks, num_workers)
+            run_together(tasks, self.run)
             self._refine()
             if is_fresh and number > 0:
                 if self.run.size > before:
@@ -204,7 +206,10 @@ class _CoreSearch:
         hot = _HOT * float(np.quantile(cost, 0.95))
         return hot, min(0.1 * hot, _COLD * float(np.quantile(cost, 0.05)))
 
-    def _chain(self, start: _Start, number: int, length: int, quota: int | None) -> None:
+    def _chain(
+        self, start: _Start, number: int, length: int, quota: int | None
+    ) -> BoolArray | None:
+        """Cool one core down; give the best feasible subset met."""
         core, mask = start.core, start.mask
         rng = self.run.generator(3, number)
         rows = self.problem.rows.take(core).astype(np.float64)
@@ -213,11 +218,10 @@ class _CoreSearch:
         chosen, best_chosen = mask[core], mask[core]
         products = rows @ total
         count = float(mask.sum())
-        state = np.array([float(total @ total), count, start.lam, self.epsilon, -1.0])
-        capacity = np.int64(self.problem.max_size)
+        assert self.problem.epsilon is not None
+        state = np.array([float(total @ total), count, start.lam, self.problem.epsilon, -1.0])
         columns = columns_of(self.problem, mask, core)
         hot, cold = self._temperatures(core)
-        submitted = -1.0
 
         def call(schedule: Schedule, proposals: int) -> int:
             return int(
@@ -234,15 +238,31 @@ class _CoreSearch:
                 )
             )
 
-        def after(_: float) -> None:
-            nonlocal submitted
-            if state[4] > max(submitted, self.run.size if self.run.mask is not None else -1.0):
-                submitted = state[4]
-                found = mask.copy()
-                found[core] = best_chosen
-                if found.sum() <= capacity:
-                    self.run.submit(found)
+        def best() -> BoolArray | None:
+            if state[4] < 0:
+                return None
+            found = mask.copy()
+            found[core] = best_chosen
+            return found
 
-        walk(
-            call, (start.heat * hot, start.heat * cold), length, self.run, quota=quota, after=after
-        )
+        is_alone = self.run.limits.num_workers == 1
+        shown = -1.0
+
+        def after(_: float) -> bool:
+            nonlocal shown
+            if state[4] > shown:
+                shown = state[4]
+                found = best() if is_alone and shown > self.run.size else None
+                if found is not None:
+                    self.run.submit(found)
+            return self._is_enough(state[4])
+
+        temperatures = (start.heat * hot, start.heat * cold)
+        walk(call, temperatures, length, self.run, quota=quota, after=after)
+        return best()
+
+    def _is_enough(self, size: float) -> bool:
+        """Whether a size reaches the target or the proven bound."""
+        bound, target = self.run.bound, self.run.limits.target
+        is_optimal = bound is not None and size >= np.floor(bound)
+        return is_optimal or (target is not None and size >= target)

@@ -65,9 +65,10 @@ def search_plainly(problem: Problem, options: AnnealOptions, run: Run) -> Candid
             penalty_flips(rows, mask, total, free, state, columns, schedule, count, rng, best_mask)
         )
 
-    def after(share: float) -> None:
+    def after(share: float) -> bool:
         if state[4] > run.size and (share == 1.0 or state[4] > 1.01 * run.size):
             run.submit(best_mask)
+        return False
 
     usual = int(np.clip(60 * free.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)

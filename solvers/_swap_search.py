@@ -61,16 +61,15 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     num_chains = max(run.limits.num_workers, options.num_chains or 1)
     quota = quota_of(run, num_chains)
 
-    def chain(number: int) -> None:
+    def chain(number: int) -> BoolArray | None:
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
         if free.size <= _MAX_GRAM and options.proposals == "norm":
-            _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
-        else:
-            _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
+            return _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
+        return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
 
-    run_together([partial(chain, k) for k in range(num_chains)], run.limits.num_workers)
+    run_together([partial(chain, k) for k in range(num_chains)], run)
     return Candidate(limit=run.limit, stats={"temperatures": list(temperatures)})
 
 
@@ -93,7 +92,7 @@ def _row_chain(
     temperatures: tuple[float, float],
     rng: np.random.Generator,
     quota: int | None,
-) -> None:
+) -> BoolArray:
     """Walk on the rows themselves."""
     rows = problem.rows.search_matrix()
     norms = problem.rows.squared_norms[free]
@@ -104,25 +103,26 @@ def _row_chain(
     reach = _REACH if is_limited else np.inf
     columns = columns_of(problem, mask)
     total = problem.rows.sum(mask)
-    best = float(np.linalg.norm(total))
+    shown = float(np.linalg.norm(total))
 
     def call(schedule: Schedule, count: int) -> int:
         return int(
             row_swaps(rows, mask, total, order, sorted_norms, reach, columns, schedule, count, rng)
         )
 
-    def after(share: float) -> None:
-        nonlocal best
+    def after(_: float) -> bool:
+        nonlocal shown
         norm = float(np.linalg.norm(total))
         # A checkpoint costs a pass over S: only where there is something to win.
-        if norm < (1.0 if share == 1.0 else 0.9) * best:
+        if run.limits.num_workers == 1 and norm < 0.9 * shown:
             run.submit(mask)
-            best = norm
+            shown = norm
+        return run.limits.target is not None and norm <= run.limits.target * (1 - 1e-9)
 
     usual = int(np.clip(60 * order.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
     walk(call, temperatures, num_proposals, run, quota=quota, after=after)
-    run.submit(mask)
+    return mask
 
 
 def _gram_chain(
@@ -134,7 +134,7 @@ def _gram_chain(
     temperatures: tuple[float, float],
     rng: np.random.Generator,
     quota: int | None,
-) -> None:
+) -> BoolArray:
     """Walk with the Gram matrix of all free rows at hand."""
     rows = problem.rows.take(free).astype(np.float64)
     gram = rows @ rows.T
@@ -142,27 +142,29 @@ def _gram_chain(
     chosen = mask[free]
     pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)
     if not pruned.size or not kept.size:
-        return
+        return mask
     products = rows @ total
     state = np.array([float(total @ total)])
     columns = columns_of(problem, mask, free)
-    best = float(np.linalg.norm(total))
+    shown = float(np.linalg.norm(total))
 
     def call(schedule: Schedule, count: int) -> int:
         return int(core_swaps(gram, pruned, kept, products, state, columns, schedule, count, rng))
 
-    def offer() -> None:
-        found = mask.copy()
-        found[free[pruned]], found[free[kept]] = True, False
-        run.submit(found)
+    def found() -> BoolArray:
+        out = mask.copy()
+        out[free[pruned]], out[free[kept]] = True, False
+        return out
 
-    def after(share: float) -> None:
-        nonlocal best
-        if np.sqrt(state[0]) < (1.0 if share == 1.0 else 0.9) * best:
-            offer()
-            best = float(np.sqrt(state[0]))
+    def after(_: float) -> bool:
+        nonlocal shown
+        norm = float(np.sqrt(state[0]))
+        if run.limits.num_workers == 1 and norm < 0.9 * shown:
+            run.submit(found())
+            shown = norm
+        return run.limits.target is not None and norm <= run.limits.target * (1 - 1e-9)
 
     usual = int(np.clip(2000 * free.size, 100_000, 8_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
     walk(call, temperatures, num_proposals, run, quota=quota, after=after)
-    offer()
+    return found()

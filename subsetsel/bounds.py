@@ -58,6 +58,10 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
+    # Only the direction counts; at size 1 the norm of u neither under- nor overflows.
+    largest = max(float(np.abs(u).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
+    if largest > 0:
+        u, y = u / largest, y / largest
     y[(y > 0) & np.isinf(constraints.upper)] = 0.0
     y[(y < 0) & np.isinf(constraints.lower)] = 0.0
     prices = problem.rows.dot(u)

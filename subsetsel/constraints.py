@@ -192,7 +192,7 @@ def _from_tuple(item: Any, position: int) -> LinearConstraint:
 def group_constraints(
     n: int,
     groups: ArrayLike | None,
-    group_limits: Mapping[Hashable, tuple[int | None, int | None]] | None,
+    group_limits: Mapping[Any, tuple[int | None, int | None]] | None,
 ) -> Constraints:
     """Limits on how many examples of each group are pruned.
 

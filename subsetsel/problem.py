@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -78,7 +78,7 @@ class Problem:
         normalization: Normalization = "full",
         max_size: int | None = None,
         groups: ArrayLike | None = None,
-        group_limits: Mapping[Hashable, tuple[int | None, int | None]] | None = None,
+        group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
         must_prune: ArrayLike | None = None,
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
@@ -430,7 +430,7 @@ class Problem:
 def _keep_one_of_each(labels: Any) -> Constraints:
     """At least one kept example per class: a head cannot learn a class it never sees."""
     values, counts = np.unique(labels, return_counts=True)
-    limits: dict[Hashable, tuple[int | None, int | None]] = {
+    limits: dict[int, tuple[int | None, int | None]] = {
         int(v): (None, int(c) - 1) for v, c in zip(values, counts, strict=True)
     }
     return group_constraints(len(labels), labels, limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def solve(
     normalization: Normalization | None = None,
     max_size: int | None = None,
     groups: ArrayLike | None = None,
-    group_limits: Mapping[Hashable, tuple[int | None, int | None]] | None = None,
+    group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
     must_prune: ArrayLike | None = None,
     must_keep: ArrayLike | None = None,
     constraints: Sequence[Any] | None = None,
