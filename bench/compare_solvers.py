@@ -154,7 +154,8 @@ class Comparison:
         self.store = store
         self.console = console
         self._warmed: set[str] = set()
-        self._missing: dict[str, str] = {}
+        self._missing: set[str] = set()
+        self.broken: list[str] = []
 
     def run(self, jobs: list[Job]) -> None:
         """Do what is not done yet.
@@ -188,8 +189,13 @@ class Comparison:
         try:
             instance = build(job.instance, self.given.data_dir, self.given.cache_dir)
         except DataMissingError as error:
-            self._missing[job.instance] = str(error)
+            self._missing.add(job.instance)
             self.console.print(f"{counter} {job.instance} skipped: {error}")
+            return
+        except Exception as error:  # the other instances are still worth their time
+            self._missing.add(job.instance)
+            self.broken.append(f"{job.instance} cannot be built: {type(error).__name__}: {error}")
+            self.console.print(f"{counter} {self.broken[-1]}", markup=False)
             return
         self._warm_up(job.solver)
         best = best_value(job.instance, self.store.records, read_best_known())
@@ -235,13 +241,14 @@ def references_of(store: Store) -> dict[str, Reference]:
     return found
 
 
-def conclude(given: argparse.Namespace, store: Store, console: Console) -> int:
+def conclude(given: argparse.Namespace, store: Store, console: Console, broken: list[str]) -> int:
     """Print the tables, draw the plot, and judge.
 
     Returns
     -------
     int
-        1 if any check failed, any solver crashed, or one did nothing but refuse.
+        1 if any check failed, any solver crashed or did nothing but refuse, or any instance is
+        broken.
     """
     from harness import complaints
     from report import plot_quality, show_instances, show_summary
@@ -256,7 +263,7 @@ def conclude(given: argparse.Namespace, store: Store, console: Console) -> int:
     if given.update_best_known:
         changed = update_best_known(store.records)
         console.print(f"best known values improved: {', '.join(changed) or 'none'}")
-    bad = complaints(store.records)
+    bad = complaints(store.records) + broken
     for line in bad:
         console.print(line, style="bold red", markup=False)
     return 1 if bad else 0
@@ -312,13 +319,14 @@ def main(arguments: list[str] | None = None) -> int:
     warning = store.write_environment(environment(_command(arguments), given.threads))
     if warning:
         console.print(f"warning: {warning}", style="yellow")
+    comparison = Comparison(given, entrants, store, console)
     try:
-        Comparison(given, entrants, store, console).run(jobs)
+        comparison.run(jobs)
     except KeyboardInterrupt:
         console.print("\ninterrupted; what is done is kept, go on with --out " + str(store.folder))
-        conclude(given, store, console)
+        conclude(given, store, console, comparison.broken)
         return 130
-    return conclude(given, store, console)
+    return conclude(given, store, console, comparison.broken)
 
 
 if __name__ == "__main__":
