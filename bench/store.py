@@ -118,6 +118,7 @@ def best_value(
     mine = [record for record in records if record.instance == name]
     if not mine:
         return None
+    mine = [record for record in mine if record.digest == mine[-1].digest]
     entry = best_known.get(name)
     is_same_matrix = entry is not None and entry["digest"] == mine[0].digest
     values = [float(entry["value"])] if entry is not None and is_same_matrix else []
