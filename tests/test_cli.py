@@ -314,13 +314,13 @@ def test_report_shows_the_classes(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_does_what_it_says(tmp_path: Path) -> None:
-    """Ten lines, three files, and the head moves at least four times less than at random."""
+    """Ten lines, three files, and the head moves three times less than at random or better."""
     result = call("demo", "--folder", tmp_path / "demo")
     assert len(result.stdout.splitlines()) <= 12
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {"pruned.npz", "pruned.manifest.json", "demo.png"}
     record = json.loads(call("demo", "--folder", tmp_path / "demo", "--json").stdout)
-    assert 4 * record["verification"]["change"] < min(record["random_changes"])
+    assert 3 * record["verification"]["change"] < min(record["random_changes"])
     largest = record["largest"]
     assert largest["verification"]["change"] <= largest["epsilon"]
 

@@ -141,18 +141,15 @@ def _prune(
     import subsetsel
 
     test = None if held_out is None else (held_out.X, held_out.y)
-    with working("training the head, computing S"):
-        problem = subsetsel.Problem.from_features(
-            examples.X, examples.y, l2=plan.l2, device=plan.device, **plan.goal
-        )
-    with solve_progress(f"pruning {problem.n:,} examples", plan.search["time_limit"]) as progress:
-        if problem.epsilon is not None:
-            return subsetsel.prune(problem, test=test, progress=progress, **plan.search)
-        solution = subsetsel.solve(problem, progress=progress, **plan.search)
-    if not solution.is_feasible:
-        return solution, None
-    with working("refitting the head on what is kept"):
-        return solution, subsetsel.verify(problem, solution, test=test)
+    about = {"l2": plan.l2, "device": plan.device, **plan.goal}
+    with solve_progress(f"pruning {examples.n:,} examples", plan.search["time_limit"]) as progress:
+        search = {**plan.search, "progress": progress}
+        if plan.has_epsilon:
+            return subsetsel.prune(examples.X, examples.y, test=test, **about, **search)
+        problem = subsetsel.Problem.from_features(examples.X, examples.y, **about)
+        solution = subsetsel.solve(problem, **search)
+        check = subsetsel.verify(problem, solution, test=test) if solution.is_feasible else None
+    return solution, check
 
 
 def _is_repeated(earlier: Manifest, manifest: Manifest) -> bool:

@@ -28,7 +28,7 @@ REL_EPSILON = 0.01
 PAPER_EPSILON = 1.0
 NUM_TEST = 360
 NUM_RANDOM = 5
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+SHARES = (0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def run(digits: Digits, seed: int) -> Results:
         ]
     with working(f"finding the largest subset that moves the head by at most {REL_EPSILON:.0%}"):
         largest, largest_check = subsetsel.prune(
-            subsetsel.Problem.from_head(head, rel_epsilon=REL_EPSILON), test=test, seed=seed
+            digits.X, digits.y, l2=L2, rel_epsilon=REL_EPSILON, test=test, seed=seed
         )
     with working("solving the paper's own problem, with a proven bound"):
         paper = subsetsel.solve(

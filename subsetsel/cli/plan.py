@@ -80,6 +80,11 @@ class Plan:
                 "`subsetsel prune`: it lacks the settings of a pruning."
             ) from error
 
+    @property
+    def has_epsilon(self) -> bool:
+        """Whether the change of the head is limited, rather than the size fixed."""
+        return bool(self.goal.keys() & {"epsilon", "rel_epsilon"})
+
     def read(self, path: Path) -> Data:
         """Read a file of examples."""
         return read_data(path, label=self.label, identity=self.id)
