@@ -5,6 +5,7 @@ Every run is written as soon as it is checked, so an interrupted comparison goes
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import time
@@ -43,12 +44,11 @@ class Store:
             return []
         records = []
         for line in path.read_text().splitlines():
-            try:
+            # Passed over: the last line of a run that was killed, and lines of an older format.
+            with contextlib.suppress(json.JSONDecodeError, TypeError):
                 found = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a run that was killed
-                continue
-            found["trace"] = [(float(moment), float(value)) for moment, value in found["trace"]]
-            records.append(Record(**found))
+                found["trace"] = [(float(moment), float(value)) for moment, value in found["trace"]]
+                records.append(Record(**found))
         return _latest(records)
 
     def add(self, record: Record) -> None:

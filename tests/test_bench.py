@@ -355,7 +355,7 @@ def test_results_survive_a_killed_run(tmp_path: Path) -> None:
     first = store.Store(tmp_path)
     first.add(record_of("a", 5, trace=[(0.1, 5.0)]))
     with (tmp_path / "traces.jsonl").open("a") as stream:
-        stream.write('{"instance": "x/ep')
+        stream.write('{"trace": [], "of_an_older_version": 1}\n{"instance": "x/ep')
     again = store.Store(tmp_path)
     assert again.done == {("x/eps=1", "a", 0, 1.0)}
     assert again.records[0].trace == [(0.1, 5.0)]
