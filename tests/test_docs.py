@@ -67,3 +67,11 @@ def test_the_paragraph_on_solvers_names_every_one() -> None:
     text = (ROOT / "README.md").read_text()
     own = [name for name, spec in registered_solvers().items() if "subsetsel." in spec.target]
     assert [name for name in own if f"`{name}`" not in text] == []
+
+
+def test_every_fault_has_its_test() -> None:
+    """The tests that docs/faults.md names are there."""
+    names = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text())
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    assert names
+    assert [name for name in names if f"def {name}(" not in tests] == []
