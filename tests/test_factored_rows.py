@@ -1,0 +1,138 @@
+"""Factored rows answer every question as the dense matrix does, without n x d numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from head_oracle import blobs
+
+from subsetsel import Problem
+from subsetsel.influence import fit_head, influence_rows
+from subsetsel.rows.factored import FactoredRows, free_memory
+
+X, Y = blobs(n=70, num_classes=4, seed=6)
+HEAD = fit_head(X, Y, l2=1e-2)
+N, D = 70, 15
+
+
+@pytest.fixture(
+    params=[(r, m) for r in ("included", "excluded") for m in ("parameter", "loss")],
+    ids=lambda pair: "-".join(pair),
+)
+def pair(request: pytest.FixtureRequest) -> tuple[Any, Any]:
+    """The same S twice, factored and as an array, in float64."""
+    ridge, metric = request.param
+    given: Any = {"ridge": ridge, "metric": metric, "dtype": np.float64}
+    factored = influence_rows(HEAD, storage="factored", **given)
+    assert isinstance(factored, FactoredRows)
+    return factored, influence_rows(HEAD, storage="dense", **given).dense()
+
+
+def close(value: Any, expected: Any) -> bool:
+    """Equal to rounding, relative to the largest entry."""
+    return bool(np.abs(value - expected).max() <= 1e-11 * np.abs(expected).max())
+
+
+def test_weighted_sums_need_no_rows(pair: tuple[Any, Any]) -> None:
+    """S^T w for real weights, for masks, and for all examples."""
+    rows, S = pair
+    w = np.random.default_rng(0).normal(size=N)
+    assert close(rows.sum(w), w @ S)
+    mask = w > 0
+    assert close(rows.sum(mask), S[mask].sum(axis=0))
+    assert np.abs(rows.total - S.sum(axis=0)).max() <= 1e-12 * np.abs(S).max() * N
+
+
+def test_products_with_a_direction_need_no_rows(pair: tuple[Any, Any]) -> None:
+    """S u, for one direction and for several."""
+    rows, S = pair
+    U = np.random.default_rng(1).normal(size=(3, D))
+    assert close(rows.dot(U[0]), S @ U[0])
+    assert close(rows.products(U), U @ S.T)
+
+
+def test_single_rows_are_solved_for(pair: tuple[Any, Any]) -> None:
+    """Blocks and chosen rows, in any order and with repetition."""
+    rows, S = pair
+    assert close(rows.block(5, 9), S[5:9])
+    chosen = np.array([3, 69, 0, 3])
+    assert close(rows.take(chosen), S[chosen])
+    assert rows.take(chosen[:0]).shape == (0, D)
+
+
+def test_row_norms_are_exact(pair: tuple[Any, Any]) -> None:
+    """Squared norms from exact solves."""
+    rows, S = pair
+    assert close(rows.squared_norms, np.square(S).sum(axis=1))
+
+
+def test_small_blocks_do_not_show(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows solved for at a time give what all at once give."""
+    rows, S = pair
+    monkeypatch.setattr("subsetsel.influence.rows.BLOCK_BYTES", 3 * 8 * D)
+    assert rows.block_size == 3
+    assert close(rows.squared_norms, np.square(S).sum(axis=1))
+    assert close(rows.take(np.arange(N)), S)
+    assert close(np.concatenate([part for _, _, part in rows.blocks()]), S)
+
+
+def test_estimated_norms_scatter_as_said(pair: tuple[Any, Any]) -> None:
+    """Relative standard error sqrt(2 / num_probes), here 0.05, and the same again for a seed."""
+    rows, S = pair
+    ratio = rows.estimate_squared_norms(800, seed=1) / np.square(S).sum(axis=1)
+    assert abs(ratio.mean() - 1) < 0.05
+    assert ratio.std() < 0.1
+    np.testing.assert_array_equal(
+        rows.estimate_squared_norms(8, seed=2), rows.estimate_squared_norms(8, seed=2)
+    )
+
+
+def test_a_search_gets_the_matrix_where_it_fits(pair: tuple[Any, Any]) -> None:
+    """With memory to spare the search works on S itself."""
+    rows, S = pair
+    assert close(rows.search_matrix(), S)
+
+
+def test_a_search_gets_a_projection_where_memory_is_short(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A budget for 8 numbers a row gives 8, with squared norms right on average."""
+    rows, S = pair
+    monkeypatch.setattr("subsetsel.rows.factored.free_memory", lambda: 2 * 4 * N * 8)
+    projected = rows.search_matrix()
+    assert projected.shape == (N, 8)
+    share = np.square(projected).sum() / np.square(S).sum()
+    assert 0.4 < share < 2.5
+
+
+def test_rows_are_handed_out_in_the_type_asked_for() -> None:
+    """float32 rows, float64 products."""
+    rows = influence_rows(HEAD, storage="factored", dtype=np.float32)
+    assert rows.block(0, 3).dtype == np.float32
+    assert rows.take(np.array([1])).dtype == np.float32
+    assert rows.sum(np.ones(N)).dtype == np.float64
+    assert rows.nbytes == 4 * N * D
+
+
+def test_storage_is_chosen_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dense while S is a small share of the free memory, factored beyond."""
+    assert influence_rows(HEAD).dense() is not None
+    monkeypatch.setattr("subsetsel.influence.rows.free_memory", lambda: 1000)
+    assert isinstance(influence_rows(HEAD), FactoredRows)
+
+
+def test_a_problem_works_on_factored_rows() -> None:
+    """Norms and feasibility come out the same, and S is handed out as the rows."""
+    given: Any = {"l2": 1e-2, "size": 20, "dtype": np.float64}
+    dense = Problem.from_features(X, Y, storage="dense", **given)
+    factored = Problem.from_features(X, Y, storage="factored", **given)
+    mask = np.arange(N) < 20
+    assert factored.norm(mask) == pytest.approx(dense.norm(mask), rel=1e-10)
+    assert factored.S is factored.rows
+
+
+def test_free_memory_is_a_sensible_number() -> None:
+    """More than a page, less than a petabyte."""
+    assert 4096 < free_memory() < 2**50
