@@ -27,6 +27,7 @@ SHARP = (2e-7, 0.02)
 _MAX_ROUNDS = 60
 # Rows gathered for passes over the active examples only.
 _ACTIVE_BYTES = 256 * 2**20
+_MIN_ACTIVE = 1000
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Ascent:
         self.deadline = float("inf")
         self.solve_time = 0.0
         self.num_rounds = 0
+        self.stride, self.miss = 1.0, 0.0
         self.rng = np.random.default_rng(seed)
         self.num_passes = 0.0
         self.free = problem.free
@@ -176,15 +178,16 @@ class Ascent:
         return num_changed
 
     def _active_passes(self, active: IndexArray, max_passes: int, tolerance: float) -> None:
-        """Visit only examples whose weight may still move, until they settle."""
+        """Visit only examples whose weight may still move, until hardly any example's worth does."""
         rows = self.rows.take(active)
         for _ in range(max_passes):
-            before = self.lam
-            num_changed = self._visit(rows, active, self.rng.permutation(len(active)))
+            before, lam = self.weights[active], self.lam
+            self._visit(rows, active, self.rng.permutation(len(active)))
             self.num_passes += len(active) / self.rows.n
             self._steer()
-            is_steady = abs(self.lam / before - 1.0) < 0.01 * tolerance
-            if num_changed == 0 or is_steady or self.is_late:
+            moved = float(np.abs(self.weights[active] - before).sum())
+            is_steady = abs(self.lam / lam - 1.0) * self.best.bound < 0.01 * tolerance
+            if (is_steady and moved < 0.01 * tolerance) or self.is_late:
                 break
 
     def _steer(self) -> None:
@@ -192,8 +195,11 @@ class Ascent:
         from subsetsel._relaxation_kernels import multiplier
 
         length = float(np.linalg.norm(self.total))
-        ratio = self.radius / length if length > 0 else 10.0
-        self.lam *= min(10.0, max(0.1, ratio))
+        miss = np.log(self.radius / length) if length > 0 else 2.0
+        # Over- and undershooting in turn calls for smaller steps, misses on one side for larger.
+        self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
+        self.stride, self.miss = min(1.0, self.stride), miss
+        self.lam *= float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
         for c in range(len(self.activity)):
             lower, upper, y, rho = self.limits[:, c]
             self.limits[2, c] = multiplier(self.activity[c], lower, upper, y, rho)
@@ -238,7 +244,7 @@ class Ascent:
             self.num_rounds += 1
             active = self._active()
             if active.size and not self.is_late:
-                self._active_passes(active, 40, tolerance / max(1.0, self.best.bound))
+                self._active_passes(active, 40, tolerance)
             value = self._evaluate()
         self.solve_time += time.perf_counter() - started
         return Relaxation(self.weights.copy(), value, self.best, self.num_passes, self.solve_time)
@@ -249,7 +255,7 @@ class Ascent:
         distance = np.where(self.free, np.abs(self.last.reduced_costs), np.inf)
         distance[fractional] = 0.0
         bytes_per_row = self.rows.d * self.rows.dtype.itemsize
-        most = max(1, min(_ACTIVE_BYTES // bytes_per_row, self.rows.n // 8))
+        most = max(_MIN_ACTIVE, min(_ACTIVE_BYTES // bytes_per_row, self.rows.n // 8))
         candidates = np.flatnonzero(distance < 0.1)
         if candidates.size > most:
             nearest = np.argpartition(distance[candidates], most - 1)[:most]

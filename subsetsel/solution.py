@@ -258,6 +258,8 @@ class Solution:
             *get_args(Limit),
         ):
             raise ValueError(f"status {about['status']!r} or limit {about['limit']!r} is unknown")
+        if about["normalization"] not in {"full", "kept"}:
+            raise ValueError(f"normalization {about['normalization']!r} is unknown")
         if not (isinstance(about["norm"], float) and 0 <= about["norm"] < np.inf):
             raise ValueError(f"its norm is {about['norm']!r}")
         is_feasible = about["status"] in {"optimal", "feasible"}

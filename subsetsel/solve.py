@@ -249,6 +249,9 @@ def _solve(
             run.submit(mask)
             candidate = Candidate(is_optimal=run.mask is not None)
         if not candidate.is_optimal:
+            if problem.form == "max_size" and run.mask is None:
+                # The smallest subset there is, so that a search that ends early has an answer.
+                run.submit(problem.must_prune)
             if limits.bound and run.relaxation is not None:
                 run.tighten_bound(run.relaxation.bound)
             candidate = pick_engine(problem, spec, solver, options)(problem, run)
