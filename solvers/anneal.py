@@ -100,13 +100,12 @@ class AnnealSolver:
         return search_core(problem, options, run)
 
     def warm_up(self) -> None:
-        """Compile or load every kernel for float32 and float64 rows."""
+        """Compile or load the kernels of the usual ways, for float32 and float64 rows."""
         rng = np.random.default_rng(0)
         for dtype in (np.float32, np.float64):
             S = rng.normal(0.5, 1.0, size=(24, 3)).astype(dtype)
             for goal, options in (
                 ({"epsilon": 5.0}, AnnealOptions(num_proposals=600, num_chains=1)),
-                ({"epsilon": 5.0}, AnnealOptions(start="random", num_proposals=600)),
                 ({"size": 8}, AnnealOptions(num_proposals=600)),
                 ({"size": 8}, AnnealOptions(num_proposals=600, proposals="plain")),
             ):

@@ -178,7 +178,7 @@ class Ascent:
         return num_changed
 
     def _active_passes(self, active: IndexArray, max_passes: int, tolerance: float) -> None:
-        """Visit only examples whose weight may still move, until hardly any example's worth does."""
+        """Visit only examples whose weight may still move, until they hardly do."""
         rows = self.rows.take(active)
         for _ in range(max_passes):
             before, lam = self.weights[active], self.lam
