@@ -117,7 +117,7 @@ def test_float32_scales_do_not_matter() -> None:
     """Tiny and huge rows give the same subset."""
     S = tiny(5).astype(np.float32)
     scales = (np.float32(1e-12), np.float32(1), np.float32(1e12))
-    sizes = [solve(Problem(S * f, epsilon=1.5 * f)).size for f in scales]
+    sizes = [solve(Problem(S * f, epsilon=float(1.5 * f))).size for f in scales]
     assert len(set(sizes)) == 1
 
 
