@@ -141,6 +141,16 @@ def test_no_dense_view_of_other_layouts() -> None:
     assert as_rows(np.asfortranarray(_S)).dense() is None
 
 
+@pytest.mark.parametrize("layout", _LAYOUTS)
+def test_search_matrix_has_every_row(block_bytes: None, layout: str) -> None:
+    """Random access is to S itself where it is contiguous, else to a contiguous copy."""
+    S = _LAYOUTS[layout](_S.astype(np.float32))
+    matrix = as_rows(S).search_matrix()
+    np.testing.assert_array_equal(matrix, S)
+    assert matrix.flags.c_contiguous
+    assert np.shares_memory(matrix, S) == S.flags.c_contiguous
+
+
 def test_taken_rows_are_a_copy() -> None:
     """Writing to chosen rows leaves S alone."""
     S = _S.copy()

@@ -19,13 +19,13 @@ from subsetsel.solve import solve
 from subsetsel.testing.oracle import check_solution, enumerate_optimum, require
 from subsetsel.testing.problems import gaussian
 
-_S = gaussian(12, 3, seed=20, shift=0.6)
+_S = gaussian(10, 3, seed=20, shift=0.6)
 
 Check = Callable[[str], None]
 
 
 def _both_forms() -> tuple[Problem, Problem]:
-    return Problem(_S, epsilon=1.0), Problem(_S, size=5)
+    return Problem(_S, epsilon=1.0), Problem(_S, size=4)
 
 
 def _solve(problem: Problem, solver: str, **options: Any) -> Solution:
@@ -191,7 +191,7 @@ def interruption_keeps_the_incumbent(solver: str) -> None:
 
 def unknown_option_is_named(solver: str) -> None:
     """Refuse a mistyped option, naming the closest."""
-    message = _error_message(OptionError, _S, size=5, solver=solver, tim_limit=1)
+    message = _error_message(OptionError, _S, size=4, solver=solver, tim_limit=1)
     require("'tim_limit'" in message, f"the message does not name the option: {message}")
     require("'time_limit'" in message, f"the message does not name the closest: {message}")
 
@@ -266,7 +266,7 @@ def _check_storage(kind: str, solver: str) -> None:
     stored = _STORAGE[kind](_S.copy())
     before = stored.copy()
     stored.flags.writeable = False
-    for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=5)):
+    for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=4)):
         require(_solve(problem, solver).is_feasible, f"nothing found with S in {kind}")
     require(np.array_equal(stored, before), "S was modified")
 
@@ -274,7 +274,7 @@ def _check_storage(kind: str, solver: str) -> None:
 def writable_array_is_not_modified(solver: str) -> None:
     """Leave S as it was even where it could be written."""
     stored = _S.copy()
-    for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=5)):
+    for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=4)):
         _solve(problem, solver)
     require(np.array_equal(stored, _S), "S was modified")
 
@@ -285,7 +285,7 @@ def memory_map_is_read(solver: str) -> None:
         path = Path(folder) / "S.npy"
         np.save(path, _S)
         stored = np.load(path, mmap_mode="r")
-        for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=5)):
+        for problem in (Problem(stored, epsilon=1.0), Problem(stored, size=4)):
             require(_solve(problem, solver).is_feasible, "nothing found in a memory map")
         require(np.array_equal(np.load(path), _S), "the file was modified")
 

@@ -62,12 +62,12 @@ def small_problems() -> Iterator[SmallProblem]:
 
 
 def _plain() -> Iterator[SmallProblem]:
-    S = gaussian(12, 3, seed=1)
+    S = gaussian(10, 3, seed=1)
     yield SmallProblem("eq3_full", lambda: Problem(S, epsilon=1.5))
     yield SmallProblem("eq3_kept", lambda: Problem(S, epsilon=2.5, normalization="kept"))
     yield SmallProblem("eq4", lambda: Problem(S, size=5))
     yield SmallProblem("eq4_kept", lambda: Problem(S, num_kept=4, normalization="kept"))
-    heavy = S * np.exp(np.random.default_rng(2).normal(size=(12, 1)) * 2)
+    heavy = S * np.exp(np.random.default_rng(2).normal(size=(10, 1)) * 2)
     yield SmallProblem("heavy_tailed_eq3", lambda: Problem(heavy, epsilon=1.0))
     yield SmallProblem("heavy_tailed_eq4", lambda: Problem(heavy, size=7))
     centred = S - S.mean(axis=0)
@@ -79,7 +79,7 @@ def _plain() -> Iterator[SmallProblem]:
 
 
 def _limited() -> Iterator[SmallProblem]:
-    S = gaussian(11, 3, seed=3)
+    S = gaussian(10, 3, seed=3)
     cap, fixed = frozenset({"max_size"}), frozenset({"fixed"})
     yield SmallProblem("max_size_full", lambda: Problem(S, epsilon=2.0, max_size=3), cap)
     yield SmallProblem(
@@ -92,13 +92,13 @@ def _limited() -> Iterator[SmallProblem]:
     yield SmallProblem("must_prune_eq4", lambda: Problem(S, size=6, must_prune=[2, 9]), fixed)
     yield SmallProblem(
         "must_prune_needs_company",
-        lambda: Problem(S, epsilon=1.5, must_prune=[int(np.argmax(np.linalg.norm(S, axis=1)))]),
+        lambda: Problem(S, epsilon=1.8, must_prune=[int(np.argmax(np.linalg.norm(S, axis=1)))]),
         fixed,
         must_find=False,
     )
     yield SmallProblem(
         "everything_fixed",
-        lambda: Problem(S, size=3, must_prune=[0, 1, 2], must_keep=list(range(3, 11))),
+        lambda: Problem(S, size=3, must_prune=[0, 1, 2], must_keep=list(range(3, 10))),
         fixed,
     )
     yield SmallProblem(
@@ -110,8 +110,8 @@ def _limited() -> Iterator[SmallProblem]:
 
 
 def _grouped() -> Iterator[SmallProblem]:
-    S = gaussian(12, 3, seed=4)
-    labels = np.arange(12) % 3
+    S = gaussian(10, 3, seed=4)
+    labels = np.arange(10) % 3
     needs = frozenset({"constraints"})
     yield SmallProblem(
         "groups_at_most",
@@ -134,7 +134,7 @@ def _grouped() -> Iterator[SmallProblem]:
         ),
         needs,
     )
-    weights = np.random.default_rng(5).normal(size=12)
+    weights = np.random.default_rng(5).normal(size=10)
     yield SmallProblem(
         "linear_eq3",
         lambda: Problem(S, epsilon=2.5, constraints=[LinearConstraint(weights, -1.0, 1.0, "cut")]),
