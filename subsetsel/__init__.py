@@ -17,6 +17,7 @@ from subsetsel.errors import (
     UnknownSolverError,
 )
 from subsetsel.problem import Problem
+from subsetsel.prune import prune
 from subsetsel.registry import SolverSpec, available_solvers, register_solver
 from subsetsel.run import Progress
 from subsetsel.solution import Solution
@@ -44,6 +45,7 @@ __all__ = [
     "available_solvers",
     "balanced_limits",
     "path",
+    "prune",
     "register_solver",
     "solve",
     "verify",

@@ -1,0 +1,372 @@
+"""`prune`: the largest subset found for which the refitted head provably stays within epsilon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.bridge import pick_engine
+from subsetsel.criteria import Criteria, accuracy_drop
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.problem import Problem
+from subsetsel.registry import get_spec
+from subsetsel.rows.base import BoolArray
+from subsetsel.run import Callback, Limits, Run
+from subsetsel.solution import Solution, Status
+from subsetsel.solve import _as_limit, _require_support, _warm_up
+from subsetsel.verified import NO_LIMIT, Step, VerifiedSearch
+from subsetsel.verify import Verification, verify
+
+_DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
+
+
+def prune(
+    X: Any,
+    y: Any = None,
+    *,
+    l2: float | None = None,
+    epsilon: float | None = None,
+    rel_epsilon: float | None = None,
+    max_loss_gap: float | None = None,
+    max_accuracy_drop: float | None = None,
+    validation: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | None = None,
+    min_curvature: float | None = None,
+    max_size: int | None = None,
+    groups: ArrayLike | None = None,
+    group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+    must_prune: ArrayLike | None = None,
+    must_keep: ArrayLike | None = None,
+    constraints: Sequence[Any] | None = None,
+    solver: str = "anneal",
+    time_limit: float | None = None,
+    max_iterations: int | None = None,
+    target: int | None = None,
+    seed: int = 0,
+    initial_guess: Any = None,
+    callback: Callback | None = None,
+    num_workers: int = 1,
+    progress: Callback | None = None,
+    **options: Any,
+) -> tuple[Solution, Verification]:
+    """Prune as many examples as an exact refit of the head allows: Definition 1 of the paper.
+
+    At each size tried the solver minimizes the joint influence (Eq. 4, ridge included), and the
+    head is refitted on what is kept. The set returned is the largest of those whose refit
+    satisfied ``change + change_error <= epsilon`` and every other limit; a larger one may exist.
+    What is promised is the head on these features, not a network retrained on the subset.
+
+    Parameters
+    ----------
+    X : array_like of shape (n, h), or Problem
+        Features; or a problem from `Problem.from_features`, `from_head` or `from_model`, whose own
+        ``epsilon`` holds unless another is given.
+    y : array_like of shape (n,)
+        Labels, integers or strings; not beside a `Problem`.
+    l2 : float
+        Weight decay of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+    epsilon, rel_epsilon : float, optional
+        Largest change of the parameters, absolute or as a fraction of ||theta||_2.
+    max_loss_gap, max_accuracy_drop : float, optional
+        Largest rise of the mean loss, and largest fall of the accuracy (a share), on
+        ``validation``. With these alone the change is measured but not limited.
+    validation : (X, y), optional
+        Examples that take part in the choice; say nothing about new data with them.
+    test : (X, y), optional
+        Examples that take no part in the choice, for the accuracy and loss in the result.
+    min_curvature : float, optional
+        Keep at least this share of the curvature of the objective in every direction.
+    max_size, groups, group_limits, must_prune, must_keep, constraints : optional
+        As in `Problem`; not beside one, except ``must_prune``, ``must_keep`` and ``max_size``.
+    solver : str
+        A name of `available_solvers`.
+    time_limit : float, optional
+        Seconds, training of the head included. Without it the result is the same for the same
+        seed, number of workers and machine.
+    max_iterations : int, optional
+        In the solver's own unit, over all sizes tried.
+    target : int, optional
+        Stop at this size.
+    seed : int
+    initial_guess : Solution or Boolean mask, optional
+        An earlier answer, to start from. One for fewer examples is taken for the first of them;
+        those that follow start as kept.
+    callback, progress : callable, optional
+        Called with a `Progress`, which tells the largest verified subset; ``callback`` stops the
+        search by returning True.
+    num_workers : int
+        Threads.
+    **options
+        ``num_classes``, ``device``, ``dtype`` and ``storage`` of `Problem.from_features`, and the
+        solver's own options.
+
+    Returns
+    -------
+    Solution
+        ``stats["curve"]`` lists every size tried with its predicted and measured change. Status
+        "optimal" if the other constraints allow nothing larger; "unknown" if nothing could be
+        verified: then nothing is pruned and ``stats["smallest_epsilon"]`` tells the smallest
+        change bound that a set tried has.
+    Verification
+        Of the subset returned; where nothing could be verified, of the one that came nearest, with
+        ``is_verified`` False.
+
+    Raises
+    ------
+    ProblemError
+        For bad data, bad limits, or constraints that leave no non-empty subset.
+    OptionError
+        For a bad option, or a demand the solver does not honour.
+
+    References
+    ----------
+    Yang et al., Dataset Pruning, ICLR 2023, arXiv:2205.09329, Definition 1.
+
+    Examples
+    --------
+    >>> import numpy as np, subsetsel
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> solution, check = subsetsel.prune(X, X[:, 0] > 0, l2=0.1, rel_epsilon=0.05)
+    >>> check.change + check.change_error <= check.epsilon
+    True
+    """
+    started = time.perf_counter()
+    own = {
+        "max_size": max_size,
+        "groups": groups,
+        "group_limits": group_limits,
+        "must_prune": must_prune,
+        "must_keep": must_keep,
+        "constraints": constraints,
+    }
+    question = {name: value for name, value in own.items() if value is not None}
+    question |= {name: options.pop(name) for name in _DATA_OPTIONS if name in options}
+    criteria = Criteria(
+        max_loss_gap=max_loss_gap,
+        max_accuracy_drop=max_accuracy_drop,
+        min_curvature=min_curvature,
+    )
+    limits = Limits(
+        time_limit=time_limit,
+        max_iterations=max_iterations,
+        target=target,
+        seed=seed,
+        callback=callback,
+        num_workers=num_workers,
+        progress=progress,
+        bound=False,
+    )
+    spec = get_spec(solver)
+    loaded = spec.load()
+    settings = spec.options(loaded, options)
+    problem, criteria = _pose(X, y, l2, epsilon, rel_epsilon, criteria, question)
+    _check_splits(problem, criteria, validation, test)
+    arena = problem.replace(epsilon=NO_LIMIT)
+    _require_support(arena, spec)
+    guess = None if initial_guess is None else _as_guess(initial_guess, problem.n)
+    before = time.perf_counter()
+    _warm_up(spec, loaded)
+    compile_time = time.perf_counter() - before
+
+    run = Run(arena, limits)
+    # Training the head is part of the time that was given.
+    run.start_time = started + compile_time
+    engine = pick_engine(problem.replace(size=0), spec, loaded, settings)
+    search = VerifiedSearch(problem, criteria, run, engine, validation)
+    try:
+        if not search.find(guess):
+            raise ProblemError(
+                "the constraints leave no non-empty subset to prune; loosen must_keep, "
+                "group_limits, max_size or constraints."
+            )
+    except KeyboardInterrupt:
+        run.limit = "interrupted"
+    return _conclude(search, run, solver, compile_time, test)
+
+
+def _pose(
+    X: Any,
+    y: Any,
+    l2: float | None,
+    epsilon: float | None,
+    rel_epsilon: float | None,
+    criteria: Criteria,
+    question: dict[str, Any],
+) -> tuple[Problem, Criteria]:
+    """Train the head where there is none, and settle what is limited."""
+    if epsilon is not None and rel_epsilon is not None:
+        raise ProblemError("give epsilon or rel_epsilon, not both.")
+    goal = {"epsilon": epsilon, "rel_epsilon": rel_epsilon}
+    asked = {name: value for name, value in goal.items() if value is not None}
+    if isinstance(X, Problem):
+        problem = _take(X, y, l2, question)
+        if rel_epsilon is not None:
+            assert problem.head is not None
+            asked = {"epsilon": rel_epsilon * problem.head.theta_norm}
+        if asked:
+            problem = problem.replace(epsilon=asked["epsilon"])
+        allowed = problem.epsilon
+    else:
+        if y is None or l2 is None:
+            raise ProblemError(
+                "prune needs features, labels and the weight decay: prune(X, y, l2=1e-3, "
+                "rel_epsilon=0.01); or a Problem that knows its head."
+            )
+        if not asked and not criteria.needs_validation:
+            raise ProblemError(_NO_LIMIT_GIVEN)
+        question |= asked or {"epsilon": NO_LIMIT}
+        problem = Problem.from_features(X, y, l2=l2, **question)
+        allowed = problem.epsilon if asked else None
+    if allowed is None and not criteria.needs_validation:
+        raise ProblemError(_NO_LIMIT_GIVEN)
+    return problem, replace(criteria, epsilon=allowed)
+
+
+_NO_LIMIT_GIVEN = (
+    "prune needs a limit: epsilon, rel_epsilon (a fraction of ||theta||_2), or max_loss_gap or "
+    "max_accuracy_drop with validation=(X, y). For a fixed size use solve and verify."
+)
+
+
+def _take(problem: Problem, y: Any, l2: float | None, question: dict[str, Any]) -> Problem:
+    """Accept a problem that is posed already."""
+    if y is not None or l2 is not None:
+        raise ProblemError("y and l2 cannot be given beside a Problem, which has its own head.")
+    if problem.head is None:
+        raise ProblemError(
+            "prune needs a problem that knows its head and data: make it with "
+            "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
+        )
+    if getattr(problem.rows, "metric", "parameter") != "parameter":
+        raise ProblemError("prune limits the change of the parameters; use metric='parameter'.")
+    changes = {
+        name: question.pop(name)
+        for name in ("max_size", "must_prune", "must_keep")
+        if name in question
+    }
+    if question:
+        raise ProblemError(
+            f"{' and '.join(question)} cannot be given beside a Problem; build it with them."
+        )
+    cap = changes.pop("max_size", None)
+    if cap is not None:
+        allowed = NO_LIMIT if problem.epsilon is None else problem.epsilon
+        problem = problem.replace(epsilon=allowed, max_size=cap)
+    return problem.replace(**changes) if changes else problem
+
+
+def _check_splits(
+    problem: Problem,
+    criteria: Criteria,
+    validation: tuple[Any, Any] | None,
+    test: tuple[Any, Any] | None,
+) -> None:
+    if criteria.needs_validation and validation is None:
+        raise ProblemError(
+            "max_loss_gap and max_accuracy_drop are measured on validation=(X, y); give it."
+        )
+    assert problem.head is not None
+    for name, split in (("validation", validation), ("test", test)):
+        if split is None:
+            continue
+        if not isinstance(split, (tuple, list)) or len(split) != 2:
+            raise ProblemError(f"{name} must be a pair (X, y), got {type(split).__name__}.")
+        problem.head.encode(*split)
+
+
+def _as_guess(given: Any, n: int) -> BoolArray:
+    """Read an earlier answer, for these examples or for the first of them."""
+    array = np.asarray(getattr(given, "mask", given))
+    if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
+        raise OptionError(
+            f"initial_guess must be a Solution or a Boolean mask of at most n = {n} examples, got "
+            f"{array.dtype} of shape {array.shape}. Of an answer for more examples take the part "
+            "that is left: old.mask[still_there]."
+        )
+    guess = np.zeros(n, dtype=np.bool_)
+    guess[: len(array)] = array
+    return guess
+
+
+def _conclude(
+    search: VerifiedSearch,
+    run: Run,
+    solver: str,
+    compile_time: float,
+    test: tuple[Any, Any] | None,
+) -> tuple[Solution, Verification]:
+    """Report the largest verified set, or what came nearest."""
+    problem, best = search.problem, search.best
+    shown = best or min(search.steps, key=_reach, default=None)
+    if shown is None:
+        # Stopped before the first refit: say what is known, which is the head itself.
+        shown = search.examine(problem.must_prune, 0.0)
+    stats: dict[str, Any] = {"curve": [step.record() for step in search.steps]}
+    if search.validation is not None:
+        stats["validation"] = {
+            "loss_gap": shown.check.loss_gap,
+            "accuracy_drop": accuracy_drop(shown.check),
+            "accuracy": shown.check.accuracy,
+            "full_accuracy": shown.check.full_accuracy,
+        }
+    status: Status = "feasible"
+    if best is None:
+        stats["smallest_epsilon"] = _reach(shown)
+        status, message = "unknown", _nothing_verified(search, shown)
+        mask = np.zeros(problem.n, dtype=np.bool_)
+    else:
+        mask = best.mask
+        message = _claim(best.check)
+        if search.is_largest:
+            status = "optimal"
+    check = _on_test(search, shown, test)
+    if best is None and check.is_verified:
+        check = replace(check, is_verified=False)
+    solution = Solution(
+        mask=mask.copy(),
+        norm=problem.norm(mask),
+        status=status,
+        limit=_as_limit(run.limit) if status != "optimal" else None,
+        epsilon=search.criteria.epsilon,
+        normalization="kept",
+        solver=solver,
+        seed=int(run.limits.seed),
+        num_iterations=run.num_iterations,
+        solve_time=run.elapsed,
+        compile_time=compile_time,
+        message=message,
+        stats=stats,
+    )
+    return solution, check
+
+
+def _reach(step: Step) -> float:
+    return step.check.change + step.check.change_error
+
+
+def _claim(check: Verification) -> str:
+    reach = check.change + check.change_error
+    words = f"verified by exact refit: the head moves by at most {reach:.6g}"
+    return words if check.epsilon is None else f"{words} <= epsilon = {check.epsilon:.6g}"
+
+
+def _nothing_verified(search: VerifiedSearch, nearest: Step) -> str:
+    if not search.steps:
+        return "stopped before any subset could be refitted; give more time"
+    holding = " that holds must_prune" if search.problem.must_prune.any() else ""
+    return (
+        f"no non-empty subset{holding} could be verified; the smallest epsilon for which one of "
+        f"those tried can be is {_reach(nearest):.6g} ({nearest.size} pruned)"
+    )
+
+
+def _on_test(search: VerifiedSearch, shown: Step, test: tuple[Any, Any] | None) -> Verification:
+    """Report the test split apart from the validation split that took part in the choice."""
+    if test is None and search.validation is None:
+        return shown.check
+    return verify(search.question(shown.mask), shown.mask, test=test)
