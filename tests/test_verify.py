@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from head_oracle import AutogradHead, blobs, exact_minimizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -71,6 +73,20 @@ def test_the_error_bar_holds(situation: tuple[Any, Any, Any, float]) -> None:
     check = subsetsel.verify(problem, mask)
     change, slack = exact_change(problem, features, labels, mask)
     assert abs(change - check.change) <= check.change_error + slack
+
+
+def test_the_error_bar_covers_a_head_that_is_not_quite_trained() -> None:
+    """Parameters off the minimum by 1e-6 widen the bar by what their gradient allows."""
+    head = PROBLEM.head
+    assert head is not None
+    moved = head.theta + 1e-6 * np.random.default_rng(1).normal(size=head.theta.shape)
+    oracle = AutogradHead(X, Y, L2)
+    gradient = torch.func.grad(oracle.objective)(torch.tensor(moved))
+    rough = subsetsel.Problem.from_features(X, Y, l2=L2, size=30)
+    rough.head = replace(head, theta=moved, gradient_norm=float(gradient.norm()))
+    check = subsetsel.verify(rough, MASK)
+    change, _ = exact_change(PROBLEM, X, Y, MASK)
+    assert 1e-8 < abs(change - check.change) <= check.change_error < 1e-3
 
 
 @pytest.mark.parametrize("l2", [1e-3, 1e-2, 1.0])
