@@ -23,10 +23,9 @@ from subsetsel.rows.base import BoolArray
 from subsetsel.run import Limits, Run
 
 from ._background import run_beside_clock
-from ._local_search import LocalSearch
 from ._proof import Answer, Question, prove
 from ._quantize import MAX_ROW, quantize, reduce_for_exact
-from .greedy import GreedySolver, improve, starting_mask
+from .greedy import GreedySolver, search_around, starting_mask
 
 MAX_EXAMPLES = 1000
 MAX_RANK = 256
@@ -91,7 +90,7 @@ class CpsatSolver:
             return Candidate(is_infeasible=True)
         reduced = reduce_for_exact(problem, "cpsat", MAX_EXAMPLES, MAX_RANK)
         run.submit(start)
-        improve(LocalSearch(problem, run, start), patience=round(200 * run.effort))
+        search_around(problem, run, start)
 
         def ask(question: Question) -> Answer:
             return _Model(problem, options, reduced, question, run).solve()

@@ -21,10 +21,9 @@ from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Limits, Run
 
-from ._local_search import LocalSearch
 from ._proof import Answer, Question, prove
 from ._quantize import reduce_for_exact
-from .greedy import GreedySolver, improve, starting_mask
+from .greedy import GreedySolver, search_around, starting_mask
 
 MAX_EXAMPLES = 1000
 MAX_RANK = 256
@@ -84,7 +83,7 @@ class ExactSolver:
             return Candidate(is_infeasible=True)
         reduced = reduce_for_exact(problem, "exact", MAX_EXAMPLES, MAX_RANK)
         run.submit(start)
-        improve(LocalSearch(problem, run, start), patience=round(200 * run.effort))
+        search_around(problem, run, start)
 
         def ask(question: Question) -> Answer:
             return _Model(problem, options, reduced, question, run).solve()
@@ -200,7 +199,9 @@ class _Model:
         if nodes is None and not has_clock:
             nodes = max(1, round(int(self.options.max_nodes) * run.effort))
         parameters = mathopt.SolveParameters(
-            time_limit=datetime.timedelta(seconds=max(0.01, remaining)) if has_clock else None,
+            time_limit=datetime.timedelta(seconds=max(0.01, 0.97 * remaining))
+            if has_clock
+            else None,
             node_limit=nodes,
             random_seed=int(run.limits.seed) % 2**31,
             relative_gap_tolerance=0.0,

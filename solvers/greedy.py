@@ -133,6 +133,28 @@ def _sum_of_rows(problem: Problem, items: IndexArray) -> FloatArray:
     return total
 
 
+def search_around(problem: Problem, run: Run, start: BoolArray) -> None:
+    """Give an exact search its first incumbent: from a start, and from the rounded relaxation.
+
+    Parameters
+    ----------
+    problem : Problem
+    run : Run
+        Receives what is found.
+    start : ndarray of shape (n,), bool
+        Within everything linear.
+    """
+    search = LocalSearch(problem, run, start)
+    patience = round(GreedyOptions.patience * run.effort)
+    improve(search, patience=patience)
+    if run.relaxation is not None and not run.should_stop():
+        wanted = run.relaxation.weights > 0.5
+        rounded = find_mask(problem, wanted=wanted, seed=int(run.limits.seed))
+        if rounded is not None:
+            search.restart(rounded)
+            improve(search, patience=patience)
+
+
 def improve(search: LocalSearch, *, patience: int) -> None:
     """Bring a local search to its end.
 

@@ -78,8 +78,12 @@ class RelaxSolver:
         if start is None:
             return Candidate(is_infeasible=True)
         run.submit(start)
-        reduced = _reduce(problem)
-        relaxed = _solve_relaxation(problem, reduced, run)
+        relaxed = None
+        stats: dict[str, Any] = {"is_relaxed": False}
+        if problem.n * min(problem.n, problem.d) > MAX_ENTRIES or _has_time(problem, run):
+            reduced = _reduce(problem)
+            relaxed = _solve_relaxation(problem, reduced, run)
+            stats = {"is_relaxed": relaxed is not None, "rank": reduced.rank}
         bound, dual = None, None
         if relaxed is not None and relaxed.u is not None and run.limits.bound:
             best = evaluate_dual(problem, relaxed.u, relaxed.y)
@@ -94,13 +98,18 @@ class RelaxSolver:
         if relaxed is None or run.mask is None or run.size == 0:
             search.restart(start)
             improve(search, patience=patience)
-        stats = {"rank": reduced.rank, "is_relaxed": relaxed is not None}
         return Candidate(limit=run.limit, bound=bound, dual=dual, stats=stats)
 
 
 def _cvxpy() -> Any:
     """Import cvxpy, whose types mypy knows only in part."""
     return importlib.import_module("cvxpy")
+
+
+def _has_time(problem: Problem, run: Run) -> bool:
+    """Whether the clock leaves room for the relaxation at the rank it has at most."""
+    step_time = _STEP_TIME * problem.n * min(problem.n, problem.d) ** 2
+    return run.remaining > _NUM_STEPS * step_time + 0.1
 
 
 def _reduce(problem: Problem) -> Reduction:
