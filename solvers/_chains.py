@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 
 from subsetsel.problem import Problem
-from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.rows import DenseRows
+from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
 from ._anneal_kernels import Columns
@@ -45,6 +46,27 @@ def columns_of(problem: Problem, mask: BoolArray, items: IndexArray | None = Non
         constraints.lower - 0.5 * slack,
         constraints.upper + 0.5 * slack,
     )
+
+
+def search_rows(problem: Problem, mask: BoolArray) -> tuple[AnyFloatArray, FloatArray, bool]:
+    """Rows for random access and the sum of the pruned ones among them.
+
+    Parameters
+    ----------
+    problem : Problem
+    mask : ndarray of shape (n,), bool
+
+    Returns
+    -------
+    rows : ndarray of shape (n, r)
+    total : ndarray of shape (r,)
+    is_exact : bool
+        False where the rows stand for an S that cannot be held: norms are then approximate.
+    """
+    rows = problem.rows.search_matrix()
+    if problem.rows.proxy is problem.rows and rows.shape[1] == problem.d:
+        return rows, problem.rows.sum(mask), True
+    return rows, DenseRows(rows).sum(mask), False
 
 
 Schedule = tuple[float, float, float, float]

@@ -17,7 +17,7 @@ from subsetsel.problem import Problem
 from subsetsel.run import Run
 
 from ._anneal_kernels import penalty_flips
-from ._chains import Schedule, budget, columns_of, quota_of, walk
+from ._chains import Schedule, budget, columns_of, quota_of, search_rows, walk
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -53,8 +53,7 @@ def search_plainly(problem: Problem, options: AnnealOptions, run: Run) -> Candid
     penalty = options.penalty or _penalty(problem)
     rng = run.generator(0)
     mask, best_mask = start.copy(), start.copy()
-    rows = problem.rows.search_matrix()
-    total = problem.rows.sum(mask)
+    rows, total, _ = search_rows(problem, mask)
     state = np.array(
         [float(total @ total), float(mask.sum()), penalty, problem.epsilon, -1.0],
     )

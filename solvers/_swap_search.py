@@ -19,7 +19,7 @@ from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
 from ._anneal_kernels import core_swaps, row_swaps
-from ._chains import Schedule, budget, columns_of, quota_of, run_together, walk
+from ._chains import Schedule, budget, columns_of, quota_of, run_together, search_rows, walk
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -65,7 +65,8 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
-        if free.size <= _MAX_GRAM and options.proposals == "norm":
+        is_readable = problem.rows.proxy is problem.rows
+        if free.size <= _MAX_GRAM and options.proposals == "norm" and is_readable:
             return _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
         return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
 
@@ -83,6 +84,10 @@ def _temperatures(problem: Problem, positive: FloatArray, warm: Run | None) -> t
     return max(hot, 1e-300), max(min(cold, 0.1 * hot), 1e-300)
 
 
+def _is_enough(run: Run, norm: float) -> bool:
+    return run.limits.target is not None and norm <= run.limits.target * (1 - 1e-9)
+
+
 def _row_chain(
     problem: Problem,
     options: AnnealOptions,
@@ -94,7 +99,7 @@ def _row_chain(
     quota: int | None,
 ) -> BoolArray:
     """Walk on the rows themselves."""
-    rows = problem.rows.search_matrix()
+    rows, total, is_exact = search_rows(problem, mask)
     norms = problem.rows.squared_norms[free]
     by_norm = np.argsort(norms, kind="stable")
     order, sorted_norms = free[by_norm], norms[by_norm]
@@ -102,7 +107,6 @@ def _row_chain(
     is_limited = options.proposals == "norm" and high > _UNEVEN * low
     reach = _REACH if is_limited else np.inf
     columns = columns_of(problem, mask)
-    total = problem.rows.sum(mask)
     shown = float(np.linalg.norm(total))
 
     def call(schedule: Schedule, count: int) -> int:
@@ -117,7 +121,7 @@ def _row_chain(
         if run.limits.num_workers == 1 and norm < 0.9 * shown:
             run.submit(mask)
             shown = norm
-        return run.limits.target is not None and norm <= run.limits.target * (1 - 1e-9)
+        return is_exact and _is_enough(run, norm)
 
     usual = int(np.clip(60 * order.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
@@ -162,7 +166,7 @@ def _gram_chain(
         if run.limits.num_workers == 1 and norm < 0.9 * shown:
             run.submit(found())
             shown = norm
-        return run.limits.target is not None and norm <= run.limits.target * (1 - 1e-9)
+        return _is_enough(run, norm)
 
     usual = int(np.clip(2000 * free.size, 100_000, 8_000_000))
     num_proposals = options.num_proposals or budget(run, usual)

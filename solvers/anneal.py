@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from subsetsel.bridge import maximize_size
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError
 from subsetsel.problem import Problem
@@ -97,6 +98,9 @@ class AnnealSolver:
             return search_swaps(problem, options, run)
         if options.start == "random":
             return search_plainly(problem, options, run)
+        if run.relaxation is None:
+            # Rows that cannot be read one by one: search sizes instead.
+            return maximize_size(lambda sub, inner: search_swaps(sub, options, inner), problem, run)
         return search_core(problem, options, run)
 
     def warm_up(self) -> None:

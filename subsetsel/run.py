@@ -173,12 +173,11 @@ class Run:
 
     @property
     def remaining(self) -> float:
-        """Seconds left; inf without a time limit."""
-        own = (
-            float("inf")
-            if self.limits.time_limit is None
-            else self.limits.time_limit - self.elapsed
-        )
+        """Seconds left for searching; inf without a time limit."""
+        own = float("inf")
+        if self.limits.time_limit is not None:
+            # The answer is recomputed from the whole S before it is given.
+            own = self.limits.time_limit - self.elapsed - 1.5 * self.problem.rows.pass_time
         return own if self.parent is None else min(own, self.parent.remaining)
 
     @property
@@ -348,10 +347,13 @@ class Run:
     def relaxation(self) -> Relaxation | None:
         """The continuous relaxation, solved on first use.
 
-        None unless the problem is Eq. 3 with normalization "full", where alone it says something.
+        None unless the problem is Eq. 3 with normalization "full", where alone it says something,
+        and S can be read row by row.
         """
         problem = self.problem
         if problem.form != "max_size" or problem.normalization != "full":
+            return None
+        if problem.rows.proxy is not problem.rows:
             return None
         if self._relaxation is None:
             from subsetsel.relaxation import COARSE, Ascent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
@@ -34,6 +35,8 @@ class Rows(ABC):
 
     shape: tuple[int, int]
     dtype: np.dtype[np.floating]
+    # Seconds that one pass over S takes, once `total` has measured it.
+    pass_time: float = 0.0
 
     @abstractmethod
     def block(self, start: int, stop: int) -> AnyFloatArray:
@@ -79,6 +82,14 @@ class Rows(ABC):
         for start, stop, rows in self.blocks():
             out[start:stop] = rows
         return out
+
+    @property
+    def proxy(self) -> Rows:
+        """Rows to search on: these, or an approximation where single ones are too dear to read.
+
+        What is found on an approximation must be judged by `sum` of the rows themselves.
+        """
+        return self
 
     @property
     def n(self) -> int:
@@ -162,5 +173,8 @@ class Rows(ABC):
 
     @cached_property
     def total(self) -> FloatArray:
-        """S^T 1, shape (d,), float64; computed once."""
-        return self.sum(np.ones(self.n, dtype=np.bool_))
+        """S^T 1, shape (d,), float64; computed once, and `pass_time` measured by it."""
+        started = time.perf_counter()
+        total = self.sum(np.ones(self.n, dtype=np.bool_))
+        self.pass_time = time.perf_counter() - started
+        return total
