@@ -21,6 +21,15 @@ class KroneckerInverse:
     theta : Tensor of shape (C, q)
         Scaled parameters.
 
+    Attributes
+    ----------
+    class_vectors : Tensor of shape (m, m)
+        U.
+    features : Tensor of shape (q, q)
+        What turns scaled features into the user's features in their eigenbasis, V.
+    inverse_values : Tensor of shape (m, q)
+        1 / lambda.
+
     References
     ----------
     George et al., Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis,
@@ -30,20 +39,20 @@ class KroneckerInverse:
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         scale = objective.scale
         moment = scale[:, None] * objective.gram() * scale
-        self._class_vectors = torch.linalg.eigh(objective.class_curvature(theta))[1]
+        self.class_vectors = torch.linalg.eigh(objective.class_curvature(theta))[1]
         vectors = torch.linalg.eigh(moment)[1]
         ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
         # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
-        self._features = scale[:, None] * vectors
+        self.features = scale[:, None] * vectors
         values = theta.new_zeros((objective.num_free, objective.q))
         for rows in objective.chunks():
             curvature = objective.directional_curvature(
-                objective.outputs(theta, rows), self._class_vectors
+                objective.outputs(theta, rows), self.class_vectors
             )
-            squares = (objective.X[rows] @ self._features).square_()
+            squares = (objective.X[rows] @ self.features).square_()
             values.addmm_(objective.weigh(rows, curvature.clone()).T, squares)
         values = values / objective.total + ridge
-        self._inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
+        self.inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
 
     def solve(self, columns: Tensor) -> Tensor:
         """Apply the approximate inverse.
@@ -57,10 +66,10 @@ class KroneckerInverse:
         -------
         Tensor of shape (d, k)
         """
-        m, q = self._inverse_values.shape
+        m, q = self.inverse_values.shape
         stacked = columns.T.reshape(-1, m, q)
-        turned = self._class_vectors.T @ (stacked @ self._features)
-        turned *= self._inverse_values
-        back = (self._class_vectors @ turned) @ self._features.T
+        turned = self.class_vectors.T @ (stacked @ self.features)
+        turned *= self.inverse_values
+        back = (self.class_vectors @ turned) @ self.features.T
         out: Tensor = back.reshape(len(stacked), m * q).T
         return out

@@ -31,6 +31,8 @@ class IterativeInverse(Inverse):
 
     Attributes
     ----------
+    guess : KroneckerInverse
+        The preconditioner.
     num_steps : int
         Steps that the last solve took at most.
     """
@@ -40,7 +42,7 @@ class IterativeInverse(Inverse):
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         super().__init__(objective)
         self._objective, self._theta = objective, theta
-        self._guess = KroneckerInverse(objective, theta)
+        self.guess = KroneckerInverse(objective, theta)
         self.num_steps = 0
 
     def multiply(self, columns: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ class IterativeInverse(Inverse):
     def _solve_block(self, columns: Tensor, tolerance: float) -> Tensor:
         out = torch.zeros_like(columns)
         residual = columns.clone()
-        guess = self._guess.solve(residual)
+        guess = self.guess.solve(residual)
         direction = guess.clone()
         squared = (residual * guess).sum(dim=0)
         target = tolerance**2 * squared
@@ -94,7 +96,7 @@ class IterativeInverse(Inverse):
             length = squared[open_columns] / (part * bent).sum(dim=0)
             out[:, open_columns] += length * part
             residual[:, open_columns] -= length * bent
-            guess = self._guess.solve(residual[:, open_columns])
+            guess = self.guess.solve(residual[:, open_columns])
             new = (residual[:, open_columns] * guess).sum(dim=0)
             direction[:, open_columns] = guess + (new / squared[open_columns]) * part
             squared[open_columns] = new
@@ -153,7 +155,7 @@ class IterativeInverse(Inverse):
                 wrap(kept.multiply),
                 start,
                 B=wrap(self.multiply),
-                M=wrap(kept._guess.solve),
+                M=wrap(kept.guess.solve),
                 largest=False,
                 tol=1e-4,
                 maxiter=_MAX_LOBPCG,

@@ -334,17 +334,18 @@ class HeadObjective(ABC):
         -------
         Tensor of shape (d, k)
         """
-        k, m, q = columns.shape[1], self.num_free, self.q
-        flat = columns.T.reshape(k * m, q)
-        out = torch.zeros_like(flat)
-        length = CHUNK_BYTES // (8 * (q + 3 * k * self.num_classes))
+        k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
+        # Between the products all C classes are used: two small products less per example.
+        lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
+        out = torch.zeros_like(lifted)
+        length = CHUNK_BYTES // (8 * (q + 3 * k * C))
         for rows in self.chunks(max(64, min(self.chunk_rows, length))):
             X = self.X[rows]
-            logits = (X @ flat.T).reshape(len(X), k, m) @ self.basis.T
-            bent = self.weigh(rows, self.curve(self.outputs(theta, rows), logits)) @ self.basis
-            out.addmm_(bent.reshape(len(X), k * m).T, X)
-        out.div_(self.total)
-        return out.reshape(k, m * q).T + columns * self.ridge.repeat(m)[:, None]
+            logits = (X @ lifted.T).reshape(len(X), k, C)
+            bent = self.weigh(rows, self.curve(self.outputs(theta, rows), logits))
+            out.addmm_(bent.reshape(len(X), k * C).T, X)
+        out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
+        return out.T + columns * self.ridge.repeat(m)[:, None]
 
     def gram(self) -> Tensor:
         """X^T diag(w) X / sum w of the scaled features, shape (q, q).

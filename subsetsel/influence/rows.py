@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.ekfac import KroneckerInverse
 from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import TOLERANCE, Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, free_memory
+from subsetsel.rows.kronecker import KroneckerRows
 
 Ridge = Literal["included", "excluded"]
 
@@ -48,8 +52,8 @@ class HeadInfluence:
     """
 
     def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
-        objective = head.objective_function
-        theta = head.to_scaled(head.theta)
+        objective = self.objective = head.objective_function
+        theta = self.theta = head.to_scaled(head.theta)
         self.metric: Metric = metric
         self.inverse = head.inverse
         self.X = objective.X
@@ -127,6 +131,21 @@ class HeadInfluence:
                 out[k] += (column @ self.constant) * self.shares
         return _to_numpy(out)
 
+    @cached_property
+    def proxy(self) -> KroneckerRows:
+        """S under the E-KFAC Hessian, in float32: rows without a solve."""
+        guess = KroneckerInverse(self.objective, self.theta)
+        constant = self.X.new_zeros(guess.inverse_values.shape)
+        if self.constant is not None:
+            constant = self.constant.reshape(constant.shape)
+        return KroneckerRows(
+            left=_to_numpy((self.R @ guess.class_vectors).float()),
+            right=_to_numpy((self.X @ guess.features).float()),
+            values=_to_numpy(guess.inverse_values),
+            shares=_to_numpy(self.shares),
+            constant=_to_numpy(guess.class_vectors.T @ constant @ guess.features),
+        )
+
     @property
     def is_exact(self) -> bool:
         """Whether single rows are cheap enough to be asked for."""
@@ -138,8 +157,8 @@ class HeadInfluence:
         return max(1, min(self.shape[0], BLOCK_BYTES // (8 * self.shape[1])))
 
 
-def _to_numpy(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.contiguous().cpu().numpy()
+def _to_numpy(tensor: Tensor) -> NDArray[Any]:
+    array: AnyFloatArray = tensor.contiguous().cpu().numpy()
     return array
 
 

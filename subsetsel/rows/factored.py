@@ -36,6 +36,10 @@ class Factors(Protocol):
     def is_exact(self) -> bool:
         """Whether solves are direct; otherwise single rows are too dear to be walked through."""
 
+    @property
+    def proxy(self) -> Rows:
+        """Approximate rows that cost no solve."""
+
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d)."""
 
@@ -150,9 +154,20 @@ class FactoredRows(Rows):
             total += np.square(self.products(probes)).sum(axis=0)
         return total / num_probes
 
+    @property
+    def proxy(self) -> Rows:
+        """These rows where solves are direct, else their approximation; see `Rows.proxy`."""
+        return self if self.factors.is_exact else self.factors.proxy
+
     @cached_property
     def squared_norms(self) -> FloatArray:
-        """Squared norm of each row, shape (n,), float64, from exact solves; computed once."""
+        """Squared norm of each row, shape (n,), float64; computed once.
+
+        From exact solves where they are direct. Where they are iterative those of `proxy`, which
+        are no bounds: use `estimate_squared_norms` for an unbiased estimate.
+        """
+        if not self.factors.is_exact:
+            return self.factors.proxy.squared_norms
         out: NDArray[np.float64] = np.empty(self.n)
         for start in range(0, self.n, self.block_size):
             rows = self.factors.rows(slice(start, min(start + self.block_size, self.n)))
@@ -166,8 +181,11 @@ class FactoredRows(Rows):
         -------
         ndarray of shape (n, r)
             S, where half of the free memory holds it. Otherwise its products with random Gaussian
-            directions, scaled so that squared norms are right on average.
+            directions, scaled so that squared norms are right on average; or the approximate
+            rows of `proxy` where exact ones cost an iterative solve each.
         """
+        if not self.factors.is_exact:
+            return self.proxy.search_matrix()
         budget = SEARCH_SHARE * free_memory()
         if self.nbytes <= budget:
             return super().search_matrix()

@@ -1,0 +1,264 @@
+"""How long S takes: polish, Hessian and S on real and on large heads, against pyDVL.
+
+    python bench/influence_speed.py fmnist --pydvl
+    python bench/influence_speed.py features --features 512 --examples 50000
+    python bench/influence_speed.py large --classes 100 --features 512 --examples 50000
+
+Each run prints one table and, with --out, writes the same numbers as JSON with the environment.
+Times are wall-clock seconds; memory is the largest resident size of the process so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from subsetsel.influence import Head, fit_head, influence_rows
+from subsetsel.problem import Problem
+from subsetsel.rows import Rows
+
+L2 = 1e-3
+_NUM_RANDOM = 3
+_NUM_CHECKED = 4
+
+Array = NDArray[Any]
+
+
+class Record:
+    """What was measured, in order."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float | int | str] = {}
+
+    def note(self, name: str, value: float | int | str) -> None:
+        """Keep a number and print it at once, since the next may take minutes."""
+        self.values[name] = value
+        shown = f"{value:.6g}" if isinstance(value, float) else value
+        print(f"{name:34s} {shown}", flush=True)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time a block, and note the memory after it."""
+        started = time.perf_counter()
+        yield
+        self.note(f"{name}_time", time.perf_counter() - started)
+        self.note(f"{name}_peak_gib", peak_memory())
+
+
+def peak_memory() -> float:
+    """Largest resident size of this process so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 0) -> Any:
+    """Random features with a decaying spectrum and labels drawn from a planted head.
+
+    Returns
+    -------
+    X : ndarray of shape (n, h), float32
+    y : ndarray of shape (n,), int64
+    """
+    rng = np.random.default_rng(seed)
+    scale = 1.0 / np.arange(1, num_features + 1)
+    scale *= 4.0 / np.linalg.norm(scale)
+    X = rng.standard_normal((num_examples, num_features), dtype=np.float32)
+    X *= scale.astype(np.float32)
+    theta = rng.standard_normal((num_features, num_classes), dtype=np.float32)
+    y = np.empty(num_examples, dtype=np.int64)
+    for start in range(0, num_examples, 4096):
+        rows = slice(start, start + 4096)
+        logits = X[rows] @ theta
+        y[rows] = (2 * logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    return X, y
+
+
+def measure_head(X: Array, y: Array, record: Record, num_classes: int | None, device: str) -> Head:
+    """Fit a head and prepare what solves with its Hessian."""
+    with record.timed("polish"):
+        head = fit_head(X, y, l2=L2, num_classes=num_classes, device=device)
+    record.note("gradient_norm", head.gradient_norm)
+    with record.timed("hessian"):
+        solver = head.inverse
+    record.note("inverse", type(solver).__name__)
+    record.note("d", head.objective_function.d)
+    return head
+
+
+def measure_dense(head: Head, record: Record) -> Array:
+    """Compute S in float32 and check S H = G / n on a few rows."""
+    with record.timed("S"):
+        S = influence_rows(head, ridge="excluded", dtype=np.float32, storage="dense").dense()
+    assert S is not None
+    record.note("S_hessian_residual", hessian_residual(head, S))
+    return S
+
+
+def hessian_residual(head: Head, S: Array) -> float:
+    """Largest relative residual of S H = G / n over a few rows, by products with H."""
+    on, theta = head.objective_function, head.to_scaled(head.theta)
+    chosen = torch.linspace(0, on.n - 1, _NUM_CHECKED).long()
+    worst = 0.0
+    for index in chosen:
+        row = slice(int(index), int(index) + 1)
+        gradient = (on.residuals(theta, row) @ on.basis).T @ on.X[row] / on.total
+        solved = torch.as_tensor(S[row].astype(np.float64), device=theta.device)
+        scaled = solved.reshape(-1, on.q) * on.scale
+        found = on.multiply(theta, scaled.reshape(-1, 1)).reshape(gradient.shape)
+        worst = max(worst, float((found - gradient).norm() / gradient.norm()))
+    return worst
+
+
+def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record) -> None:
+    """Let pyDVL's exact method compute the same rows."""
+    from pydvl.influence.torch import DirectInfluence  # type: ignore[import-not-found]
+    from torch.utils.data import DataLoader, TensorDataset
+
+    model = torch.nn.Linear(X.shape[1], head.num_classes).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.as_tensor(head.theta[:, :-1].copy()))
+        model.bias.copy_(torch.as_tensor(head.theta[:, -1].copy()))
+    data = TensorDataset(torch.as_tensor(X, dtype=torch.float64), torch.as_tensor(y))
+    influence = DirectInfluence(model, torch.nn.functional.cross_entropy, regularization=L2)
+    with record.timed("pydvl_fit"):
+        influence.fit(DataLoader(data, batch_size=4096))
+    worst, largest = 0.0, float(np.sqrt(np.square(S, dtype=np.float64).sum(axis=1)).max())
+    started = time.perf_counter()
+    for start in range(0, len(X), 4096):
+        rows = slice(start, start + 4096)
+        factors = influence.influence_factors(*data[rows]).detach().numpy() / len(X)
+        worst = max(worst, _largest_difference(head, S[rows], factors))
+    record.note("pydvl_factors_time", time.perf_counter() - started)
+    record.note("pydvl_difference", worst / largest)
+    ours = float(record.values["hessian_time"]) + float(record.values["S_time"])
+    theirs = float(record.values["pydvl_fit_time"]) + float(record.values["pydvl_factors_time"])
+    record.note("pydvl_ratio", theirs / ours)
+
+
+def _largest_difference(head: Head, S: Array, factors: Array) -> float:
+    """Between our rows and pyDVL's, whose parameters are weights, then biases, of all classes."""
+    basis = head.objective_function.basis.cpu().numpy()
+    num_weights = head.num_classes * (head.q - 1)
+    weights = factors[:, :num_weights].reshape(len(factors), head.num_classes, head.q - 1)
+    both = np.concatenate([weights, factors[:, num_weights:, None]], axis=2)
+    turned = np.einsum("ca,icq->iaq", basis, both).reshape(len(S), -1)
+    return float(np.linalg.norm(turned - S, axis=1).max())
+
+
+def measure_large(head: Head, record: Record, seed: int, time_limit: float | None) -> None:
+    """Prune 40 % of a head whose S cannot be held, and compare with random subsets."""
+    import subsetsel
+
+    rows = influence_rows(head, storage="factored")
+    record.note("S_dense_gib", rows.nbytes / 2**30)
+    size = int(0.4 * head.n)
+    with record.timed("proxy"):
+        proxy = rows.proxy
+    with record.timed("solve"):
+        solution = subsetsel.solve(
+            Problem(proxy, size=size), seed=seed, time_limit=time_limit, bound=False
+        )
+    rng = np.random.default_rng(seed)
+    masks = [solution.mask, *(rng.permutation(head.n) < size for _ in range(_NUM_RANDOM))]
+    with record.timed("true_norms"):
+        norms = [float(np.linalg.norm(rows.sum(mask))) for mask in masks]
+    record.note("norm", norms[0])
+    record.note("random_norm", float(np.mean(norms[1:])))
+    record.note("share_of_random", norms[0] / float(np.mean(norms[1:])))
+    record.note("sum_hessian_residual", sum_residual(head, rows, solution.mask))
+
+
+def sum_residual(head: Head, rows: Rows, mask: Array) -> float:
+    """Relative residual of H (S^T w) = G^T w / n, by an independent product with H."""
+    on = head.objective_function
+    theta = head.to_scaled(head.theta)
+    total = torch.as_tensor(rows.sum(mask), device=theta.device).reshape(-1, on.q) * on.scale
+    found = on.multiply(theta, total.reshape(-1, 1)).reshape(total.shape)
+    part = on.restrict(mask)
+    gradient = part.value_and_gradient(theta)[1] * part.total / on.total
+    expected = on.basis.T @ gradient
+    return float((found - expected).norm() / expected.norm())
+
+
+def run_fmnist(options: argparse.Namespace, record: Record) -> None:
+    """Fashion-MNIST on 128 principal components."""
+    from heads import fashion_features
+
+    features = fashion_features(options.data_dir)
+    X, y = features.train, features.train_labels
+    S = measure_dense(measure_head(X, y, record, None, options.device), record)
+    if options.pydvl:
+        head = fit_head(X, y, l2=L2, device="cpu")
+        compare_with_pydvl(head, S, X, y, record)
+
+
+def run_features(options: argparse.Namespace, record: Record) -> None:
+    """Random features of a given width, dense S."""
+    X, y = planted(options.examples, options.features, options.classes)
+    head = measure_head(X, y, record, options.classes, options.device)
+    S = measure_dense(head, record)
+    if options.pydvl:
+        compare_with_pydvl(head, S, X, y, record)
+
+
+def run_large(options: argparse.Namespace, record: Record) -> None:
+    """Prune on a head whose S is never written out."""
+    X, y = planted(options.examples, options.features, options.classes)
+    head = measure_head(X, y, record, options.classes, options.device)
+    measure_large(head, record, options.seed, options.time_limit)
+
+
+RUNS: dict[str, Callable[[argparse.Namespace, Record], None]] = {
+    "fmnist": run_fmnist,
+    "features": run_features,
+    "large": run_large,
+}
+
+
+def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser.add_argument("run", choices=RUNS)
+    parser.add_argument("--examples", type=int, default=50_000)
+    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--time-limit", type=float, help="seconds for the search of a large head")
+    parser.add_argument("--pydvl", action="store_true", help="compare with pyDVL's DirectInfluence")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
+    options = parser.parse_args()
+    record = Record()
+    for name in ("examples", "features", "classes"):
+        if options.run != "fmnist":
+            record.note(name, getattr(options, name))
+    record.note("threads", torch.get_num_threads())
+    RUNS[options.run](options, record)
+    if options.out:
+        about = {
+            "run": options.run,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        options.out.write_text(json.dumps(about | record.values, indent=1) + "\n")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples of the help text on their own lines."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Rows that are element-wise scaled outer products: cheap to read one by one, never stored."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from subsetsel.rows.base import BLOCK_BYTES, AnyFloatArray, BoolArray, FloatArray, IndexArray, Rows
+
+
+class KroneckerRows(Rows):
+    """Row i is ``values * (left_i right_i^T + share_i constant)``, flattened.
+
+    This is S of a linear head under an E-KFAC Hessian, in its eigenbasis: an approximation of the
+    exact rows whose single rows and norms cost no solve. Searches for heads that are too large for
+    exact rows work on it; what they find is judged on the exact rows.
+
+    Parameters
+    ----------
+    left : ndarray of shape (n, m)
+        Residuals in the class eigenbasis.
+    right : ndarray of shape (n, q)
+        Features in their eigenbasis.
+    values : ndarray of shape (m, q)
+        Inverse curvatures.
+    shares : ndarray of shape (n,)
+    constant : ndarray of shape (m, q)
+    """
+
+    def __init__(
+        self,
+        left: AnyFloatArray,
+        right: AnyFloatArray,
+        values: FloatArray,
+        shares: FloatArray,
+        constant: FloatArray,
+    ) -> None:
+        self.left, self.right = left, right
+        self.values, self.shares, self.constant = values, shares, constant
+        self.shape = (len(left), values.size)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def block(self, start: int, stop: int) -> AnyFloatArray:
+        """Rows ``start`` to ``stop``; see `Rows.block`.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, d)
+        """
+        return self._rows(slice(start, stop))
+
+    def take(self, indices: IndexArray) -> AnyFloatArray:
+        """Chosen rows; see `Rows.take`.
+
+        Returns
+        -------
+        ndarray of shape (len(indices), d)
+        """
+        return self._rows(np.asarray(indices, dtype=np.int64))
+
+    def _rows(self, chosen: IndexArray | slice) -> AnyFloatArray:
+        left, shares = self.left[chosen], self.shares[chosen]
+        out = np.empty((len(left), *self.values.shape), dtype=self.dtype)
+        np.multiply(left[:, :, None], self.right[chosen][:, None, :], out=out)
+        for one, share in zip(out, shares, strict=True):
+            one += share * self.constant
+        out *= self.values
+        return out.reshape(len(left), self.d)
+
+    def dot(self, direction: FloatArray) -> FloatArray:
+        """S u; see `Rows.dot`.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        pulled = direction.reshape(self.values.shape) * self.values
+        out = self.shares * float((pulled * self.constant).sum())
+        for rows in self._chunks():
+            out[rows] += np.einsum("iq,iq->i", self.left[rows] @ pulled, self.right[rows])
+        return out
+
+    def sum(self, weights: FloatArray | BoolArray) -> FloatArray:
+        """S^T w; see `Rows.sum`.
+
+        Returns
+        -------
+        ndarray of shape (d,), float64
+        """
+        w = np.asarray(weights, dtype=np.float64)
+        total = (w @ self.shares) * self.constant
+        for rows in self._chunks():
+            total = total + (self.left[rows] * w[rows, None]).T @ self.right[rows]
+        return np.asarray((total * self.values).ravel())
+
+    @cached_property
+    def squared_norms(self) -> FloatArray:
+        """Squared norm of each row, shape (n,), float64, by products of squares."""
+        squares = np.square(self.values)
+        cross = 2 * squares * self.constant
+        out = np.square(self.shares) * float((squares * np.square(self.constant)).sum())
+        for rows in self._chunks():
+            left, right = self.left[rows].astype(np.float64), self.right[rows]
+            out[rows] += np.einsum("iq,iq->i", np.square(left) @ squares, np.square(right))
+            out[rows] += self.shares[rows] * np.einsum("iq,iq->i", left @ cross, right)
+        return np.maximum(out, 0.0)
+
+    def _chunks(self) -> list[slice]:
+        size = max(64, BLOCK_BYTES // (8 * sum(self.values.shape)))
+        return [slice(start, start + size) for start in range(0, self.n, size)]
