@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverError
+from subsetsel.limits import Limits
 from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Limits, Run
+from subsetsel.run import Run
 
 from ._background import run_beside_clock
 from ._proof import Answer, Question, prove

@@ -16,10 +16,11 @@ import numpy as np
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverError
+from subsetsel.limits import Limits
 from subsetsel.problem import Problem
 from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Limits, Run
+from subsetsel.run import Run
 
 from ._proof import Answer, Question, prove
 from ._quantize import reduce_for_exact

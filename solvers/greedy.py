@@ -9,10 +9,11 @@ import numpy as np
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError
+from subsetsel.limits import Limits
 from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-from subsetsel.run import Limits, Run
+from subsetsel.run import Run
 
 from ._local_search import MAX_SHARED, LocalSearch
 

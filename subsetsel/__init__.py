@@ -16,10 +16,10 @@ from subsetsel.errors import (
     SubsetselError,
     UnknownSolverError,
 )
+from subsetsel.limits import Progress
 from subsetsel.problem import Problem
 from subsetsel.prune import prune
 from subsetsel.registry import SolverSpec, available_solvers, register_solver
-from subsetsel.run import Progress
 from subsetsel.solution import Solution
 from subsetsel.solve import path, solve
 from subsetsel.verify import Verification, verify

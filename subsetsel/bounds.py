@@ -171,3 +171,16 @@ def _uniform_point(problem: Problem) -> FloatArray | None:
     if problem.size is None or len(problem.constraints) or not problem.free.all():
         return None
     return np.full(problem.n, problem.size / problem.n)
+
+
+def uniform_norm(problem: Problem) -> float | None:
+    """||S^T w|| where everyone has the same weight: no convex bound can exceed it.
+
+    Returns
+    -------
+    float or None
+        None where something other than the size binds.
+    """
+    if _uniform_point(problem) is None:
+        return None
+    return float(np.linalg.norm(problem.rows.total)) * (problem.size or 0) / problem.n

@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.bridge import pick_engine
+from subsetsel.conclude import as_limit
 from subsetsel.criteria import Criteria, accuracy_drop
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.limits import Callback, Limits
+from subsetsel.probe import Prober, Step
 from subsetsel.problem import Problem
 from subsetsel.registry import get_spec
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Callback, Limits, Run
+from subsetsel.run import Run
 from subsetsel.solution import Solution, Status
-from subsetsel.solve import _as_limit, _require_support, _warm_up
+from subsetsel.solve import require_support, warm_up_solver
 from subsetsel.verified import NO_LIMIT, Step, VerifiedSearch
 from subsetsel.verify import Verification, verify
 
@@ -167,17 +170,18 @@ def prune(
     problem, criteria = _pose(X, y, l2, epsilon, rel_epsilon, criteria, question)
     _check_splits(problem, criteria, validation, test)
     arena = problem.replace(epsilon=NO_LIMIT)
-    _require_support(arena, spec)
+    require_support(arena, spec)
     guess = None if initial_guess is None else _as_guess(initial_guess, problem.n)
     before = time.perf_counter()
-    _warm_up(spec, loaded)
+    warm_up_solver(spec, loaded)
     compile_time = time.perf_counter() - before
 
     run = Run(arena, limits)
     # Training the head is part of the time that was given.
     run.start_time = started + compile_time
     engine = pick_engine(problem.replace(size=0), spec, loaded, settings)
-    search = VerifiedSearch(problem, criteria, run, engine, validation)
+    prober = Prober(problem, criteria, run, engine, validation)
+    search = VerifiedSearch(prober)
     try:
         if not search.find(guess):
             raise ProblemError(
@@ -186,7 +190,9 @@ def prune(
             )
     except KeyboardInterrupt:
         run.limit = "interrupted"
-    return _conclude(search, run, solver, compile_time, test)
+    return _conclude(
+        prober, is_largest=search.is_largest, solver=solver, compile_time=compile_time, test=test
+    )
 
 
 def _pose(
@@ -294,20 +300,21 @@ def _as_guess(given: Any, n: int) -> BoolArray:
 
 
 def _conclude(
-    search: VerifiedSearch,
-    run: Run,
+    prober: Prober,
+    *,
+    is_largest: bool,
     solver: str,
     compile_time: float,
     test: tuple[Any, Any] | None,
 ) -> tuple[Solution, Verification]:
     """Report the largest verified set, or what came nearest."""
-    problem, best = search.problem, search.best
-    shown = best or min(search.steps, key=_reach, default=None)
+    problem, best, run = prober.problem, prober.best, prober.run
+    shown = best or min(prober.steps, key=_reach, default=None)
     if shown is None:
         # Stopped before the first refit: say what is known, which is the head itself.
-        shown = search.examine(problem.must_prune, 0.0)
-    stats: dict[str, Any] = {"curve": [step.record() for step in search.steps]}
-    if search.validation is not None:
+        shown = prober.examine(problem.must_prune, 0.0)
+    stats: dict[str, Any] = {"curve": [step.record() for step in prober.steps]}
+    if prober.validation is not None:
         stats["validation"] = {
             "loss_gap": shown.check.loss_gap,
             "accuracy_drop": accuracy_drop(shown.check),
@@ -317,22 +324,22 @@ def _conclude(
     status: Status = "feasible"
     if best is None:
         stats["smallest_epsilon"] = _reach(shown)
-        status, message = "unknown", _nothing_verified(search, shown)
+        status, message = "unknown", _nothing_verified(prober, shown)
         mask = np.zeros(problem.n, dtype=np.bool_)
     else:
         mask = best.mask
         message = _claim(best.check)
-        if search.is_largest:
+        if is_largest:
             status = "optimal"
-    check = _on_test(search, shown, test)
+    check = _on_test(prober, shown, test)
     if best is None and check.is_verified:
         check = replace(check, is_verified=False)
     solution = Solution(
         mask=mask.copy(),
         norm=problem.norm(mask),
         status=status,
-        limit=_as_limit(run.limit) if status != "optimal" else None,
-        epsilon=search.criteria.epsilon,
+        limit=as_limit(run.limit) if status != "optimal" else None,
+        epsilon=prober.criteria.epsilon,
         normalization="kept",
         solver=solver,
         seed=int(run.limits.seed),
@@ -355,18 +362,18 @@ def _claim(check: Verification) -> str:
     return words if check.epsilon is None else f"{words} <= epsilon = {check.epsilon:.6g}"
 
 
-def _nothing_verified(search: VerifiedSearch, nearest: Step) -> str:
-    if not search.steps:
+def _nothing_verified(prober: Prober, nearest: Step) -> str:
+    if not prober.steps:
         return "stopped before any subset could be refitted; give more time"
-    holding = " that holds must_prune" if search.problem.must_prune.any() else ""
+    holding = " that holds must_prune" if prober.problem.must_prune.any() else ""
     return (
         f"no non-empty subset{holding} could be verified; the smallest epsilon for which one of "
         f"those tried can be is {_reach(nearest):.6g} ({nearest.size} pruned)"
     )
 
 
-def _on_test(search: VerifiedSearch, shown: Step, test: tuple[Any, Any] | None) -> Verification:
+def _on_test(prober: Prober, shown: Step, test: tuple[Any, Any] | None) -> Verification:
     """Report the test split apart from the validation split that took part in the choice."""
-    if test is None and search.validation is None:
+    if test is None and prober.validation is None:
         return shown.check
-    return verify(search.question(shown.mask), shown.mask, test=test)
+    return verify(prober.question(shown.mask), shown.mask, test=test)

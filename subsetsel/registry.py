@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Protocol
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverNotInstalledError, UnknownSolverError
-from subsetsel.problem import Form, Normalization, Problem
+from subsetsel.limits import COMMON_OPTIONS
+from subsetsel.problem import Form, Problem
 from subsetsel.run import Run
+from subsetsel.sources import Normalization
 
 
 class Solver(Protocol):
@@ -130,8 +132,6 @@ class SolverSpec:
 
 
 def _unknown_option(solver: str, name: str, known: list[str]) -> str:
-    from subsetsel.run import COMMON_OPTIONS
-
     everything = known + list(COMMON_OPTIONS)
     close = difflib.get_close_matches(name, everything, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 
 from subsetsel.errors import FileFormatError
+from subsetsel.limits import Progress
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.run import Progress
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Limit = Literal["time", "iterations", "gap", "target", "interrupted"]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.bounds import evaluate_dual, lower_bound_on_norm
 from subsetsel.bridge import pick_engine
 from subsetsel.candidate import Candidate
-from subsetsel.errors import DegenerateProblemWarning, OptionError, ProblemError, SolverError
-from subsetsel.polytope import find_mask
-from subsetsel.problem import FEASIBILITY, Normalization, Problem
+from subsetsel.conclude import conclude, without_search
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.limits import Callback, Limits
+from subsetsel.problem import Problem
 from subsetsel.registry import SolverSpec, get_spec
-from subsetsel.rows.base import BoolArray
-from subsetsel.run import Callback, Limits, Run
-from subsetsel.solution import Limit, Solution, Status
+from subsetsel.run import Run
+from subsetsel.solution import Solution
+from subsetsel.sources import Normalization
 
 
 def solve(
@@ -219,7 +217,7 @@ def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
 _warmed: set[str] = set()
 
 
-def _warm_up(spec: SolverSpec, solver: Any) -> None:
+def warm_up_solver(spec: SolverSpec, solver: Any) -> None:
     """Compile once per process what a solver compiles on first use."""
     if spec.target not in _warmed:
         solver.warm_up()
@@ -232,8 +230,8 @@ def _solve(
     started = time.perf_counter()
     solver = spec.load()
     options = spec.options(solver, given)
-    _require_support(problem, spec)
-    _warm_up(spec, solver)
+    require_support(problem, spec)
+    warm_up_solver(spec, solver)
     compile_time = time.perf_counter() - started
 
     run = Run(problem, limits)
@@ -244,7 +242,7 @@ def _solve(
         if guess is not None:
             # Whatever a solver does with it, the answer is never worse than a feasible guess.
             run.submit(guess)
-        mask, message = _without_search(problem)
+        mask, message = without_search(problem)
         if mask is not None:
             run.submit(mask)
             candidate = Candidate(is_optimal=run.mask is not None)
@@ -257,10 +255,10 @@ def _solve(
             candidate = pick_engine(problem, spec, solver, options)(problem, run)
     except KeyboardInterrupt:
         run.limit = "interrupted"
-    return _conclude(problem, spec, run, candidate, compile_time, message)
+    return conclude(problem, spec, run, candidate, compile_time, message)
 
 
-def _require_support(problem: Problem, spec: SolverSpec) -> None:
+def require_support(problem: Problem, spec: SolverSpec) -> None:
     """Refuse by name, before anything starts, what a solver does not honour."""
     asked = {
         "constraints": len(problem.constraints) > 0,
@@ -277,119 +275,3 @@ def _require_support(problem: Problem, spec: SolverSpec) -> None:
             raise OptionError(
                 f"solver {spec.name!r} does not honour {words[name]}; choose another solver."
             )
-
-
-def _without_search(problem: Problem) -> tuple[BoolArray | None, str]:
-    """Answers that need no search: nothing to choose, or everything can go."""
-    forced = int(problem.must_prune.sum())
-    most = problem.n - int(problem.must_keep.sum())
-    if problem.size is not None:
-        if problem.size == forced:
-            return problem.must_prune.copy(), ""
-        if problem.size == most:
-            return ~problem.must_keep, ""
-        return None, ""
-    if problem.normalization == "kept" or problem.max_size < most:
-        return None, ""
-    everything = ~problem.must_keep
-    if not problem.is_feasible(everything):
-        return None, ""
-    total = problem.norm(everything)
-    message = (
-        f"degenerate: all {most} examples that may be pruned together have the norm {total:.6g} "
-        f"<= epsilon = {problem.epsilon:.6g}, so the constraint says nothing. Use "
-        "normalization='kept', set max_size or group_limits, or take epsilon well below "
-        f"{total:.6g}."
-    )
-    warnings.warn(message, DegenerateProblemWarning, stacklevel=4)
-    return everything, message
-
-
-def _conclude(
-    problem: Problem,
-    spec: SolverSpec,
-    run: Run,
-    candidate: Candidate,
-    compile_time: float,
-    message: str,
-) -> Solution:
-    """Recompute everything in float64 and say what it is."""
-    limit = run.limit or candidate.limit
-    is_infeasible = candidate.is_infeasible
-    if run.mask is None and limit != "interrupted" and not is_infeasible:
-        is_infeasible = _prove_infeasible(problem)
-    if run.limits.bound and limit != "interrupted":
-        _attach_bound(problem, run, candidate)
-    mask = np.zeros(problem.n, dtype=np.bool_) if run.mask is None else run.mask
-    norm = 0.0 if run.mask is None else problem.norm(mask)
-    status: Status
-    if run.mask is None:
-        status = "infeasible" if is_infeasible else "unknown"
-        message = message or _nothing_found(is_infeasible)
-    else:
-        broken = problem.violations(mask, norm=norm)
-        if broken:
-            raise SolverError(f"solver {spec.name!r} returned a subset in which {broken[0]}.")
-        run.norm = norm
-        status = "optimal" if candidate.is_optimal or run.is_proved_optimal() else "feasible"
-    return Solution(
-        mask=mask,
-        norm=norm,
-        status=status,
-        limit=_as_limit(limit) if status != "optimal" else None,
-        bound=run.bound if run.limits.bound and status != "infeasible" else None,
-        epsilon=problem.epsilon,
-        target_size=problem.size,
-        normalization=problem.normalization,
-        solver=spec.name,
-        seed=int(run.limits.seed),
-        num_iterations=run.num_iterations,
-        solve_time=run.elapsed,
-        compile_time=compile_time,
-        message=message,
-        trace=tuple(run.trace),
-        stats=candidate.stats,
-    )
-
-
-def _as_limit(limit: str | None) -> Limit | None:
-    if limit in {None, "time", "iterations", "gap", "target", "interrupted"}:
-        return limit  # type: ignore[return-value]
-    raise SolverError(f"a solver reported the unknown limit {limit!r}.")
-
-
-def _nothing_found(is_infeasible: bool) -> str:
-    if is_infeasible:
-        return "proved: no subset satisfies the constraints; raise epsilon or loosen the limits"
-    return "no feasible subset was found and none was excluded; give more time or another solver"
-
-
-def _prove_infeasible(problem: Problem) -> bool:
-    """Whether the relaxation, or the linear constraints alone, exclude every subset."""
-    if find_mask(problem) is None:
-        return True
-    if problem.epsilon is None:
-        return False
-    allowed = problem.epsilon * (1 + FEASIBILITY)
-    return lower_bound_on_norm(problem, num_steps=200, at_least=allowed) > allowed
-
-
-def _attach_bound(problem: Problem, run: Run, candidate: Candidate) -> None:
-    if problem.form == "min_norm":
-        if run.mask is not None:
-            own = (
-                run.norm
-                if candidate.is_optimal
-                else lower_bound_on_norm(problem, num_steps=5, at_least=0.0)
-            )
-            run.tighten_bound(max(0.0, min(own, run.norm)))
-    elif problem.normalization == "full":
-        run.tighten_bound(candidate.bound)
-        if candidate.dual is not None:
-            run.tighten_bound(evaluate_dual(problem, candidate.dual).bound)
-        if candidate.is_optimal:
-            run.tighten_bound(float(run.size))
-        if run.relaxation is not None:
-            run.tighten_bound(run.relaxation.bound)
-    elif candidate.is_optimal:
-        run.tighten_bound(float(run.size))

@@ -16,8 +16,9 @@ from subsetsel.solvers._local_search import LocalSearch
 import subsetsel
 from subsetsel import Problem
 from subsetsel.errors import OptionError
+from subsetsel.limits import Limits
 from subsetsel.polytope import find_mask
-from subsetsel.run import Limits, Run
+from subsetsel.run import Run
 
 # Random rows sometimes cancel as a whole; the enumerated optimum still says what is right.
 pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProblemWarning")

@@ -14,7 +14,7 @@ from subsetsel.report.files import plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from subsetsel.run import Progress
+    from subsetsel.limits import Progress
 
 
 class ExitCode(IntEnum):

@@ -13,7 +13,7 @@ import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem import Problem
-from subsetsel.run import Progress
+from subsetsel.limits import Progress
 from subsetsel.solution import Solution
 from subsetsel.solve import solve
 from subsetsel.testing.oracle import check_solution, enumerate_optimum, require

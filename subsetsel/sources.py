@@ -1,0 +1,220 @@
+"""From data to a problem: features, a trained head, or a model with its data set."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from subsetsel.constraints import Constraints, group_constraints
+from subsetsel.errors import FormulationWarning, ProblemError
+
+if TYPE_CHECKING:
+    from subsetsel.influence.head import Head
+
+Normalization = Literal["full", "kept"]
+Formulation = Literal["retrain", "paper"]
+Ridge = Literal["included", "excluded"]
+Metric = Literal["parameter", "loss"]
+Storage = Literal["auto", "dense", "factored"]
+
+
+class FromData:
+    """The ways to make a `Problem` from data; torch is imported when one is used."""
+
+    constraints: Constraints
+
+    def __init__(self, S: Any, **arguments: Any) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def from_features(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        l2: float,
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        num_classes: int | None = None,
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        device: str = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Train a softmax head on features and ask which examples it can do without.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, h)
+            Features; a bias column is appended.
+        y : array_like of shape (n,)
+            Labels, integers or strings.
+        l2 : float
+            Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+        formulation : {"retrain", "paper"}
+            ``"retrain"``: ridge included and normalization "kept", what refitting really does.
+            ``"paper"``: ridge excluded and normalization "full", the letter of Eq. 3.
+        ridge, normalization : optional
+            Set one half of a formulation by hand; a mixed pair warns.
+        metric : {"parameter", "loss"}
+            Rows (1/n) H^-1 g_i, or (1/n) L^-1 g_i with H = L L^T: then epsilon is in units of the
+            root of the training objective.
+        num_classes : int, optional
+            When some class has no example.
+        dtype : numpy dtype
+            Of the stored rows.
+        storage : {"auto", "dense", "factored"}
+        device : str
+            ``"auto"``, ``"cuda"``, ``"cpu"``.
+        **goal
+            ``epsilon``, ``rel_epsilon`` (fraction of ||theta||_2), ``size``, ``fraction`` or
+            ``num_kept``, and the limits of `Problem`.
+
+        Returns
+        -------
+        Problem
+            With `Problem.head` set. Where the normalization is "kept" every class keeps at least
+            one of its examples.
+
+        Raises
+        ------
+        ProblemError
+            For bad features, labels, l2 or settings.
+        """
+        from subsetsel.influence import fit_head
+
+        head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
+        return cls.from_head(
+            head,
+            formulation=formulation,
+            ridge=ridge,
+            normalization=normalization,
+            metric=metric,
+            dtype=dtype,
+            storage=storage,
+            **goal,
+        )
+
+    @classmethod
+    def from_model(
+        cls,
+        model: Any,
+        dataset: Any,
+        *,
+        l2: float,
+        device: str = "auto",
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        features: dict[str, Any] | None = None,
+        **goal: Any,
+    ) -> Self:
+        """Capture what a model feeds its classifier, train that classifier to its minimum, ask.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Its last linear layer is the classifier, unless ``features`` names another. Given back
+            as it was.
+        dataset : Dataset or DataLoader
+            Not shuffled, without random augmentation; row i of S is its example i.
+        l2 : float
+            Weight decay the model was trained with.
+        device : str
+            Where the model runs.
+        features : dict, optional
+            Options of the capture: ``classifier``, ``pooling``, ``batch_size``, ``num_workers``,
+            ``precision``, ``cache_dir``, ``progress``; see
+            `subsetsel.influence.features.features_from_model`.
+        formulation, ridge, normalization, metric, dtype, storage, **goal
+            As in `from_features`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            For a model or data set that makes no sense, or bad settings.
+        """
+        from subsetsel.influence.from_model import head_from_model
+
+        head = head_from_model(model, dataset, l2=l2, device=device, **(features or {}))
+        return cls.from_head(
+            head,
+            formulation=formulation,
+            ridge=ridge,
+            normalization=normalization,
+            metric=metric,
+            dtype=dtype,
+            storage=storage,
+            **goal,
+        )
+
+    @classmethod
+    def from_head(
+        cls,
+        head: Head,
+        *,
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Ask the question of a head that is trained already; see `from_features`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            For settings that contradict each other.
+        """
+        from subsetsel.influence import influence_rows
+
+        if formulation not in {"retrain", "paper"}:
+            raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
+        usual: tuple[Ridge, Normalization] = (
+            ("included", "kept") if formulation == "retrain" else ("excluded", "full")
+        )
+        ridge, normalization = ridge or usual[0], normalization or usual[1]
+        if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
+            warnings.warn(
+                f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
+                "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
+                "normalization full.",
+                FormulationWarning,
+                stacklevel=2,
+            )
+        if metric == "loss" and goal.get("rel_epsilon") is not None:
+            raise ProblemError(
+                "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
+                "give epsilon in units of the root of the training objective."
+            )
+        rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
+        problem = cls(rows, normalization=normalization, head=head, **goal)
+        if normalization == "kept":
+            problem.constraints = problem.constraints.join(_keep_one_of_each(head.labels))
+        return problem
+
+
+def _keep_one_of_each(labels: Any) -> Constraints:
+    """At least one kept example per class: a head cannot learn a class it never sees."""
+    values, counts = np.unique(labels, return_counts=True)
+    limits: dict[int, tuple[int | None, int | None]] = {
+        int(v): (None, int(c) - 1) for v, c in zip(values, counts, strict=True)
+    }
+    return group_constraints(len(labels), labels, limits)
