@@ -22,7 +22,7 @@ from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
 from subsetsel.solution import Solution, Status
 from subsetsel.solve import require_support, warm_up_solver
-from subsetsel.verified import NO_LIMIT, Step, VerifiedSearch
+from subsetsel.verified import NO_LIMIT, VerifiedSearch
 from subsetsel.verify import Verification, verify
 
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")

@@ -18,7 +18,7 @@ from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray
 
 # Share of a solver's own work budget while the size is still being located.
-COARSE_EFFORT = 0.1
+COARSE_EFFORT = 0.2
 FULL_EFFORT = 1.0
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
@@ -79,6 +79,9 @@ class VerifiedSearch:
             self._close_in(start, COARSE_EFFORT, 0.02, guess)
         else:
             self._close_in(start, COARSE_EFFORT, 0.05, None)
+        if self.best is None and self.prober.steps:
+            nearest = min(self.prober.steps, key=lambda step: step.load)
+            self._close_in(nearest.size, FULL_EFFORT, 0.02, None, _MAX_FULL_PROBES)
         if self.best is None:
             self._climb()
         if self.best is not None:
