@@ -16,6 +16,7 @@ TEXTS = [*PAGES, *ROOT.glob("*.md")]
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in a checkout")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run_and_print_what_they_say(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

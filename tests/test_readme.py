@@ -15,6 +15,7 @@ README = ROOT / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is only in a checkout")
 
 
+@pytest.mark.slow
 def test_the_example_runs_and_prints_what_it_says() -> None:
     """The first thing a reader copies works."""
     results = run_python_blocks(README)
