@@ -162,12 +162,8 @@ def measure_large(head: Head, record: Record, seed: int, time_limit: float | Non
     rows = influence_rows(head, storage="factored")
     record.note("S_dense_gib", rows.nbytes / 2**30)
     size = int(0.4 * head.n)
-    with record.timed("proxy"):
-        proxy = rows.proxy
     with record.timed("solve"):
-        solution = subsetsel.solve(
-            Problem(proxy, size=size), seed=seed, time_limit=time_limit, bound=False
-        )
+        solution = subsetsel.solve(Problem(rows, size=size), seed=seed, time_limit=time_limit)
     rng = np.random.default_rng(seed)
     masks = [solution.mask, *(rng.permutation(head.n) < size for _ in range(_NUM_RANDOM))]
     with record.timed("true_norms"):

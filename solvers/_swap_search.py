@@ -20,6 +20,7 @@ from subsetsel.run import Run
 
 from ._anneal_kernels import core_swaps, row_swaps
 from ._chains import Schedule, budget, columns_of, quota_of, run_together, search_rows, walk
+from ._chunk_search import chunk_chain, is_too_large
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -65,6 +66,8 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
+        if is_too_large(problem.rows):
+            return chunk_chain(problem, run, mask, free, temperatures, rng)
         is_readable = problem.rows.proxy is problem.rows
         if free.size <= _MAX_GRAM and options.proposals == "norm" and is_readable:
             return _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)

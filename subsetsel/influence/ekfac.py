@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from subsetsel.influence.inverse import Inverse
 from subsetsel.influence.objective import HeadObjective
 
 
@@ -25,6 +27,8 @@ class KroneckerInverse:
     ----------
     class_vectors : Tensor of shape (m, m)
         U.
+    feature_vectors : Tensor of shape (q, q)
+        V.
     features : Tensor of shape (q, q)
         What turns scaled features into the user's features in their eigenbasis, V.
     inverse_values : Tensor of shape (m, q)
@@ -43,6 +47,7 @@ class KroneckerInverse:
         vectors = torch.linalg.eigh(moment)[1]
         ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
         # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
+        self._scale, self.feature_vectors = scale, vectors
         self.features = scale[:, None] * vectors
         values = theta.new_zeros((objective.num_free, objective.q))
         for rows in objective.chunks():
@@ -73,3 +78,33 @@ class KroneckerInverse:
         back = (self.class_vectors @ turned) @ self.features.T
         out: Tensor = back.reshape(len(stacked), m * q).T
         return out
+
+    def row_lengths(self, inverse: Inverse, *, num_probes: int = 32, seed: int = 0) -> Tensor:
+        """Estimate the length of each row of H^-1 in the eigenbasis, from random signs.
+
+        With signs z, the mean of (H^-1 z)_j^2 is the squared length of row j. As a diagonal
+        stand-in for H^-1 it serves sums of gradients much better than 1 / lambda, which is too
+        short where the eigenbasis is not quite that of H.
+
+        Parameters
+        ----------
+        inverse : Inverse
+            Of the exact Hessian.
+        num_probes : int
+            Solves, all at once and to two digits.
+        seed : int
+
+        Returns
+        -------
+        Tensor of shape (m, q)
+            In the user's parameters.
+        """
+        m, q = self.inverse_values.shape
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, m, q))
+        turned = self.class_vectors @ torch.as_tensor(signs, device=self.features.device)
+        columns = (turned @ self.feature_vectors.T) / self._scale
+        solved = inverse.solve(columns.reshape(num_probes, m * q).T, tolerance=1e-2)
+        back = solved.T.reshape(num_probes, m, q) / self._scale
+        lengths = self.class_vectors.T @ back @ self.feature_vectors
+        found: Tensor = lengths.square().mean(dim=0).sqrt()
+        return found

@@ -81,12 +81,25 @@ class HeadInfluence:
         -------
         ndarray of shape (m, d), float64
         """
+        return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
+
+    def gradients(self, indices: IndexArray | slice) -> Tensor:
+        """Share of chosen examples in the objective's gradient, in scaled parameters.
+
+        Parameters
+        ----------
+        indices : slice or ndarray of int64
+
+        Returns
+        -------
+        Tensor of shape (d, m)
+        """
         chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices)
         R, X = self.R[chosen], self.X[chosen]
         gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
         if self.constant is not None:
             gradients += self.constant[:, None] * self.shares[chosen]
-        return _to_numpy(self.inverse.influence(gradients, self.metric).T)
+        return gradients
 
     def sums(self, weights: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
         """S^T w for several w at once: one product with the features each, one solve for all.
@@ -133,7 +146,7 @@ class HeadInfluence:
 
     @cached_property
     def proxy(self) -> KroneckerRows:
-        """S under the E-KFAC Hessian, in float32: rows without a solve."""
+        """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
         guess = KroneckerInverse(self.objective, self.theta)
         constant = self.X.new_zeros(guess.inverse_values.shape)
         if self.constant is not None:
@@ -141,7 +154,7 @@ class HeadInfluence:
         return KroneckerRows(
             left=_to_numpy((self.R @ guess.class_vectors).float()),
             right=_to_numpy((self.X @ guess.features).float()),
-            values=_to_numpy(guess.inverse_values),
+            values=_to_numpy(guess.row_lengths(self.inverse)),
             shares=_to_numpy(self.shares),
             constant=_to_numpy(guess.class_vectors.T @ constant @ guess.features),
         )

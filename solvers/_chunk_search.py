@@ -1,0 +1,105 @@
+"""Eq. 4 on rows that are too many and too long to be held: annealed swaps, chunk by chunk.
+
+The Gram matrix of a random chunk of rows makes a swap within it cheap, whatever d is. Chunks are
+read anew from the rows, so that memory is that of one of them; the sum over all other rows enters
+through its products with the chunk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from subsetsel.problem import Problem
+from subsetsel.rows import Rows
+from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.rows.factored import SEARCH_SHARE, free_memory
+from subsetsel.run import Run
+
+from ._anneal_kernels import core_swaps
+from ._chains import columns_of
+
+# One chunk of rows in float32.
+_CHUNK_BYTES = 256 * 2**20
+_MAX_CHUNK = 1024
+_NUM_PASSES = 6
+# Proposals per row of a chunk: each costs a few operations, a chunk costs its Gram matrix.
+_PROPOSALS = 400
+
+
+def is_too_large(rows: Rows) -> bool:
+    """Whether the rows to search on cannot be held in memory.
+
+    Returns
+    -------
+    bool
+    """
+    return rows.dense() is None and rows.proxy.nbytes > SEARCH_SHARE * free_memory()
+
+
+def chunk_chain(
+    problem: Problem,
+    run: Run,
+    mask: BoolArray,
+    free: IndexArray,
+    temperatures: tuple[float, float],
+    rng: np.random.Generator,
+    *,
+    chunk_size: int | None = None,
+) -> BoolArray:
+    """Walk through all free rows a few times, cooling down, swapping within random chunks.
+
+    Parameters
+    ----------
+    problem : Problem
+        Searched on the proxy of its rows.
+    run : Run
+    mask : ndarray of shape (n,), bool
+        The start; modified in place.
+    free : ndarray of int64
+        Examples that may change sides.
+    temperatures : (float, float)
+        First and last.
+    rng : numpy Generator
+    chunk_size : int, optional
+        Rows in one Gram matrix.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+    """
+    rows = problem.rows.proxy
+    size = chunk_size or int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
+    num_chunks = -(-free.size // size)
+    total = rows.sum(mask)
+    num_proposals = _PROPOSALS * size
+    all_proposals = float(_NUM_PASSES * num_chunks * num_proposals)
+    done = 0.0
+    for _ in range(_NUM_PASSES):
+        for chunk in np.array_split(rng.permutation(free), num_chunks):
+            if run.should_stop():
+                return mask
+            part = rows.take(chunk)
+            chosen = mask[chunk]
+            pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+            if pruned.size and kept.size:
+                gram = (part @ part.T).astype(np.float64)
+                core_swaps(
+                    gram,
+                    pruned,
+                    kept,
+                    (part @ total.astype(part.dtype)).astype(np.float64),
+                    np.array([float(total @ total)]),
+                    columns_of(problem, mask, chunk),
+                    (*temperatures, done, all_proposals),
+                    num_proposals,
+                    rng,
+                )
+                new = np.zeros(chunk.size, dtype=np.bool_)
+                new[pruned] = True
+                total += (new.astype(part.dtype) - chosen.astype(part.dtype)) @ part
+                mask[chunk] = new
+            done += num_proposals
+            run.add_iterations(num_proposals)
+        total = rows.sum(mask)
+        run.submit(mask)
+    return mask
