@@ -75,7 +75,7 @@ def test_taking_what_is_not_supported_fails(registered: Any) -> None:
     """A case that asks for more than a solver supports fails if nothing is refused."""
     name = registered("limited", supports=frozenset[str]())
     lax = Case("lax", frozenset({"fixed"}), lambda solver: None)
-    with pytest.raises(AssertionError, match="'limited' does not honour .*fixed"):
+    with pytest.raises(AssertionError, match=r"'limited' does not honour .*fixed"):
         lax.check(name)
 
 
