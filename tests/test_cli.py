@@ -248,7 +248,7 @@ def test_a_dry_run_says_the_cost_and_writes_nothing(data: Path, tmp_path: Path) 
     """Four features and a bias, three classes: S has (3 - 1)(4 + 1) columns."""
     arguments = ("--size", 30, "--dry-run", "--out", tmp_path / "pruned.npz")
     cost = json.loads(prune(data, *arguments, "--json").stdout)
-    assert (cost["n"], cost["d"], cost["rows_bytes"]) == (120, 10, 4 * 120 * 10)
+    assert (cost["n"], cost["d"], cost["S_bytes"]) == (120, 10, 4 * 120 * 10)
     assert "about" in prune(data, *arguments).stdout
     assert not (tmp_path / "pruned.npz").exists()
 

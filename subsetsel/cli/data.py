@@ -17,7 +17,6 @@ from subsetsel.cli.console import (
     solve_progress,
     working,
 )
-from subsetsel.cli.estimate import estimate
 from subsetsel.cli.outcome import check_out, exit_code, manifest_path, save, show
 from subsetsel.cli.plan import Plan
 from subsetsel.cli.read import Data, read_data
@@ -115,8 +114,7 @@ def prune(
     check_out(out)
     examples = plan.read(data)
     if dry_run:
-        cost = estimate(examples.n, examples.num_features, examples.num_classes)
-        print_json(asdict(cost)) if as_json else print_text(str(cost))
+        _show_cost(examples, plan.device, as_json)
         return
     solution, check = _prune(plan, examples, None if test is None else plan.read(test))
     manifest = Manifest.of(
@@ -150,6 +148,17 @@ def _prune(
         solution = subsetsel.solve(problem, **search)
         check = subsetsel.verify(problem, solution, test=test) if solution.is_feasible else None
     return solution, check
+
+
+def _show_cost(examples: Data, device: str, as_json: bool) -> None:
+    from subsetsel.influence.estimate import estimate_cost
+
+    cost = estimate_cost(examples.n, examples.num_features, examples.num_classes, device=device)
+    if as_json:
+        print_json({**asdict(cost), "num_bytes": cost.num_bytes, "seconds": cost.seconds})
+        return
+    print_text(str(cost))
+    print_text("the search comes on top: its own budget of work, or --time-limit")
 
 
 def _is_repeated(earlier: Manifest, manifest: Manifest) -> bool:
