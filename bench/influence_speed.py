@@ -83,10 +83,19 @@ def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 
     return X, y
 
 
-def measure_head(X: Array, y: Array, record: Record, num_classes: int | None, device: str) -> Head:
+def measure_head(
+    X: Array, y: Array, record: Record, num_classes: int | None, options: argparse.Namespace
+) -> Head:
     """Fit a head and prepare what solves with its Hessian."""
     with record.timed("polish"):
-        head = fit_head(X, y, l2=L2, num_classes=num_classes, device=device)
+        head = fit_head(
+            X,
+            y,
+            l2=L2,
+            num_classes=num_classes,
+            device=options.device,
+            inverse=options.inverse,
+        )
     record.note("gradient_norm", head.gradient_norm)
     with record.timed("hessian"):
         solver = head.inverse
@@ -192,7 +201,7 @@ def run_fmnist(options: argparse.Namespace, record: Record) -> None:
 
     features = fashion_features(options.data_dir)
     X, y = features.train, features.train_labels
-    S = measure_dense(measure_head(X, y, record, None, options.device), record)
+    S = measure_dense(measure_head(X, y, record, None, options), record)
     if options.pydvl:
         head = fit_head(X, y, l2=L2, device="cpu")
         compare_with_pydvl(head, S, X, y, record)
@@ -201,7 +210,7 @@ def run_fmnist(options: argparse.Namespace, record: Record) -> None:
 def run_features(options: argparse.Namespace, record: Record) -> None:
     """Random features of a given width, dense S."""
     X, y = planted(options.examples, options.features, options.classes)
-    head = measure_head(X, y, record, options.classes, options.device)
+    head = measure_head(X, y, record, options.classes, options)
     S = measure_dense(head, record)
     if options.pydvl:
         compare_with_pydvl(head, S, X, y, record)
@@ -210,7 +219,7 @@ def run_features(options: argparse.Namespace, record: Record) -> None:
 def run_large(options: argparse.Namespace, record: Record) -> None:
     """Prune on a head whose S is never written out."""
     X, y = planted(options.examples, options.features, options.classes)
-    head = measure_head(X, y, record, options.classes, options.device)
+    head = measure_head(X, y, record, options.classes, options)
     measure_large(head, record, options.seed, options.time_limit)
 
 
@@ -229,6 +238,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--inverse", choices=("auto", "cholesky", "cg"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, help="seconds for the search of a large head")
     parser.add_argument("--pydvl", action="store_true", help="compare with pyDVL's DirectInfluence")

@@ -21,7 +21,8 @@ from subsetsel.influence.inverse import choose_inverse
 from subsetsel.influence.kept import scale_theta
 from subsetsel.influence.losses import Loss, SquaredObjective, objective_type
 from subsetsel.influence.newton import approach, minimize
-from subsetsel.influence.objective import HeadObjective, Setting
+from subsetsel.influence.objective import HeadObjective
+from subsetsel.influence.setting import Setting
 
 
 def fit_head(

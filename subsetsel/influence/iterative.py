@@ -42,6 +42,7 @@ class IterativeInverse(Inverse):
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         super().__init__(objective)
         self._objective, self._theta = objective, theta
+        self._outputs = torch.cat([objective.outputs(theta, rows) for rows in objective.chunks()])
         self.guess = KroneckerInverse(objective, theta)
         self.num_steps = 0
 
@@ -52,7 +53,7 @@ class IterativeInverse(Inverse):
         -------
         Tensor of shape (d, k)
         """
-        return self._objective.multiply(self._theta, columns)
+        return self._objective.multiply(self._theta, columns, self._outputs)
 
     def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
         """H^-1 times columns, all in scaled parameters.

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.influence.inverse import TOLERANCE, Inverse, invert
-from subsetsel.influence.objective import Evaluation, HeadObjective
+from subsetsel.influence.objective import HeadObjective
+from subsetsel.influence.setting import Evaluation
 
 _MAX_STEPS = 100
 _MAX_HALVINGS = 40
@@ -168,7 +169,7 @@ def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 3
         return value, steep.cpu().numpy().ravel()
 
     start = ((basis.T @ theta) @ lower).cpu().numpy().ravel()
-    options = {"maxiter": max_iterations, "maxcor": 20, "gtol": 1e-6, "ftol": 1e-14}
+    options = {"maxiter": max_iterations, "maxcor": 20, "gtol": 1e-4, "ftol": 1e-14}
     found = scipy_minimize(of_whitened, start, jac=True, method="L-BFGS-B", options=options)
     white = torch.as_tensor(found.x, device=X.device).reshape(basis.shape[1], -1)
     return basis @ unwhiten(white)

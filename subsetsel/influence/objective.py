@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from subsetsel.influence.setting import Evaluation, Setting
 
 # Longest sum inside one matrix product: it enters the rounding bound of the gradient.
 CHUNK_ROWS = 1024
@@ -21,51 +22,6 @@ CHUNK_ROWS_CUDA = 16_384
 # The weighted copies of the features that the Hessian needs at a time stay below this.
 CHUNK_BYTES = 64 * 2**20
 UNIT = float(np.finfo(np.float64).eps) / 2
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The objective at one theta.
-
-    Attributes
-    ----------
-    value : float
-        Mean loss plus (l2 / 2) ||theta||^2.
-    gradient : Tensor of shape (C, q)
-        With respect to the scaled parameters.
-    gradient_norm : float
-        Euclidean norm with respect to the user's parameters.
-    gradient_error : float
-        No less than the distance of that gradient from the exact one.
-    """
-
-    value: float
-    gradient: Tensor
-    gradient_norm: float
-    gradient_error: float
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is asked of a head, beside its data.
-
-    Attributes
-    ----------
-    l2 : float
-    num_classes : int
-    label_smoothing : float
-        Targets are (1 - s) onehot + s / C.
-    penalizes_bias : bool
-        Whether l2 acts on the bias too.
-    inverse : {"auto", "cholesky", "cg"}
-        How the Hessian is solved with.
-    """
-
-    l2: float
-    num_classes: int
-    label_smoothing: float = 0.0
-    penalizes_bias: bool = True
-    inverse: str = "auto"
 
 
 class HeadObjective(ABC):
@@ -321,7 +277,7 @@ class HeadObjective(ABC):
         # The bound itself was computed with rounding, far less than 5 % of it.
         return Evaluation(value, gradient, norm, 1.05 * (total / self.total + rest))
 
-    def multiply(self, theta: Tensor, columns: Tensor) -> Tensor:
+    def multiply(self, theta: Tensor, columns: Tensor, outputs: Tensor | None = None) -> Tensor:
         """H times columns, without H: two products with the features.
 
         Parameters
@@ -329,6 +285,8 @@ class HeadObjective(ABC):
         theta : Tensor of shape (C, q)
             Scaled parameters.
         columns : Tensor of shape (d, k)
+        outputs : Tensor of shape (n, C), optional
+            `outputs` of all examples at theta, where many products are wanted.
 
         Returns
         -------
@@ -342,7 +300,8 @@ class HeadObjective(ABC):
         for rows in self.chunks(max(64, min(self.chunk_rows, length))):
             X = self.X[rows]
             logits = (X @ lifted.T).reshape(len(X), k, C)
-            bent = self.weigh(rows, self.curve(self.outputs(theta, rows), logits))
+            found = self.outputs(theta, rows) if outputs is None else outputs[rows]
+            bent = self.weigh(rows, self.curve(found, logits))
             out.addmm_(bent.reshape(len(X), k * C).T, X)
         out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
         return out.T + columns * self.ridge.repeat(m)[:, None]
