@@ -366,6 +366,13 @@ def _nothing_verified(prober: Prober, nearest: Step) -> str:
     if not prober.steps:
         return "stopped before any subset could be refitted; give more time"
     holding = " that holds must_prune" if prober.problem.must_prune.any() else ""
+    floor = prober.criteria.min_curvature
+    if floor is not None and all(step.check.curvature < floor for step in prober.steps):
+        best = max(step.check.curvature for step in prober.steps)
+        return (
+            f"no non-empty subset{holding} keeps min_curvature = {floor:g} of the curvature; the "
+            f"most that one of those tried keeps is {best:.6g}"
+        )
     return (
         f"no non-empty subset{holding} could be verified; the smallest epsilon for which one of "
         f"those tried can be is {_reach(nearest):.6g} ({nearest.size} pruned)"
