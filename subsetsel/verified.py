@@ -20,6 +20,9 @@ from subsetsel.rows.base import BoolArray
 # Share of a solver's own work budget while the size is still being located.
 COARSE_EFFORT = 0.2
 FULL_EFFORT = 1.0
+# Where examples are many the solver's budget is small for each of them, and the norm still falls
+# with more: the last probes get this many budgets, and aim at a share of what was kept before.
+POLISH_EFFORT, _POLISH_GAIN, _LARGE = 4.5, 0.92, 4000
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
 
@@ -28,7 +31,7 @@ NO_LIMIT = 1e300
 _SLOPE, _LEAST_SLOPE, _MOST_SLOPE = -1.1, -6.0, -0.25
 # Load aimed at: a little within the limit.
 _AIM = 0.985
-_MAX_PROBES, _MAX_FULL_PROBES = 24, 6
+_MAX_PROBES, _MAX_FULL_PROBES, _MAX_POLISHES = 24, 5, 2
 
 
 class VerifiedSearch:
@@ -154,7 +157,12 @@ class VerifiedSearch:
         n = self.n
         failed = [s.size for s in self.prober.steps if s.size > self.best.size]
         start = min(failed, default=self.best.size + max(1, (n - self.best.size) // 20))
-        self._close_in(min(start, self.most), FULL_EFFORT, 0.005, None, _MAX_FULL_PROBES)
+        is_large = n > _LARGE
+        num_probes = _MAX_POLISHES if is_large else _MAX_FULL_PROBES
+        self._close_in(min(start, self.most), FULL_EFFORT, 0.01, None, num_probes)
+        if is_large and not self.run.should_stop():
+            start = max(self.best.size + 1, n - round(_POLISH_GAIN * (n - self.best.size)))
+            self._close_in(min(start, self.most), POLISH_EFFORT, 0.01, None, _MAX_POLISHES)
 
 
 def allowed_sizes(problem: Problem) -> tuple[int, int] | None:
