@@ -130,8 +130,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                     label=f"{name}, {selector}",
                     alpha=0.8,
                 )
-        low, high = axis.get_xlim()
-        axis.plot([max(low, 1e-6), high], [max(low, 1e-6), high], "-", color="grey", linewidth=1)
+        ends = [extreme(abs(row[predicted]) for row in rows) for extreme in (min, max)]
+        axis.plot(ends, ends, "-", color="grey", linewidth=1)
         axis.set(xscale="log", yscale="log", xlabel="predicted", ylabel="measured", title=title)
     axes[1].legend(fontsize=6)
     save_figure(figure, path)
