@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from data import DataMissingError, Features, load_fashion_mnist, pca_features
@@ -64,7 +65,7 @@ def fashion_features(data_dir: Path | None = None) -> Features:
     return pca_features(load_fashion_mnist(data_dir), num_components=128)
 
 
-HEADS: dict[str, tuple[Callable[[Path | None], Features], str, str]] = {
+HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "excluded"], str]] = {
     "digits": (digits_features, "excluded", "scikit-learn's digits / 16, ridge excluded"),
     "digits-ridge": (digits_features, "included", "scikit-learn's digits / 16, ridge included"),
     "fmnist-pca128": (fashion_features, "excluded", "Fashion-MNIST, 128 PCs, ridge excluded"),

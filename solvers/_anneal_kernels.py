@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 # Proposals between two updates of the temperature.
 STRIDE = 256
+# Rows whose curvature is above this many temperatures are hardly ever accepted.
+REACH = 30.0
 
 
 class Columns(NamedTuple):
@@ -313,6 +315,90 @@ def row_swaps(
         mask[joining] = True
         for k in range(total.size):
             total[k] += rows[joining, k] - rows[leaving, k]
+    return num_accepted
+
+
+@njit(cache=True, nogil=True)
+def row_flips(
+    rows: Array,
+    mask: Array,
+    total: Array,
+    order: Array,
+    sorted_norms: Array,
+    state: Array,
+    columns: Columns,
+    schedule: tuple[float, float, float, float],
+    num_proposals: int,
+    rng: Generator,
+    best_mask: Array,
+) -> int:
+    """Flip and swap on the rows themselves; the energy and ``state`` are those of `core_chain`.
+
+    Parameters
+    ----------
+    rows, mask, total, order, sorted_norms
+        As in `row_swaps`; proposals are limited to rows whose curvature the temperature can pay.
+    state, columns, schedule, num_proposals, rng
+        As in `core_chain`.
+    best_mask : (n,) bool
+        The best feasible subset met; modified in place.
+
+    Returns
+    -------
+    int
+        Accepted proposals.
+    """
+    squared, count, lam, epsilon, best = state
+    allowed = epsilon * epsilon
+    least_lam, most_lam = 1e-3 * lam, 1e3 * lam
+    hot, cold, done, total_proposals = schedule
+    decay = math.log(cold / hot) / total_proposals
+    temperature = hot
+    num_accepted = 0
+    reachable = order.size
+    for step in range(num_proposals):
+        if step % STRIDE == 0:
+            temperature = hot * math.exp(decay * (done + step))
+            pull = math.log(max(allowed, 1e-300) / max(squared, 1e-300))
+            lam = min(most_lam, max(least_lam, lam * math.exp(0.01 * pull)))
+            reach = 2.0 * lam * (REACH * temperature + 1.0)
+            reachable = int(np.searchsorted(sorted_norms, reach))
+            reachable = min(order.size, max(reachable, 64))
+        i = order[int(rng.random() * reachable)]
+        j = -1
+        if rng.random() < 0.5:
+            other = order[int(rng.random() * reachable)]
+            if mask[other] != mask[i]:
+                j = other
+        leaving = i if mask[i] else j
+        joining = j if mask[i] else i
+        if not is_allowed(columns, leaving, joining):
+            continue
+        if j >= 0:
+            change = swap_change(rows, total, leaving, joining)
+            num_added = 0.0
+        else:
+            num_added = -1.0 if mask[i] else 1.0
+            change = flip_change(rows, total, i, num_added)
+        energy = 0.5 * change / lam - num_added
+        if energy > 0.0 and rng.random() >= math.exp(-energy / temperature):
+            continue
+        num_accepted += 1
+        apply_move(columns, leaving, joining)
+        if leaving >= 0:
+            mask[leaving] = False
+            for k in range(total.size):
+                total[k] -= rows[leaving, k]
+        if joining >= 0:
+            mask[joining] = True
+            for k in range(total.size):
+                total[k] += rows[joining, k]
+        squared = max(0.0, squared + change)
+        count += num_added
+        if count > best and squared <= allowed:
+            best = count
+            best_mask[:] = mask
+    state[0], state[1], state[2], state[4] = squared, count, lam, best
     return num_accepted
 
 

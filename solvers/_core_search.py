@@ -22,8 +22,8 @@ from subsetsel.relaxation import Relaxation
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
-from ._anneal_kernels import core_chain
-from ._chains import Schedule, columns_of, quota_of, run_together, walk
+from ._anneal_kernels import core_chain, row_flips
+from ._chains import Schedule, columns_of, quota_of, run_together, search_rows, walk
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -36,6 +36,12 @@ _NUM_CHAINS = 6
 _HOT, _COLD = 0.1, 0.3
 # A chain that starts from the best subset begins at this share of the hot end.
 _REHEAT = 0.15
+# Every so many generations one starts afresh from the relaxation.
+_FRESH_EVERY = 4
+# Above this proven gap after the first core, all rows are annealed before the next one.
+_WIDE_GAP = 0.01
+# Its temperatures, in examples.
+_ROW_HEAT = (0.3, 0.02)
 
 
 @dataclass(frozen=True)
@@ -114,15 +120,29 @@ class _CoreSearch:
     # --- starts ---------------------------------------------------------------------------------
 
     def round_off(self) -> None:
-        """Take the relaxed weights in order until the ball is left: a first feasible subset."""
-        weights = self.relaxation.weights
-        mask = (weights >= 1.0) | self.problem.must_prune
-        mask &= ~self.problem.must_keep
-        if len(self.problem.constraints) or int(mask.sum()) > self.problem.max_size:
-            repaired = find_mask(self.problem, wanted=mask)
-            if repaired is not None:
-                mask = repaired
-        self.run.submit(mask)
+        """Prune by descending reduced cost as far as the ball allows: a first feasible subset."""
+        problem = self.problem
+        reduced = np.where(problem.free, self.relaxation.dual.reduced_costs, -np.inf)
+        order = np.argsort(-reduced, kind="stable")
+        # Draw in by larger and larger steps until inside the ball, then halve what is between.
+        step = 1
+        inside, outside = 0, min(int(np.count_nonzero(reduced > 0)) + 1, problem.max_size + 1)
+        while outside - inside > 1 and not self.run.should_stop():
+            middle = (inside + outside) // 2 if inside else max(1, outside - step)
+            step *= 2
+            mask = problem.must_prune.copy()
+            mask[order[:middle]] = True
+            if len(problem.constraints):
+                repaired = find_mask(problem, wanted=mask)
+                mask = mask if repaired is None else repaired
+            norm = float(np.linalg.norm(self.run.sum_of(mask)))
+            if norm <= problem.radius(int(mask.sum())):
+                self.run.submit(mask)
+                inside = middle
+            else:
+                outside = middle
+            if inside and outside - inside < max(1, inside // 100):
+                break
 
     def _fresh(self, number: int, core_size: int) -> _Start:
         """Round the relaxed weights at random and open the examples nearest to the margin."""
@@ -164,31 +184,37 @@ class _CoreSearch:
         usual = int(np.clip(2500 * self.core_size, 300_000, 6_000_000) * self.run.effort)
         length = self.options.num_proposals or usual
         quota = quota_of(self.run, max(num_chains, num_workers))
-        number = 0
-        fresh_core = self.core_size
+        number, since_fresh, try_rows, wider = 0, 0, False, self.core_size
         while number < most and not self.run.should_stop():
             before = self.run.size
-            is_fresh = (number // num_workers) % 4 == 0 or self.run.mask is None
-            if is_fresh and number > 0:
-                length = min(2 * length, 50_000_000) if self.run.remaining < np.inf else length
-            size = fresh_core if is_fresh else self.core_size
-            make = self._fresh if is_fresh else self._from_best
-            starts = [make(number + k, size) for k in range(num_workers)]
-            tasks = [
-                partial(self._chain, s, number + k, length, quota) for k, s in enumerate(starts)
-            ]
+            numbers = range(number, number + num_workers)
+            is_fresh = self.run.mask is None or since_fresh % _FRESH_EVERY == 0
+            if try_rows:
+                tasks = [partial(self._row_chain, k, length, quota) for k in numbers]
+            else:
+                start = self._fresh if is_fresh else self._from_best
+                size = wider if is_fresh else self.core_size
+                tasks = [partial(self._chain, start(k, size), k, length, quota) for k in numbers]
             run_together(tasks, self.run)
             self._refine()
-            if is_fresh and number > 0:
-                if self.run.size > before:
-                    self.core_size = fresh_core
-                # Alternate: half as large again, then a third smaller than the best so far.
-                grow = fresh_core <= self.core_size
-                factor = 1.5 if grow else 0.66
-                fresh_core = int(np.clip(self.core_size * factor, _MIN_CORE, self.max_core))
-                fresh_core = min(fresh_core, self.max_core)
+            if is_fresh and not try_rows:
+                wider = self._next_core_size(wider, self.run.size > before)
+                if number > 0 and self.run.remaining < np.inf:
+                    length = min(2 * length, 50_000_000)
+            # A core that leaves much of the bound unreached is not where the slack is.
+            gap = self.run.gap
+            try_rows = number == 0 and gap is not None and gap > _WIDE_GAP
+            since_fresh += not try_rows
             number += num_workers
         return number // num_workers
+
+    def _next_core_size(self, tried: int, has_helped: bool) -> int:
+        """Keep a core size that helped; try half as large again, then a third smaller."""
+        factor = 1.5 if tried <= self.core_size else 0.66
+        if has_helped:
+            self.core_size = tried
+        least = min(_MIN_CORE, self.max_core)
+        return int(np.clip(factor * self.core_size, least, self.max_core))
 
     def _refine(self) -> None:
         """Sharpen the bound once the incumbent is so close that it could be proved optimal."""
@@ -260,6 +286,46 @@ class _CoreSearch:
         temperatures = (start.heat * hot, start.heat * cold)
         walk(call, temperatures, length, self.run, quota=quota, after=after)
         return best()
+
+    def _row_chain(self, number: int, length: int, quota: int | None) -> BoolArray | None:
+        """Cool all free examples down from the rounded relaxation; give the best subset met."""
+        problem = self.problem
+        order = np.flatnonzero(problem.free)
+        order = order[np.argsort(self.squared_norms[order], kind="stable")]
+        mask = self._fresh(number, self.core_size).mask
+        rows, total, _ = search_rows(problem, mask)
+        assert problem.epsilon is not None
+        state = np.array([float(total @ total), float(mask.sum()), self.lam, problem.epsilon, -1.0])
+        columns, best_mask = columns_of(problem, mask), mask.copy()
+
+        def call(schedule: Schedule, proposals: int) -> int:
+            return int(
+                row_flips(
+                    rows,
+                    mask,
+                    total,
+                    order,
+                    self.squared_norms[order],
+                    state,
+                    columns,
+                    schedule,
+                    proposals,
+                    rng,
+                    best_mask,
+                )
+            )
+
+        rng = self.run.generator(4, number)
+        hot = min(_ROW_HEAT[0], self._temperatures(order)[0])
+        walk(
+            call,
+            (hot, hot * _ROW_HEAT[1] / _ROW_HEAT[0]),
+            length,
+            self.run,
+            quota=quota,
+            after=lambda _: self._is_enough(state[4]),
+        )
+        return best_mask if state[4] >= 0 else None
 
     def _is_enough(self, size: float) -> bool:
         """Whether a size reaches the target or the proven bound."""

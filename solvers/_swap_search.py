@@ -21,6 +21,7 @@ from subsetsel.run import Run
 from ._anneal_kernels import core_swaps, row_swaps
 from ._chains import Schedule, budget, columns_of, quota_of, run_together, search_rows, walk
 from ._chunk_search import chunk_chain, is_too_large
+from ._local_search import LocalSearch
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _MAX_GRAM = 4000
 # Rows with a squared norm above REACH * T are hardly ever accepted (erfc(sqrt(30) / 2) = 1e-4).
 _REACH = 30.0
+# Up to this many entries of S the search closes with best exchanges, until so many in a row fail.
+_CLOSING_ENTRIES = 20_000_000
+_PATIENCE = 300
 # Below this ratio of the 95 % to the 5 % quantile of squared norms, all rows freeze together.
 _UNEVEN = 20.0
 
@@ -74,13 +78,25 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
 
     run_together([partial(chain, k) for k in range(num_chains)], run)
+    if problem.n * problem.d <= _CLOSING_ENTRIES and options.proposals == "norm":
+        _close(problem, run)
     return Candidate(limit=run.limit, stats={"temperatures": list(temperatures)})
+
+
+def _close(problem: Problem, run: Run) -> None:
+    """Exchange best pairs where reading all of S is cheap: random pairs are too rare to find them.
+
+    In few dimensions the last improvements are a handful among n^2 / 4 pairs.
+    """
+    if run.mask is None or run.should_stop():
+        return
+    LocalSearch(problem, run, run.mask).exchange(patience=round(_PATIENCE * run.effort))
 
 
 def _temperatures(problem: Problem, positive: FloatArray, warm: Run | None) -> tuple[float, float]:
     """From where most rows move to where only the smallest do; cooler from a given start."""
     low, high = np.quantile(positive, [0.05, 0.95])
-    hot, cold = 0.5 * float(high), 0.05 * float(low)
+    hot, cold = 0.5 * float(high), 0.02 * float(low)
     if warm is not None and warm.norm < np.inf:
         # What the start's norm would be in equilibrium: hotter would destroy it.
         hot = min(hot, 2.0 * warm.norm**2 / min(problem.d, problem.n))

@@ -94,6 +94,17 @@ def conclude(
 
 
 def as_limit(limit: str | None) -> Limit | None:
+    """Check the reason a solver gives for stopping.
+
+    Returns
+    -------
+    {None, "time", "iterations", "gap", "target", "interrupted"}
+
+    Raises
+    ------
+    SolverError
+        If it is none of these.
+    """
     if limit in {None, "time", "iterations", "gap", "target", "interrupted"}:
         return limit  # type: ignore[return-value]
     raise SolverError(f"a solver reported the unknown limit {limit!r}.")

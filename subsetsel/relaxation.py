@@ -28,6 +28,7 @@ _MAX_ROUNDS = 60
 # Rows gathered for passes over the active examples only.
 _ACTIVE_BYTES = 256 * 2**20
 _MIN_ACTIVE = 1000
+_MAX_DRIFT = 0.2
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class Ascent:
         slope = float(np.linalg.norm(self.best.u))
         typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
         self.lam = self.radius / slope if slope > 0 else self.radius * typical
+        # Where no weights meet the radius lam would run away.
+        self.least_lam, self.largest_lam = 1e-9 * self.lam, 1e9 * self.lam
 
     def _set_constraints(self) -> None:
         constraints = self.problem.constraints
@@ -180,6 +183,7 @@ class Ascent:
     def _active_passes(self, active: IndexArray, max_passes: int, tolerance: float) -> None:
         """Visit only examples whose weight may still move, until they hardly do."""
         rows = self.rows.take(active)
+        at_start = self.lam
         for _ in range(max_passes):
             before, lam = self.weights[active], self.lam
             self._visit(rows, active, self.rng.permutation(len(active)))
@@ -187,7 +191,9 @@ class Ascent:
             self._steer()
             moved = float(np.abs(self.weights[active] - before).sum())
             is_steady = abs(self.lam / lam - 1.0) * self.best.bound < 0.01 * tolerance
-            if (is_steady and moved < 0.01 * tolerance) or self.is_late:
+            # The others could not answer a larger change of lam: it takes a full pass.
+            has_drifted = abs(np.log(self.lam / at_start)) > _MAX_DRIFT
+            if has_drifted or (is_steady and moved < 0.01 * tolerance) or self.is_late:
                 break
 
     def _steer(self) -> None:
@@ -199,7 +205,8 @@ class Ascent:
         # Over- and undershooting in turn calls for smaller steps, misses on one side for larger.
         self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
         self.stride, self.miss = min(1.0, self.stride), miss
-        self.lam *= float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
+        moved = self.lam * float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
+        self.lam = min(self.largest_lam, max(self.least_lam, moved))
         for c in range(len(self.activity)):
             lower, upper, y, rho = self.limits[:, c]
             self.limits[2, c] = multiplier(self.activity[c], lower, upper, y, rho)

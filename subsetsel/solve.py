@@ -13,6 +13,7 @@ from subsetsel.candidate import Candidate
 from subsetsel.conclude import conclude, without_search
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.limits import Callback, Limits
+from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
 from subsetsel.registry import SolverSpec, get_spec
 from subsetsel.run import Run
@@ -246,7 +247,9 @@ def _solve(
         if mask is not None:
             run.submit(mask)
             candidate = Candidate(is_optimal=run.mask is not None)
-        if not candidate.is_optimal:
+        if not candidate.is_optimal and not len(problem.constraints) and find_mask(problem) is None:
+            candidate = Candidate(is_infeasible=True)
+        elif not candidate.is_optimal:
             if problem.form == "max_size" and run.mask is None:
                 # The smallest subset there is, so that a search that ends early has an answer.
                 run.submit(problem.must_prune)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.problem import Problem
 from subsetsel.limits import Progress
+from subsetsel.problem import Problem
 from subsetsel.solution import Solution
 from subsetsel.solve import solve
 from subsetsel.testing.oracle import check_solution, enumerate_optimum, require
