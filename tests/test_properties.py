@@ -14,7 +14,12 @@ from strategies import limits, matrices, max_size_problems, min_norm_problems, v
 from subsetsel import Problem, Solution, solve
 from subsetsel.bounds import evaluate_dual, lower_bound_on_norm
 from subsetsel.polytope import find_mask, minimize_linear
-from subsetsel.registry import SolverSpec, register_solver, unregister_solver
+from subsetsel.registry import (
+    SolverSpec,
+    available_solvers,
+    register_solver,
+    unregister_solver,
+)
 from subsetsel.relaxation import relax
 from subsetsel.rows import as_rows
 from subsetsel.testing import check_solution, feasible_subsets
@@ -208,6 +213,14 @@ def test_every_claim_holds(solver: str, problem: Problem) -> None:
     if solver == "p_counting":
         is_feasible = len(feasible_subsets(problem)[0]) > 0
         assert solution.status == ("optimal" if is_feasible else "infeasible")
+
+
+@settings(few, max_examples=10)
+@given(problem=st.one_of(max_size_problems(), min_norm_problems()))
+@pytest.mark.parametrize("solver", available_solvers())
+def test_every_claim_of_every_solver_holds(solver: str, problem: Problem) -> None:
+    """The same for each solver of the package."""
+    check_solution(problem, solve(problem, solver=solver))
 
 
 @few
