@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 # Rounds of cuts at one size: to keep the curvature asked for, or to repair a prediction that the
 # refit did not confirm because less than _POOR of the curvature was left somewhere.
-_MAX_ROUNDS, _MAX_REPAIRS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 2, 8, 200
+_MAX_ROUNDS, _MAX_REPAIRS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 3, 8, 200
 _POOR = 0.45
 # Above this load even as predicted, no curvature will help.
-_HOPELESS = 1.1
+_HOPELESS = 1.2
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """The search for the largest set that an exact refit verifies.
 
 At a size m the solver minimizes the joint influence (Eq. 4), and the head is refitted on what is
-kept. How much of the limits the refit uses up grows like a power of 1 / (number kept), so that the
-next size comes from a secant in logarithms, held inside a bracket. Sizes are first located with a
+kept. How much of the limits the refit uses up grows like a power of pruned / kept, so that the next
+size comes from a secant in logarithms, held inside a bracket. Sizes are first located with a
 share of the solver's work, then settled with all of it.
 """
 
@@ -26,9 +26,9 @@ POLISH_EFFORT, _POLISH_GAIN, _LARGE = 4.5, 0.92, 4000
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
 
-# How the load grows with the number kept where nothing is known yet, and between which slopes
+# How the load grows with pruned / kept where nothing is known yet, and between which exponents
 # two measurements are believed.
-_SLOPE, _LEAST_SLOPE, _MOST_SLOPE = -1.1, -6.0, -0.25
+_SLOPE, _LEAST_SLOPE, _MOST_SLOPE = 1.0, 0.25, 6.0
 # Load aimed at: a little within the limit.
 _AIM = 0.985
 _MAX_PROBES, _MAX_FULL_PROBES, _MAX_POLISHES = 24, 5, 2
@@ -124,22 +124,22 @@ class VerifiedSearch:
                 high = min(high, m)
             if high - low <= max(1, round(tolerance * (n - low))):
                 return
-            is_slow = math.log((n - low) / (n - high + 1)) > 0.5 * width
-            m = self._next_size(tried, low, high, bisect=is_slow and high <= self.most)
-            width = math.log((n - low) / (n - high + 1))
+            now = _odds(high, n) - _odds(low, n)
+            m = self._next_size(tried, low, high, bisect=now > 0.5 * width and high <= self.most)
+            width = now
 
     def _next_size(self, tried: list[Step], low: int, high: int, *, bisect: bool) -> int:
-        """Secant in log(load) over log(number kept), strictly inside the bracket."""
+        """Secant in log(load) over log(pruned / kept), strictly inside the bracket."""
         n = self.n
-        middle = n - round(math.sqrt(max(1, n - low) * max(1, n - high)))
-        if not bisect:
-            usable = [s for s in tried if 0 < s.load < math.inf][-2:]
-            if usable:
-                shift = math.log(_AIM / usable[-1].load) / _slope(usable, n)
-                kept = (n - usable[-1].size) * math.exp(float(np.clip(shift, -3.0, 3.0)))
-                if low < n - math.ceil(kept) < high:
-                    return n - math.ceil(kept)
-        return int(np.clip(middle, low + 1, high - 1))
+        aimed = 0.5 * (_odds(low, n) + _odds(high, n))
+        usable = [s for s in tried if 0 < s.load < math.inf][-2:]
+        if usable and not bisect:
+            last = usable[-1]
+            shift = math.log(_AIM / last.load) / _slope(usable, n)
+            secant = _odds(last.size, n) + float(np.clip(shift, -3.0, 3.0))
+            if _odds(low, n) < secant < _odds(high, n):
+                aimed = secant
+        return int(np.clip(math.floor(n / (1.0 + math.exp(-aimed))), low + 1, high - 1))
 
     def _climb(self) -> None:
         """Nothing was verified: try the smallest sizes, and from them upwards."""
@@ -193,10 +193,16 @@ def allowed_sizes(problem: Problem) -> tuple[int, int] | None:
     return None if least > most else (least, most)
 
 
+def _odds(size: int, n: int) -> float:
+    """log(pruned / kept), finite at both ends."""
+    pruned = min(max(float(size), 0.5), n - 0.5)
+    return math.log(pruned / (n - pruned))
+
+
 def _slope(steps: list[Step], n: int) -> float:
-    """Slope of log(load) over log(number kept) through two steps."""
+    """Slope of log(load) over log(pruned / kept) through two steps."""
     if len(steps) < 2 or steps[0].size == steps[1].size:
         return _SLOPE
     rise = math.log(steps[1].load / steps[0].load)
-    run = math.log((n - steps[1].size) / (n - steps[0].size))
+    run = _odds(steps[1].size, n) - _odds(steps[0].size, n)
     return float(np.clip(rise / run, _LEAST_SLOPE, _MOST_SLOPE))
