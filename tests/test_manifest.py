@@ -113,7 +113,7 @@ def test_an_unknown_field_is_refused(solution: Solution, tmp_path: Path) -> None
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    """Shown to fail when the new file is opened under its final name."""
+    """A write that fails in the middle leaves the old file as it was."""
     target = tmp_path / "m.json"
     target.write_text("old")
 

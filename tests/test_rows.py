@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +74,9 @@ def test_says_where_in_a_later_block(monkeypatch: pytest.MonkeyPatch) -> None:
         as_rows(S)
 
 
-def test_finite_sum_overflow_is_not_an_error_of_its_own() -> None:
-    """Finite entries whose sum overflows cause no RuntimeWarning: taken, or refused by name."""
-    with suppress(ProblemError):
+def test_entries_whose_squares_overflow_are_refused() -> None:
+    """Finite entries too large to be squared are an error that says what to do."""
+    with pytest.raises(ProblemError, match="Rescale S and epsilon together"):
         as_rows(np.full((4, 2), 1e308))
 
 

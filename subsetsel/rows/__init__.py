@@ -2,5 +2,6 @@
 
 from subsetsel.rows.base import Rows
 from subsetsel.rows.dense import DenseRows, as_rows
+from subsetsel.rows.factored import FactoredRows
 
-__all__ = ["DenseRows", "Rows", "as_rows"]
+__all__ = ["DenseRows", "FactoredRows", "Rows", "as_rows"]
