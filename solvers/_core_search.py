@@ -219,7 +219,7 @@ class _CoreSearch:
     def _refine(self) -> None:
         """Sharpen the bound once the incumbent is so close that it could be proved optimal."""
         bound = self.run.bound
-        if bound is None or not self.run.limits.bound:
+        if bound is None or not self.run.limits.bound or self.run.should_stop():
             return
         if np.floor(bound) - self.run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
             self.run.sharpen_bound()
@@ -297,6 +297,7 @@ class _CoreSearch:
         assert problem.epsilon is not None
         state = np.array([float(total @ total), float(mask.sum()), self.lam, problem.epsilon, -1.0])
         columns, best_mask = columns_of(problem, mask), mask.copy()
+        sorted_norms, rng = self.squared_norms[order], self.run.generator(4, number)
 
         def call(schedule: Schedule, proposals: int) -> int:
             return int(
@@ -305,7 +306,7 @@ class _CoreSearch:
                     mask,
                     total,
                     order,
-                    self.squared_norms[order],
+                    sorted_norms,
                     state,
                     columns,
                     schedule,
@@ -315,7 +316,6 @@ class _CoreSearch:
                 )
             )
 
-        rng = self.run.generator(4, number)
         hot = min(_ROW_HEAT[0], self._temperatures(order)[0])
         walk(
             call,
