@@ -20,6 +20,7 @@ from subsetsel.problem import Problem
 from subsetsel.registry import get_spec
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
+from subsetsel.seeds import keep_seeds
 from subsetsel.solution import Solution, Status
 from subsetsel.solve import require_support, warm_up_solver
 from subsetsel.verified import NO_LIMIT, VerifiedSearch
@@ -169,6 +170,7 @@ def prune(
     settings = spec.options(loaded, options)
     problem, criteria = _pose(X, y, l2, epsilon, rel_epsilon, criteria, question)
     _check_splits(problem, criteria, validation, test)
+    problem = keep_seeds(problem)
     arena = problem.replace(epsilon=NO_LIMIT)
     require_support(arena, spec)
     guess = None if initial_guess is None else _as_guess(initial_guess, problem.n)

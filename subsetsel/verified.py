@@ -16,13 +16,14 @@ from subsetsel.polytope import find_mask, minimize_linear
 from subsetsel.probe import Prober, Step
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray
+from subsetsel.seeds import LARGE
 
 # Share of a solver's own work budget while the size is still being located.
 COARSE_EFFORT = 0.2
 FULL_EFFORT = 1.0
 # Where examples are many the solver's budget is small for each of them, and the norm still falls
 # with more: the last probes get this many budgets, and aim at a share of what was kept before.
-POLISH_EFFORT, _POLISH_GAIN, _LARGE = 4.5, 0.92, 4000
+POLISH_EFFORT, _POLISH_GAIN = 4.5, 0.92
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
 
@@ -157,7 +158,7 @@ class VerifiedSearch:
         n = self.n
         failed = [s.size for s in self.prober.steps if s.size > self.best.size]
         start = min(failed, default=self.best.size + max(1, (n - self.best.size) // 20))
-        is_large = n > _LARGE
+        is_large = n > LARGE
         num_probes = _MAX_POLISHES if is_large else _MAX_FULL_PROBES
         self._close_in(min(start, self.most), FULL_EFFORT, 0.01, None, num_probes)
         if is_large and not self.run.should_stop():
