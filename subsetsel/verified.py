@@ -79,10 +79,12 @@ class VerifiedSearch:
         self.least, self.most = sizes
         start = self._first_size()
         if guess is not None and guess.any():
+            if not self.run.problem.violations(guess):
+                self.prober.examine(guess, 0.0)
             start = int(np.clip(guess.sum(), self.least, self.most))
-            self._close_in(start, COARSE_EFFORT, 0.02, guess)
-        else:
-            self._close_in(start, COARSE_EFFORT, 0.05, None)
+        if self.best is None:
+            tolerance = 0.05 if guess is None else 0.02
+            self._close_in(start, COARSE_EFFORT, tolerance, guess)
         if self.best is None and self.prober.steps:
             nearest = min(self.prober.steps, key=lambda step: step.load)
             self._close_in(nearest.size, FULL_EFFORT, 0.02, None, _MAX_FULL_PROBES)
@@ -123,10 +125,12 @@ class VerifiedSearch:
                 low = max(low, step.size)
             else:
                 high = min(high, m)
-            if high - low <= max(1, round(tolerance * (n - low))):
+            is_near = step is not None and step.is_met and step.load >= 1.0 - 2.0 * tolerance
+            if is_near or high - low <= max(1, round(tolerance * (n - low))):
                 return
             now = _odds(high, n) - _odds(low, n)
-            m = self._next_size(tried, low, high, bisect=now > 0.5 * width and high <= self.most)
+            is_slow = now > 0.5 * width and high <= self.most and low >= self.least
+            m = self._next_size(tried, low, high, bisect=is_slow)
             width = now
 
     def _next_size(self, tried: list[Step], low: int, high: int, *, bisect: bool) -> int:
