@@ -230,10 +230,11 @@ def swap_best(
         # An example that entered may do more harm when it leaves at once than the other way round.
         tabu[enters] = np.int64(state[STEP]) + 8 + (np.int64(state[STEP]) * 7) % 8
         tabu[leaves] = np.int64(state[STEP]) + 4 + (np.int64(state[STEP]) * 5) % 8
+        state[NUM_STALE] += 1.0
         if state[SQUARED] < state[BEST_SQUARED] * (1.0 - 1e-9):
+            # Crumbs are taken along, but do not buy more patience.
+            if state[SQUARED] < state[BEST_SQUARED] * (1.0 - 1e-4):
+                state[NUM_STALE] = 0.0
             state[BEST_SQUARED] = state[SQUARED]
-            state[NUM_STALE] = 0.0
             best[:] = chosen
-        else:
-            state[NUM_STALE] += 1.0
     return max_moves

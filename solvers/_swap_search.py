@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subsetsel.candidate import Candidate
+from subsetsel.limits import Limits
 from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
@@ -90,7 +91,14 @@ def _close(problem: Problem, run: Run) -> None:
     """
     if run.mask is None or run.should_stop():
         return
-    LocalSearch(problem, run, run.mask).exchange(patience=round(_PATIENCE * run.effort))
+    patience = round(_PATIENCE * run.effort)
+    moves = quota_of(run, 1)
+    limits = Limits(max_iterations=min(20 * patience, 20 * patience if moves is None else moves))
+    inner = Run(problem, limits, parent=run)
+    search = LocalSearch(problem, inner, run.mask)
+    search.exchange(patience=patience)
+    run.add_iterations(inner.num_iterations)
+    run.submit(search.mask)
 
 
 def _temperatures(problem: Problem, positive: FloatArray, warm: Run | None) -> tuple[float, float]:

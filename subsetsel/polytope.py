@@ -10,7 +10,7 @@ from scipy import sparse
 
 from subsetsel.errors import SolverError
 from subsetsel.problem import Problem
-from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 _UNIT = float(np.finfo(np.float64).eps)
 # Statuses of scipy.optimize.linprog and milp.
@@ -73,6 +73,8 @@ def find_mask(
         cost = np.where(wanted, -1.0, 1.0) + 0.5 * noise
     if not len(problem.constraints):
         weights = _cheapest(problem, cost)
+    elif (groups := _disjoint_groups(problem)) is not None:
+        weights = _cheapest_in_groups(problem, cost, groups)
     else:
         weights = _integer_program(problem, cost)
     return None if weights is None else weights > 0.5
@@ -90,6 +92,47 @@ def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
     order = free[np.argsort(cost[free], kind="stable")[:most]]
     num_negative = int(np.count_nonzero(cost[order] < 0))
     weights[order[: max(least, num_negative)]] = 1.0
+    return weights
+
+
+def _disjoint_groups(problem: Problem) -> IndexArray | None:
+    """Give each example its group, -1 for none, where that is all the constraints say."""
+    matrix = problem.constraints.matrix
+    per_example = np.diff(matrix.indptr)
+    if per_example.max(initial=0) > 1 or not (matrix.data == 1.0).all():
+        return None
+    groups = np.full(problem.n, -1, dtype=np.int64)
+    groups[per_example == 1] = matrix.indices
+    return groups
+
+
+def _cheapest_in_groups(
+    problem: Problem, cost: FloatArray, groups: IndexArray
+) -> FloatArray | None:
+    """Exact minimum under quotas of disjoint groups: what each must have, then the cheapest."""
+    constraints = problem.constraints
+    weights = problem.must_prune.astype(np.float64)
+    forced = np.bincount(groups[problem.must_prune & (groups >= 0)], minlength=len(constraints))
+    least = np.ceil(constraints.lower - constraints.slack) - forced
+    most = np.floor(constraints.upper + constraints.slack) - forced
+    open_to_all = [np.flatnonzero(problem.free & (groups < 0))]
+    for group in range(len(constraints)):
+        members = np.flatnonzero(problem.free & (groups == group))
+        members = members[np.argsort(cost[members], kind="stable")]
+        need = max(0.0, float(least[group]))
+        if need > min(members.size, float(most[group])) or most[group] < 0:
+            return None
+        weights[members[: int(need)]] = 1.0
+        open_to_all.append(members[int(need) : int(min(members.size, most[group]))])
+    rest = np.concatenate(open_to_all)
+    rest = rest[np.argsort(cost[rest], kind="stable")]
+    size = int(weights.sum())
+    room = problem.max_size - size
+    wanted = 0 if problem.size is None else problem.size - size
+    if room < 0 or wanted > rest.size:
+        return None
+    num_negative = int(np.count_nonzero(cost[rest[:room]] < 0))
+    weights[rest[: max(wanted, num_negative)]] = 1.0
     return weights
 
 

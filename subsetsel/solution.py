@@ -179,6 +179,9 @@ class Solution:
         if self.normalization == "full":
             return f" <= epsilon = {self.epsilon:.6g}"
         share = (self.n - self.size) / self.n
+        if self.norm > self.epsilon * share * (1 + 1e-9):
+            # A verified set may be better than its first-order prediction.
+            return f", predicted change {self.predicted_kept:.6g}, epsilon = {self.epsilon:.6g}"
         return (
             f" <= epsilon * kept share = {self.epsilon * share:.6g} "
             f"(predicted change {self.predicted_kept:.6g} <= epsilon = {self.epsilon:.6g})"
