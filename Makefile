@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo test lint bench clean
 
 help:
-	@echo "make demo    prune a real data set and check the result by exact refit (a minute or two, half of it compiling once)"
+	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
 	@echo "make test    run the test suite"
 	@echo "make lint    style and types"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"

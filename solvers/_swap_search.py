@@ -73,8 +73,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         rng = run.generator(number)
         if is_too_large(problem.rows):
             return chunk_chain(problem, run, mask, free, temperatures, rng)
-        is_readable = problem.rows.proxy is problem.rows
-        if free.size <= _MAX_GRAM and options.proposals == "norm" and is_readable:
+        if holds_gram(problem, options):
             return _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
         return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
 
@@ -82,6 +81,18 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     if problem.n * problem.d <= _CLOSING_ENTRIES and options.proposals == "norm":
         _close(problem, run)
     return Candidate(limit=run.limit, stats={"temperatures": list(temperatures)})
+
+
+def holds_gram(problem: Problem, options: AnnealOptions) -> bool:
+    """Whether the swaps are made on the Gram matrix of all free rows.
+
+    Returns
+    -------
+    bool
+    """
+    is_readable = problem.rows.proxy is problem.rows
+    num_free = int(np.count_nonzero(problem.free))
+    return num_free <= _MAX_GRAM and options.proposals == "norm" and is_readable
 
 
 def _close(problem: Problem, run: Run) -> None:

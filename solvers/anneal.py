@@ -14,19 +14,22 @@ Optimization by Simulated Annealing, Science 220 (1983).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
-
-import numpy as np
 
 from subsetsel.bridge import maximize_size
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError
+from subsetsel.miniature import Kind
 from subsetsel.problem import Problem
 from subsetsel.run import Run
 
 from ._core_search import search_core
 from ._plain_search import search_plainly
-from ._swap_search import search_swaps
+from ._swap_search import holds_gram, search_swaps
+
+Start = Literal["relax", "random"]
+Proposals = Literal["norm", "plain"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class AnnealOptions:
         If a value is out of its range.
     """
 
-    start: Literal["relax", "random"] = "relax"
-    proposals: Literal["norm", "plain"] = "norm"
+    start: Start = "relax"
+    proposals: Proposals = "norm"
     num_proposals: int | None = None
     num_chains: int | None = None
     core_size: int | None = None
@@ -103,15 +106,16 @@ class AnnealSolver:
             return maximize_size(lambda sub, inner: search_swaps(sub, options, inner), problem, run)
         return search_core(problem, options, run)
 
-    def warm_up(self) -> None:
-        """Compile or load the kernels of the usual ways, for float32 and float64 rows."""
-        rng = np.random.default_rng(0)
-        for dtype in (np.float32, np.float64):
-            S = rng.normal(0.5, 1.0, size=(24, 3)).astype(dtype)
-            for goal, options in (
-                ({"epsilon": 5.0}, AnnealOptions(num_proposals=600, num_chains=1)),
-                ({"size": 8}, AnnealOptions(num_proposals=600)),
-                ({"size": 8}, AnnealOptions(num_proposals=600, proposals="plain")),
-            ):
-                problem = Problem(S, **goal)
-                self.solve(problem, options, Run.quiet(problem))
+    def warm_up(self, problem: Problem, options: AnnealOptions) -> None:
+        """Compile or load the kernels that the problem's form, size and rows call for."""
+        _compile(Kind.of(problem), options.start, options.proposals, holds_gram(problem, options))
+
+
+@cache
+def _compile(kind: Kind, start: Start, proposals: Proposals, is_small: bool) -> None:
+    """Run each kernel once; ``is_small`` is whether Eq. 4 has its Gram matrix at hand."""
+    problem = kind.problem()
+    if kind.form == "min_norm" and not is_small:
+        proposals = "plain"
+    options = AnnealOptions(start, proposals, num_proposals=600, num_chains=2)
+    AnnealSolver().solve(problem, options, Run.quiet(problem))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.limits import Limits
 from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
@@ -68,11 +68,10 @@ class CpsatSolver:
 
     Options: ClassVar[type[CpsatOptions]] = CpsatOptions
 
-    def warm_up(self) -> None:
+    def warm_up(self, problem: Problem, options: CpsatOptions) -> None:
         """Compile the local search that gives the hint, and import OR-Tools."""
-        GreedySolver().warm_up()
-        problem = Problem(np.eye(3), epsilon=1.0)
-        self.solve(problem, self.Options(), Run(problem, Limits(bound=False)))
+        GreedySolver().warm_up(problem)
+        _load()
 
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.registry.Solver`.
@@ -97,6 +96,12 @@ class CpsatSolver:
             return _Model(problem, options, reduced, question, run).solve()
 
         return prove(ask, problem, run)
+
+
+@cache
+def _load() -> None:
+    problem = Problem(np.eye(3), epsilon=1.0)
+    CpsatSolver().solve(problem, CpsatOptions(), Run.quiet(problem))
 
 
 class _Model:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.limits import Limits
 from subsetsel.problem import Problem
 from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
@@ -61,11 +61,10 @@ class ExactSolver:
 
     Options: ClassVar[type[ExactOptions]] = ExactOptions
 
-    def warm_up(self) -> None:
+    def warm_up(self, problem: Problem, options: ExactOptions) -> None:
         """Compile the local search that gives the hint, and import OR-Tools."""
-        GreedySolver().warm_up()
-        problem = Problem(np.eye(3), epsilon=1.0)
-        self.solve(problem, self.Options(), Run(problem, Limits(bound=False)))
+        GreedySolver().warm_up(problem)
+        _load()
 
     def solve(self, problem: Problem, options: ExactOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.registry.Solver`.
@@ -90,6 +89,12 @@ class ExactSolver:
             return _Model(problem, options, reduced, question, run).solve()
 
         return prove(ask, problem, run)
+
+
+@cache
+def _load() -> None:
+    problem = Problem(np.eye(3), epsilon=1.0)
+    ExactSolver().solve(problem, ExactOptions(), Run.quiet(problem))
 
 
 class _Model:

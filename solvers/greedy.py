@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError
-from subsetsel.limits import Limits
+from subsetsel.miniature import Kind
 from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
+from subsetsel.problem import Form, Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
@@ -49,12 +50,9 @@ class GreedySolver:
 
     Options: ClassVar[type[GreedyOptions]] = GreedyOptions
 
-    def warm_up(self) -> None:
-        """Compile the kernels."""
-        for dtype in (np.float32, np.float64):
-            S = np.random.default_rng(0).normal(size=(12, 3)).astype(dtype)
-            for problem in (Problem(S, size=4), Problem(S, epsilon=1.0)):
-                self.solve(problem, self.Options(), Run(problem, Limits(bound=False)))
+    def warm_up(self, problem: Problem, options: object = None) -> None:
+        """Compile the kernels of the local search; other solvers that use it call this too."""
+        _compile(Kind.of(problem))
 
     def solve(self, problem: Problem, options: GreedyOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.registry.Solver`.
@@ -70,6 +68,14 @@ class GreedySolver:
         search = LocalSearch(problem, run, start)
         improve(search, patience=round(options.patience * run.effort))
         return Candidate(limit=run.limit, stats={"num_moves": run.num_iterations})
+
+
+@cache
+def _compile(kind: Kind) -> None:
+    forms: tuple[Form, Form] = ("max_size", "min_norm")
+    for form in forms:
+        problem = replace(kind, form=form).problem()
+        GreedySolver().solve(problem, GreedyOptions(), Run.quiet(problem))
 
 
 def starting_mask(problem: Problem, run: Run) -> BoolArray | None:

@@ -57,10 +57,10 @@ class RelaxSolver:
 
     Options: ClassVar[type[RelaxOptions]] = RelaxOptions
 
-    def warm_up(self) -> None:
+    def warm_up(self, problem: Problem, options: RelaxOptions) -> None:
         """Compile the local search and import cvxpy."""
         _cvxpy()
-        GreedySolver().warm_up()
+        GreedySolver().warm_up(problem)
 
     def solve(self, problem: Problem, options: RelaxOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.registry.Solver`.

@@ -175,7 +175,7 @@ def prune(
     require_support(arena, spec)
     guess = None if initial_guess is None else _as_guess(initial_guess, problem.n)
     before = time.perf_counter()
-    warm_up_solver(spec, loaded)
+    warm_up_solver(loaded, problem.replace(size=0), settings)
     compile_time = time.perf_counter() - before
 
     run = Run(arena, limits)

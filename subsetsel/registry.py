@@ -35,8 +35,12 @@ class Solver(Protocol):
         """Search for a subset."""
         ...
 
-    def warm_up(self) -> None:
-        """Compile what is compiled on first use, so that clocks start after it."""
+    def warm_up(self, problem: Problem, options: Any) -> None:
+        """Compile or load, before the clock starts, what solving this problem will need.
+
+        Called before each solve: it returns at once where there is nothing left to do
+        (`subsetsel.miniature.Kind` tells what has been done).
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -13,9 +14,10 @@ from subsetsel.candidate import Candidate
 from subsetsel.conclude import conclude, without_search
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.limits import Callback, Limits
+from subsetsel.miniature import Kind
 from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
-from subsetsel.registry import SolverSpec, get_spec
+from subsetsel.registry import Solver, SolverSpec, get_spec
 from subsetsel.run import Run
 from subsetsel.solution import Solution
 from subsetsel.sources import Normalization
@@ -215,14 +217,17 @@ def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
     return given
 
 
-_warmed: set[str] = set()
+def warm_up_solver(solver: Solver, problem: Problem, options: Any) -> None:
+    """Compile what a solver and the bound compile on first use."""
+    solver.warm_up(problem, options)
+    kind = Kind.of(problem)
+    if kind.form == "max_size":
+        _compile_bound(kind)
 
 
-def warm_up_solver(spec: SolverSpec, solver: Any) -> None:
-    """Compile once per process what a solver compiles on first use."""
-    if spec.target not in _warmed:
-        solver.warm_up()
-        _warmed.add(spec.target)
+@cache
+def _compile_bound(kind: Kind) -> None:
+    _ = Run.quiet(kind.problem()).relaxation
 
 
 def _solve(
@@ -232,7 +237,7 @@ def _solve(
     solver = spec.load()
     options = spec.options(solver, given)
     require_support(problem, spec)
-    warm_up_solver(spec, solver)
+    warm_up_solver(solver, problem, options)
     compile_time = time.perf_counter() - started
 
     run = Run(problem, limits)

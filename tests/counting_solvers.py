@@ -30,7 +30,7 @@ class CountingSolver:
 
     Options: ClassVar[type[CountingOptions]] = CountingOptions
 
-    def warm_up(self) -> None:
+    def warm_up(self, problem: Problem, options: CountingOptions) -> None:
         """Compile nothing."""
 
     def solve(self, problem: Problem, options: CountingOptions, run: Run) -> Candidate:

@@ -143,13 +143,9 @@ def run(digits: Digits, seed: int) -> Results:
             for mask in random_masks(problem.n, solution.size, NUM_RANDOM, seed)
         ]
     with working(f"finding the largest subset that moves the head by at most {REL_EPSILON:.0%}"):
+        bounded = subsetsel.Problem.from_head(head, rel_epsilon=REL_EPSILON)
         largest, largest_check = subsetsel.prune(
-            *(digits.X, digits.y),
-            l2=L2,
-            rel_epsilon=REL_EPSILON,
-            test=test,
-            seed=seed,
-            initial_guess=solution,
+            bounded, test=test, seed=seed, initial_guess=solution
         )
     with working("solving the paper's own problem, with a proven bound"):
         paper = subsetsel.solve(
@@ -183,10 +179,9 @@ def draw(results: Results, digits: Digits, path: Path, seed: int) -> Path:
             rivals.append([check.change for check in results.random_checks])
             continue
         point = problem.replace(size=round(share * problem.n))
-        solution = subsetsel.solve(point, seed=seed)
-        changes.append(subsetsel.verify(point, solution).change)
-        masks = random_masks(problem.n, solution.size, NUM_RANDOM, seed)
-        rivals.append([subsetsel.verify(point, mask).change for mask in masks])
+        changes.append(change(results.head, subsetsel.solve(point, seed=seed).mask))
+        masks = random_masks(problem.n, round(share * problem.n), NUM_RANDOM, seed)
+        rivals.append([change(results.head, mask) for mask in masks])
     figure, (left, right) = new_figure(2, "Handwritten digits: what can be left out")
     draw_tradeoff(
         left,
@@ -199,6 +194,11 @@ def draw(results: Results, digits: Digits, path: Path, seed: int) -> Path:
     draw_classes(right, digits.y, results.solution.mask)
     save_figure(figure, path)
     return path
+
+
+def change(head: Head, mask: Any) -> float:
+    """How far an exact refit without the pruned examples moves the head."""
+    return float(np.linalg.norm(head.refit(~mask).theta - head.theta))
 
 
 def tell(results: Results, digits: Digits, files: list[Path], run_time: float) -> str:

@@ -1,0 +1,59 @@
+"""What is compiled before the clock starts: `subsetsel.miniature` and the solvers' warm-up."""
+
+import numpy as np
+import pytest
+
+import subsetsel
+from subsetsel.miniature import Kind
+
+
+def test_kind_tells_read_only_rows_apart():
+    """A read-only array is another kind: compiled code is specialized on it."""
+    S = np.ones((4, 2))
+    writable = Kind.of(subsetsel.Problem(S, size=1))
+    S.flags.writeable = False
+    assert Kind.of(subsetsel.Problem(S, size=1)) != writable
+
+
+def test_kept_normalization_searches_norms():
+    """Sizes under the kept normalization are bisected, so the kernels of Eq. 4 are needed."""
+    problem = subsetsel.Problem(np.ones((4, 2)), epsilon=1.0, normalization="kept")
+    assert Kind.of(problem).form == "min_norm"
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+@pytest.mark.parametrize("form", ["max_size", "min_norm"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_stand_in_is_of_its_kind(dtype, form, is_writable):
+    """The small problem has the kind that it stands for."""
+    kind = Kind(dtype, is_writable, form)
+    assert Kind.of(kind.problem()) == kind
+
+
+def test_stand_in_leaves_a_gap():
+    """The annealer's last resort, all rows at once, is compiled too: nothing reaches the bound."""
+    solution = subsetsel.solve(Kind("float64", True, "max_size").problem())
+    assert solution.size < np.floor(solution.bound)
+
+
+@pytest.mark.parametrize("question", [{"epsilon": 6.0}, {"size": 20}])
+def test_nothing_is_compiled_on_the_clock(question):
+    """After the warm-up a solve adds no specialization to any kernel.
+
+    Mutation: with ``num_chains=1`` in the annealer's `_compile` the first case fails.
+    """
+    from subsetsel import _relaxation_kernels
+    from subsetsel.solvers import _anneal_kernels, _greedy_kernels
+    from subsetsel.solvers.anneal import AnnealOptions, AnnealSolver
+
+    def count():
+        modules = (_relaxation_kernels, _anneal_kernels, _greedy_kernels)
+        kernels = [kernel for module in modules for kernel in vars(module).values()]
+        return sum(len(getattr(kernel, "signatures", ())) for kernel in kernels)
+
+    S = np.random.default_rng(0).normal(0.3, 1.0, (60, 30)).astype(np.float32)
+    problem = subsetsel.Problem(S, **question)
+    AnnealSolver().warm_up(problem, AnnealOptions())
+    before = count()
+    subsetsel.solve(problem, bound=False)
+    assert count() == before
