@@ -42,9 +42,10 @@ def test_nothing_is_compiled_on_the_clock(question):
 
     Mutation: with ``num_chains=1`` in the annealer's `_compile` the first case fails.
     """
-    from subsetsel import _relaxation_kernels
     from subsetsel.solvers import _anneal_kernels, _greedy_kernels
     from subsetsel.solvers.anneal import AnnealOptions, AnnealSolver
+
+    from subsetsel import _relaxation_kernels
 
     def count():
         modules = (_relaxation_kernels, _anneal_kernels, _greedy_kernels)
