@@ -43,7 +43,8 @@ class Solution:
     mask : ndarray of shape (n,), bool
         True means pruned.
     norm : float
-        ||W^T S||_2, recomputed in float64 from the whole S.
+        ||W^T S||_2, recomputed in float64 from the whole S; NaN where the subset was chosen by a
+        score, without an S.
     status : {"optimal", "feasible", "infeasible", "unknown"}
         What the subset is. "infeasible" is proved; "unknown" means nothing was found and nothing
         proved. In both cases nothing is pruned.
@@ -159,8 +160,7 @@ class Solution:
             f"{self.status}{stopped}",
             f"  pruned  {self.size:,} of {self.n:,} ({self.size / self.n:.1%}), "
             f"kept {self.n - self.size:,}",
-            f"  norm    {self.norm:.6g}{self._allowed()}",
-            f"  bound   {self._bound_words()}",
+            *self._norm_lines(),
             f"  solver  {self._solver_words()}",
         ]
         if self.message:
@@ -172,6 +172,14 @@ class Solution:
             f"{self.solver}, seed {self.seed}, {self.solve_time:.2f} s "
             f"(+ {self.compile_time:.2f} s to load or compile), {self.num_iterations:,} iterations"
         )
+
+    def _norm_lines(self) -> list[str]:
+        if np.isnan(self.norm):
+            return ["  norm    unknown: chosen without influence rows S"]
+        return [
+            f"  norm    {self.norm:.6g}{self._allowed()}",
+            f"  bound   {self._bound_words()}",
+        ]
 
     def _allowed(self) -> str:
         if self.epsilon is None:
@@ -205,6 +213,8 @@ class Solution:
         """
         about = {name: getattr(self, name) for name in _SCALARS}
         about["format"] = _FORMAT
+        # JSON has no NaN.
+        about["norm"] = None if np.isnan(self.norm) else self.norm
         about["stats"] = self.stats
         about["trace"] = [asdict(record) for record in self.trace]
         target = Path(path)
@@ -263,7 +273,9 @@ class Solution:
             raise ValueError(f"status {about['status']!r} or limit {about['limit']!r} is unknown")
         if about["normalization"] not in {"full", "kept"}:
             raise ValueError(f"normalization {about['normalization']!r} is unknown")
-        if not (isinstance(about["norm"], float) and 0 <= about["norm"] < np.inf):
+        if about["norm"] is None and about["epsilon"] is None and about["bound"] is None:
+            about["norm"] = float("nan")
+        elif not (isinstance(about["norm"], float) and 0 <= about["norm"] < np.inf):
             raise ValueError(f"its norm is {about['norm']!r}")
         is_feasible = about["status"] in {"optimal", "feasible"}
         if len(pruned) and not is_feasible:

@@ -74,6 +74,8 @@ def _verdict(manifest: Manifest) -> str:
     # One sentence that says what can be relied on.
     check, epsilon = manifest.verification, manifest.solution.get("epsilon")
     if not check or check.get("change") is None:
+        if manifest.solution.get("norm") is None:
+            return '<p class="verdict bad">Chosen by a score: nothing is predicted or checked.</p>'
         return '<p class="verdict bad">Not checked by refitting: the norm is a prediction.</p>'
     reach = check["change"] + (check.get("change_error") or 0.0)
     if epsilon is None:
