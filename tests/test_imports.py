@@ -31,6 +31,12 @@ def test_import_subsetsel_loads_no_heavy_package(tmp_path: Path) -> None:
     assert loaded_by("import subsetsel", tmp_path) == set()
 
 
+def test_scores_of_arrays_load_no_heavy_package(tmp_path: Path) -> None:
+    """A ranking of arrays, and its choice, do not wait for torch."""
+    code = "from subsetsel import scores; scores.random(9).select(size=3)"
+    assert loaded_by(code, tmp_path) == set()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["prune", "--help"], ["solvers"]])
 def test_the_command_line_starts_without_heavy_packages(
     arguments: list[str], tmp_path: Path

@@ -223,6 +223,7 @@ def test_every_score_is_in_the_catalogue() -> None:
         for name in scores.__all__
         if inspect.isfunction(getattr(scores, name))
         and getattr(scores, name).__annotations__["return"] == "Score"
+        and name != "average"
     }
     assert functions == set(scores.available()) == {*EXAMPLES, "grand"}
 
@@ -275,6 +276,29 @@ def test_a_score_keeps_one_of_two_ends() -> None:
     """A third word is no end."""
     with pytest.raises(OptionError, match="'highest' or 'lowest'"):
         scores.Score("x", np.ones(2), "largest")  # type: ignore[arg-type]
+
+
+def test_runs_of_one_score_are_averaged() -> None:
+    """Values, not ranks; the settings of each run are kept."""
+    values = {1: np.array([0.0, 4.0]), 2: np.array([2.0, 0.0])}
+    runs = [scores.Score("x", values[seed], "lowest", {"seed": seed}) for seed in values]
+    mean = scores.average(runs)
+    assert mean.values.tolist() == [1, 2]
+    assert (mean.name, mean.keeps) == ("x", "lowest")
+    assert mean.about == {"runs": [{"seed": 1}, {"seed": 2}]}
+
+
+@pytest.mark.parametrize(
+    "other", [("y", 2, "lowest"), ("x", 3, "lowest"), ("x", 2, "highest"), None]
+)
+def test_only_runs_of_one_score_are_averaged(other: Any) -> None:
+    """Another name, length or end is another score; none at all has no mean."""
+    runs = []
+    if other is not None:
+        name, n, keeps = other
+        runs = [scores.Score("x", np.ones(2), "lowest"), scores.Score(name, np.ones(n), keeps)]
+    with pytest.raises(ProblemError, match="average"):
+        scores.average(runs)
 
 
 def test_a_score_is_a_copy_that_cannot_be_written() -> None:

@@ -54,6 +54,13 @@ def test_the_cut_is_at_the_end_that_the_score_keeps() -> None:
     assert other.must_prune.tolist() == [False] * 4 + [True]
 
 
+def test_another_measure_may_say_who_is_cut() -> None:
+    """The strata stay those of the score."""
+    margins = score_of(4, -9, 2, 1, 0, keeps="lowest")
+    strata = scores.strata_quotas(score_of(0, 1, 2, 3, 4), 2, 0.2, 2, cut_by=margins)
+    assert strata.groups.tolist() == [0, -1, 1, 1, 1]
+
+
 def test_a_share_is_rounded_down_but_not_by_rounding_errors() -> None:
     """0.29 of 100 examples is 29 of them, although 0.29 * 100 is below 29 in floating point."""
     strata = scores.strata_quotas(score_of(*range(100)), 10, 0.29)
@@ -124,6 +131,12 @@ def test_bad_strata_are_refused(arguments: Any, words: str) -> None:
     """The message says what to change."""
     with pytest.raises(ProblemError, match=words):
         scores.strata_quotas(score_of(*range(10)), *arguments)
+
+
+def test_the_other_measure_is_of_the_same_examples() -> None:
+    """Values of other data would cut anybody."""
+    with pytest.raises(ProblemError, match="cut_by has 3 values"):
+        scores.strata_quotas(score_of(1, 2), 1, 0.0, cut_by=score_of(1, 2, 3))
 
 
 def test_the_hard_end_is_one_of_two() -> None:

@@ -11,7 +11,7 @@ from subsetsel.scores.gradients import grand
 from subsetsel.scores.outputs import aum, el2n, forgetting, grand_last_layer
 from subsetsel.scores.recorder import TrainingRecorder
 from subsetsel.scores.representatives import class_mean, herding
-from subsetsel.scores.score import Score
+from subsetsel.scores.score import Score, average
 from subsetsel.scores.strata import Strata, strata_quotas
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingRecorder",
     "aum",
     "available",
+    "average",
     "class_mean",
     "el2n",
     "forgetting",

@@ -166,7 +166,7 @@ class TrainingRecorder:
         ----------
         epochs : int or iterable of int, optional
             Epochs that have ended, counted from 1; all of them by default. The paper reads one
-            epoch, 20 of 200, and averages over runs: average the scores of several recorders.
+            epoch, 20 of 200, and averages over runs: see `subsetsel.scores.average`.
 
         Returns
         -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -103,3 +104,34 @@ class Score:
             f"Score({self.name!r}, n={self.n}, keeps={self.keeps!r}, "
             f"values {self.values.min():.4g} to {self.values.max():.4g})"
         )
+
+
+def average(runs: Iterable[Score]) -> Score:
+    """Mean of one score over several runs, as EL2N and GraNd are defined.
+
+    Parameters
+    ----------
+    runs : iterable of Score
+        Of the same name, end and examples.
+
+    Returns
+    -------
+    Score
+        ``about["runs"]`` lists the settings of each.
+
+    Raises
+    ------
+    ProblemError
+        If there are none, or two differ in name, end or number of examples.
+    """
+    found = list(runs)
+    if not found:
+        raise ProblemError("there is no score to average; give at least one.")
+    first = found[0]
+    for one in found[1:]:
+        if (one.name, one.keeps, one.n) != (first.name, first.keeps, first.n):
+            raise ProblemError(
+                f"only runs of one score can be averaged, got {first!r} and {one!r}."
+            )
+    values = np.mean([one.values for one in found], axis=0)
+    return Score(first.name, values, first.keeps, {"runs": [one.about for one in found]})

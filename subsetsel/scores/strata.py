@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def strata_quotas(
     cut: float,
     num_strata: int = 50,
     *,
+    cut_by: Score | None = None,
     hardest: End | None = None,
     seed: int = 0,
 ) -> Strata:
@@ -73,9 +74,11 @@ def strata_quotas(
         Share of all examples that is pruned at the hard end, 0 <= cut < 1; rounded down.
     num_strata : int
         Slices of equal width between the least and the greatest value that is left.
+    cut_by : Score, optional
+        Another measure by which the hardest are cut, such as `aum`; the score itself by default.
     hardest : {"highest", "lowest"}, optional
-        Where the hard examples are; by default the end that the score keeps. To be given for
-        scores that keep typical examples, as `class_mean` does.
+        Where the hard examples of that measure are; by default the end that it keeps. To be given
+        for scores that keep typical examples, as `class_mean` does.
     seed : int
         Draws which of equal values are cut.
 
@@ -86,7 +89,8 @@ def strata_quotas(
     Raises
     ------
     ProblemError
-        If num_kept, cut or num_strata is out of range, or the cut leaves fewer than num_kept.
+        If num_kept, cut or num_strata is out of range, the cut leaves fewer than num_kept, or
+        cut_by is of other examples.
     OptionError
         If hardest is neither end.
 
@@ -122,8 +126,11 @@ def strata_quotas(
             f"cutting {num_cut} of {score.n} examples leaves {score.n - num_cut}, fewer than "
             f"num_kept = {num_kept}; take a smaller cut."
         )
+    measure = score if cut_by is None else cut_by
+    if measure.n != score.n:
+        raise ProblemError(f"cut_by has {measure.n} values, the score has {score.n}.")
     must_prune = np.zeros(score.n, dtype=np.bool_)
-    hard_first = Score(score.name, score.values, hardest or score.keeps).ranking(seed=seed)
+    hard_first = replace(measure, keeps=hardest or measure.keeps).ranking(seed=seed)
     must_prune[hard_first[:num_cut]] = True
     groups = np.full(score.n, -1, dtype=np.int64)
     groups[~must_prune] = _slice(score.values[~must_prune], int(num_strata))
