@@ -6,44 +6,25 @@ the folder given, then in ``$SUBSETSEL_DATA``, then in ``../shared/data`` beside
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_IDX_UINT8 = 0x08
-_CIFAR_RECORD = 1 + 3 * 32 * 32
+from subsetsel.experiments.images import DataMissingError, Images, load_idx
+from subsetsel.experiments.images import load_cifar10 as read_cifar10
 
-
-class DataMissingError(FileNotFoundError):
-    """The files of a real data set are nowhere to be found."""
-
-
-class DataFormatError(ValueError):
-    """A file is there but is not what its name says."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """A labelled image data set with its official split.
-
-    Attributes
-    ----------
-    train, test : ndarray of uint8
-        Shape (n, 28, 28) or (n, 32, 32, 3).
-    train_labels, test_labels : ndarray of int64, shape (n,)
-    """
-
-    train: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
+__all__ = [
+    "DataMissingError",
+    "Features",
+    "Images",
+    "find_folder",
+    "load_cifar10",
+    "load_fashion_mnist",
+    "pca_features",
+]
 
 
 @dataclass(frozen=True)
@@ -104,41 +85,9 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Images:
 
     Raises
     ------
-    DataMissingError, DataFormatError
+    DataMissingError, FileFormatError
     """
-    folder = find_folder("fashion-mnist", data_dir)
-    return Images(
-        read_idx(folder / "train-images-idx3-ubyte.gz"),
-        read_idx(folder / "train-labels-idx1-ubyte.gz").astype(np.int64),
-        read_idx(folder / "t10k-images-idx3-ubyte.gz"),
-        read_idx(folder / "t10k-labels-idx1-ubyte.gz").astype(np.int64),
-    )
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read one IDX file of unsigned bytes, gzip-compressed or not.
-
-    Returns
-    -------
-    ndarray of uint8
-        Of the shape the file's header states.
-
-    Raises
-    ------
-    DataFormatError
-        If the magic number or the length is wrong.
-    """
-    raw = _read(path)
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != _IDX_UINT8:
-        raise DataFormatError(f"{path} does not begin like an IDX file of unsigned bytes.")
-    num_axes = raw[3]
-    offset = 4 + 4 * num_axes
-    if len(raw) < offset:
-        raise DataFormatError(f"{path} ends within its header.")
-    shape = struct.unpack(f">{num_axes}I", raw[4:offset])
-    if len(raw) - offset != int(np.prod(shape)):
-        raise DataFormatError(f"{path} states the shape {shape} but holds {len(raw) - offset} B.")
-    return np.frombuffer(raw, dtype=np.uint8, offset=offset).reshape(shape)
+    return load_idx(find_folder("fashion-mnist", data_dir))
 
 
 def load_cifar10(data_dir: Path | None = None) -> Images:
@@ -151,43 +100,9 @@ def load_cifar10(data_dir: Path | None = None) -> Images:
 
     Raises
     ------
-    DataMissingError, DataFormatError
+    DataMissingError, FileFormatError
     """
-    folder = find_folder("cifar-10-batches-bin", data_dir)
-    batches = [_read_cifar(folder / f"data_batch_{number}.bin") for number in range(1, 6)]
-    test, test_labels = _read_cifar(folder / "test_batch.bin")
-    return Images(
-        np.concatenate([images for images, _ in batches]),
-        np.concatenate([labels for _, labels in batches]),
-        test,
-        test_labels,
-    )
-
-
-def _read_cifar(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read records of one label byte and three colour planes of 32 x 32."""
-    packed = path.with_name(path.name + ".xz")
-    raw = _read(packed if packed.exists() else path)
-    if not raw or len(raw) % _CIFAR_RECORD:
-        raise DataFormatError(f"{path} holds {len(raw)} B, no multiple of {_CIFAR_RECORD}.")
-    records = np.frombuffer(raw, dtype=np.uint8).reshape(-1, _CIFAR_RECORD)
-    labels = records[:, 0].astype(np.int64)
-    if labels.max() > 9:
-        raise DataFormatError(f"{path} has the label {labels.max()}; CIFAR-10 ends at 9.")
-    planes = records[:, 1:].reshape(-1, 3, 32, 32)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
-
-
-def _read(path: Path) -> bytes:
-    if not path.exists():
-        raise DataMissingError(f"{path} is missing.")
-    openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
-    try:
-        with openers.get(path.suffix, open)(path, "rb") as stream:
-            raw: bytes = stream.read()
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise DataFormatError(f"{path} cannot be read: {error}.") from error
-    return raw
+    return read_cifar10(find_folder("cifar-10-batches-bin", data_dir))
 
 
 def pca_features(images: Images, num_components: int = 128) -> Features:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import lzma
 import math
-import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -445,21 +443,6 @@ def test_herding_gives_feasible_subsets(name: str) -> None:
 
 
 # --- real data ---------------------------------------------------------------------------------
-
-
-def test_idx_files_are_read_and_truncation_is_seen(tmp_path: Path) -> None:
-    """The header's shape rules, and a short file is named."""
-    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    raw = b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 3) + pixels.tobytes()
-    good, short, other = tmp_path / "a.gz", tmp_path / "b.gz", tmp_path / "c.gz"
-    good.write_bytes(gzip.compress(raw))
-    short.write_bytes(gzip.compress(raw[:-1]))
-    other.write_bytes(gzip.compress(b"PK\x03\x04" + raw))
-    np.testing.assert_array_equal(data.read_idx(good), pixels)
-    with pytest.raises(data.DataFormatError, match="holds 17 B"):
-        data.read_idx(short)
-    with pytest.raises(data.DataFormatError, match="does not begin like"):
-        data.read_idx(other)
 
 
 def test_cifar_batches_are_read(tmp_path: Path) -> None:

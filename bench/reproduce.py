@@ -1,0 +1,160 @@
+"""The paper's figures and Table 1, each by one command, at three sizes.
+
+    python bench/reproduce.py fig1 --preset cpu --dry-run     # say what it would cost, and stop
+    python bench/reproduce.py fig1 --preset cpu
+    python bench/reproduce.py fmnist-lenet --seeds 10
+    python bench/reproduce.py table1 --preset cpu --archs 24
+
+Runs are kept one by one in --out: a command that was stopped goes on where it was, and one with
+more seeds or methods adds to what is there. ``docs/experiments.md`` has the presets and their cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from data import find_folder
+from harness import environment
+
+from subsetsel.errors import OptionError, SubsetselError
+from subsetsel.experiments.compare import Comparison, Plan
+from subsetsel.experiments.images import load_images
+from subsetsel.experiments.presets import COMPARISONS, SEARCHES
+from subsetsel.experiments.search import Search
+from subsetsel.experiments.search_report import write_search_report
+from subsetsel.experiments.tables import draw_budgets, draw_curves, write_table
+from subsetsel.influence.features import feature_device
+
+RESULTS = Path(__file__).with_name("results")
+FOLDERS = {"fashion-mnist": "fashion-mnist", "cifar-10": "cifar-10-batches-bin"}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    figures = sorted({figure for figure, _ in COMPARISONS})
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("figure", choices=[*figures, "fig2", "table1"])
+    parser.add_argument("--preset", choices=["paper", "gpu", "cpu"], default="cpu")
+    parser.add_argument("--seeds", type=int, help="how many; seeds are 0, 1, ...")
+    parser.add_argument("--methods", help="names with commas between")
+    parser.add_argument("--kept", help="numbers kept, with commas between")
+    parser.add_argument("--networks", help="names with commas between")
+    parser.add_argument("--archs", help="table1: how many of the 720 networks, or their names")
+    parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
+    parser.add_argument("--out", type=Path, help="bench/results/<figure>-<preset> by default")
+    parser.add_argument("--cache", type=Path, help="where trained scorers are kept")
+    parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one figure.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 2 for a bad command.
+    """
+    given = parse(arguments)
+    if given.figure == "fig2":
+        print("fig2 is about the head: predicted against measured, exactly refitted.")
+        print("    python bench/theory_check.py")
+        return 0
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    command = shlex.join(["python", "bench/reproduce.py", *(arguments or sys.argv[1:])])
+    try:
+        if given.figure == "table1":
+            return search(given, command)
+        return compare(given, command)
+    except SubsetselError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _plan(given: argparse.Namespace) -> Plan:
+    plan = COMPARISONS.get((given.figure, given.preset))
+    if plan is None:
+        raise OptionError(f"{given.figure} has no preset {given.preset!r}.")
+    changes: dict[str, Any] = {
+        "methods": given.methods and tuple(given.methods.split(",")),
+        "networks": given.networks and tuple(given.networks.split(",")),
+        "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
+        "seeds": given.seeds and tuple(range(given.seeds)),
+    }
+    return replace(plan, **{name: value for name, value in changes.items() if value})
+
+
+def compare(given: argparse.Namespace, command: str) -> int:
+    """Run a comparison of methods: Figures 1, 3 and 4, and what is like them."""
+    plan = _plan(given)
+    images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
+    folder = given.out or RESULTS / f"{given.figure}-{given.preset}"
+    comparison = Comparison(plan, images, folder, feature_device(given.device), cache=given.cache)
+    print(f"{len(comparison.open_cells())} trainings to do; runs go to {folder}")
+    print(comparison.cost(), flush=True)
+    if given.dry_run:
+        return 0
+    comparison.log.add_sitting(sitting(command, plan.seeds))
+    records = comparison.run(lambda line: print(line, flush=True))
+    title = f"{given.figure}: {plan.data}, {', '.join(plan.networks)}"
+    write_table(records, folder / "table.md", title, notes=notes(plan))
+    if plan.has_curve:
+        draw_curves(records, folder / "figure.png", title)
+    else:
+        draw_budgets(records, folder / "figure.png", title, len(images.train))
+    print((folder / "table.md").read_text())
+    return 0
+
+
+def notes(plan: Plan) -> str:
+    """Say above the table how the numbers came about."""
+    return (
+        f"Chosen from {plan.scorer} ({plan.scorer_recipe}), trained anew for "
+        f"{'the first seed only' if plan.is_scorer_shared else 'every seed'}; then trained from "
+        f"scratch on what is kept ({plan.recipe}). Test accuracy after the last step, mean ± "
+        "standard deviation over seeds; differences in points, paired by seed, with 95 % interval "
+        "and the p of the paired t-test, not corrected for the number of tests.\n\n"
+    )
+
+
+def sitting(command: str, seeds: tuple[int, ...]) -> dict[str, object]:
+    """Describe machine, code and command."""
+    return {
+        **environment(command, torch.get_num_threads()),
+        "seeds": list(seeds),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+    }
+
+
+def search(given: argparse.Namespace, command: str) -> int:
+    """Run the network search of Table 1."""
+    plan = SEARCHES[given.preset]
+    if given.archs:
+        plan = plan.with_networks(given.archs)
+    images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
+    folder = given.out or RESULTS / f"table1-{given.preset}"
+    run = Search(plan, images, folder, feature_device(given.device), cache=given.cache)
+    print(f"{len(run.open_cells())} trainings to do; runs go to {folder}")
+    print(run.cost(), flush=True)
+    if given.dry_run:
+        return 0
+    run.log.add_sitting(sitting(command, (plan.seed,)))
+    records = run.run(lambda line: print(line, flush=True))
+    write_search_report(plan, records, folder)
+    print((folder / "table.md").read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

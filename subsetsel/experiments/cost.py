@@ -1,0 +1,100 @@
+"""What an experiment will cost, from a few measured steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.train import Recipe, outputs, train
+from subsetsel.experiments.zoo import build_network
+
+_WARM_UP, _MEASURED = 3, 8
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a network goes on a device.
+
+    Attributes
+    ----------
+    step_time : float
+        Seconds for one step of training.
+    reading_time : float
+        Seconds for one picture in evaluation.
+    """
+
+    step_time: float
+    reading_time: float
+
+
+def measure_pace(name: str, pictures: Pictures, num_classes: int, recipe: Recipe) -> Pace:
+    """Take a few steps and time them.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    pictures : Pictures
+    num_classes : int
+    recipe : Recipe
+
+    Returns
+    -------
+    Pace
+    """
+    device = pictures.labels.device
+    network = build_network(name, pictures.shape, num_classes, 0).to(device)
+    few = pictures.subset(np.arange(min(len(pictures), recipe.batch_size)))
+
+    def steps(num: int) -> Callable[[], object]:
+        short = replace(recipe, epochs=None, iterations=num)
+        return lambda: train(network, few, short, seed=0)
+
+    _timed(steps(_WARM_UP), device)
+    step_time = _timed(steps(_MEASURED), device) / _MEASURED
+    return Pace(step_time, _timed(lambda: outputs(network, few), device) / len(few))
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate, item by item.
+
+    Attributes
+    ----------
+    items : dict
+        What -> seconds.
+    note : str
+        What is not in it.
+    """
+
+    items: Mapping[str, float]
+    note: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """All items together."""
+        return sum(self.items.values())
+
+    def __str__(self) -> str:
+        lines = [f"  {name}: {_spoken(value)}" for name, value in self.items.items()]
+        lines.append(f"estimated cost, from a few measured steps: {_spoken(self.seconds)}")
+        return "\n".join([*lines, *([f"  ({self.note})"] if self.note else [])])
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,237 @@
+"""The ways of choosing what to keep, all from what one scorer says; each returns kept indices.
+
+Cardinality is fixed (Eq. 4 of the paper), so that all keep the same number. ``joint`` is the
+paper's method; those below it in `METHODS` are variations on the same solver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import subsetsel
+from subsetsel import scores
+from subsetsel.errors import OptionError, SolverError
+from subsetsel.experiments.scorer import Scorer
+from subsetsel.problem import Problem
+from subsetsel.scores import Score, Strata
+from subsetsel.solution import Solution
+
+Indices = NDArray[np.int64]
+
+# Softmax heads on a network's features: small enough to leave the features their say.
+HEAD_L2 = 1e-3
+NUM_STRATA = 50
+
+
+def hardest_cut(num_kept: int, n: int, num_classes: int) -> float:
+    """Share of the hardest examples that coverage strata leave out before they are filled.
+
+    Less is cut the more can be kept: 30 % at up to 150 examples a class, 20 % up to 300, 10 %
+    beyond, nothing from half of the data set on. Fixed before anything here was measured.
+
+    Returns
+    -------
+    float
+    """
+    if 2 * num_kept >= n:
+        return 0.0
+    each = num_kept / num_classes
+    return 0.3 if each <= 150 else 0.2 if each <= 300 else 0.1
+
+
+class Selector:
+    """Chooses by any of `METHODS`; what is expensive is computed once and shared.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    seed : int
+        Of every random choice and of the solver.
+    second : Scorer, optional
+        Another training of the scorer, for the methods that ask two.
+    l2 : float
+        Weight decay of the softmax head on the scorer's features.
+    is_balanced : bool
+        Whether scores rank within classes, each keeping its share.
+    num_proposals : int, optional
+        Of the annealing of every joint choice; by default the solver's own budget.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        seed: int,
+        second: Scorer | None = None,
+        l2: float = HEAD_L2,
+        is_balanced: bool = False,
+        num_proposals: int | None = None,
+    ) -> None:
+        self.scorer, self.second, self.seed, self.l2 = scorer, second, seed, l2
+        self._search: dict[str, Any] = (
+            {} if num_proposals is None else {"num_proposals": num_proposals}
+        )
+        self.is_balanced = is_balanced
+        self.labels: Indices = scorer.labels
+        self.n = len(self.labels)
+
+    def choose(self, method: str, num_kept: int) -> Indices:
+        """Choose what to keep.
+
+        Parameters
+        ----------
+        method : str
+            A key of `METHODS`.
+        num_kept : int
+
+        Returns
+        -------
+        ndarray of int64, shape (num_kept,)
+            Sorted.
+
+        Raises
+        ------
+        OptionError
+            If there is no such method, or num_kept is not between 1 and n - 1.
+        SolverError
+            If the quotas of a method cannot be met.
+        """
+        if method not in METHODS:
+            raise OptionError(f"there is no method {method!r}; choose among {', '.join(METHODS)}.")
+        if not 0 < num_kept < self.n:
+            raise OptionError(f"num_kept must be between 1 and {self.n - 1}, got {num_kept}.")
+        solution = METHODS[method](self, num_kept)
+        if not solution.is_feasible:
+            raise SolverError(f"{method} found nothing for num_kept={num_kept}: {solution}.")
+        return solution.kept
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The influence of every example on the softmax head of the scorer's features."""
+        return _head_problem(self.scorer, self.l2)
+
+    @cached_property
+    def two_problem(self) -> Problem:
+        """The influence on the heads of two scorers side by side: rows twice as long.
+
+        Raises
+        ------
+        OptionError
+            Without a second scorer.
+        """
+        if self.second is None:
+            raise OptionError("this method asks two scorers; give second.")
+        parts = [self.problem, _head_problem(self.second, self.l2)]
+        # Each head in units of its own length, so that neither drowns the other.
+        scaled = [np.asarray(part.S) / np.float32(_theta_norm(part)) for part in parts]
+        return Problem(np.hstack(scaled), size=1)
+
+    @cached_property
+    def herding_score(self) -> Score:
+        """The whole order of herding, found once: it costs the square of the largest class."""
+        return scores.herding(self.scorer.features, self.labels)
+
+    def score(self, name: str) -> Score:
+        """One of the scores that were read off in training; all keep the highest."""
+        return Score(name, getattr(self.scorer, name), "highest")
+
+    def class_limits(self, num_kept: int) -> dict[Any, tuple[int, int]]:
+        """Limits that prune the same share of each class."""
+        return subsetsel.balanced_limits(self.labels, size=self.n - num_kept)
+
+    def strata(self, num_kept: int) -> Strata:
+        """Coverage strata of EL2N with their quotas."""
+        cut = hardest_cut(num_kept, self.n, len(np.unique(self.labels)))
+        return scores.strata_quotas(
+            self.score("el2n"), num_kept, cut=cut, num_strata=NUM_STRATA, seed=self.seed
+        )
+
+    def draw(self, question: Mapping[str, Any]) -> Solution:
+        """Keep at random, as quotas allow."""
+        return scores.select(scores.random(self.n, self.seed), **question)
+
+    def rank(self, score: Score, num_kept: int) -> Solution:
+        """Keep the end that a score keeps, of the whole set or of each class."""
+        return scores.select(
+            score,
+            num_kept=num_kept,
+            labels=self.labels,
+            balanced="proportional" if self.is_balanced else False,
+            seed=self.seed,
+        )
+
+    def solve(
+        self,
+        problem: Problem,
+        *,
+        size: int,
+        groups: ArrayLike | None = None,
+        group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+        must_prune: ArrayLike | None = None,
+    ) -> Solution:
+        """Keep so that the joint influence of what is pruned is smallest (Eq. 4)."""
+        # Without the limits that `from_features` adds: beside quotas they would overlap them.
+        question = Problem(
+            problem.rows,
+            size=size,
+            groups=groups,
+            group_limits=group_limits,
+            must_prune=must_prune,
+            head=problem.head,
+        )
+        return subsetsel.solve(question, seed=self.seed, bound=False, **self._search)
+
+
+def _head_problem(scorer: Scorer, l2: float) -> Problem:
+    return Problem.from_features(scorer.features, scorer.labels, l2=l2, size=1, device="cpu")
+
+
+def _theta_norm(problem: Problem) -> float:
+    assert problem.head is not None
+    return problem.head.theta_norm
+
+
+def _by_classes(s: Selector, k: int) -> dict[str, Any]:
+    return {"size": s.n - k, "groups": s.labels, "group_limits": s.class_limits(k)}
+
+
+def _by_both(s: Selector, k: int) -> dict[str, Any]:
+    # Quotas of every class within every stratum are not whole numbers, and cells are small; those
+    # that one draw within strata happens to meet are rounded without a preference.
+    strata = s.strata(k)
+    is_pruned = s.draw(strata.question).mask
+    pairs = np.stack([strata.groups, s.labels])
+    cells = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+    pruned = np.bincount(cells[is_pruned], minlength=int(cells.max()) + 1)
+    limits = {cell: (int(m), int(m)) for cell, m in enumerate(pruned)}
+    question = {"size": s.n - k, "groups": cells, "group_limits": limits}
+    return {**question, "must_prune": strata.must_prune}
+
+
+METHODS: dict[str, Callable[[Selector, int], Solution]] = {
+    "random": lambda s, k: s.draw({"num_kept": k}),
+    "random_classes": lambda s, k: s.draw(_by_classes(s, k)),
+    "class_mean": lambda s, k: s.rank(scores.class_mean(s.scorer.features, s.labels), k),
+    "herding": lambda s, k: s.rank(s.herding_score, k),
+    "forgetting": lambda s, k: s.rank(s.score("forgetting"), k),
+    "el2n": lambda s, k: s.rank(s.score("el2n"), k),
+    "grand": lambda s, k: s.rank(s.score("grand"), k),
+    "influence": lambda s, k: s.rank(scores.influence(s.problem), k),
+    "strata": lambda s, k: s.draw(s.strata(k).question),
+    "joint": lambda s, k: s.solve(s.problem, size=s.n - k),
+    "joint_classes": lambda s, k: s.solve(s.problem, **_by_classes(s, k)),
+    "joint_strata": lambda s, k: s.solve(s.problem, **s.strata(k).question),
+    "joint_both": lambda s, k: s.solve(s.problem, **_by_both(s, k)),
+    "joint_two": lambda s, k: s.solve(s.two_problem, size=s.n - k),
+    "joint_two_strata": lambda s, k: s.solve(s.two_problem, **s.strata(k).question),
+}
+"""Name -> how it chooses. After ``joint``: within classes, within strata of EL2N, within both, and
+by the heads of two scorers."""
+
+TWO_SCORERS = frozenset({"joint_two", "joint_two_strata"})
+"""The methods that ask two scorers."""

@@ -1,0 +1,136 @@
+"""A labelled set of pictures as two tensors on the device, cut into batches by index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures and labels on one device; a batch is an index away, without a loader.
+
+    Attributes
+    ----------
+    bytes : tensor of uint8, shape (n, c, h, w)
+        In the memory format "channels last".
+    labels : tensor of int64, shape (n,)
+    mean, scale : tensor of shape (c, 1, 1)
+        A batch is (bytes - mean) / scale.
+    """
+
+    bytes: torch.Tensor
+    labels: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        pictures: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        device: torch.device,
+        like: Self | None = None,
+    ) -> Self:
+        """Move pictures to the device.
+
+        Parameters
+        ----------
+        pictures : ndarray of uint8, shape (n, h, w) or (n, h, w, c)
+        labels : ndarray of int64, shape (n,)
+        device : torch.device
+        like : Pictures, optional
+            Whose mean and scale to use; by default those of ``pictures``, per channel.
+
+        Returns
+        -------
+        Pictures
+        """
+        last = pictures[..., None] if pictures.ndim == 3 else pictures
+        # Arrays read from files are read-only, which torch does not know.
+        own = np.require(last, requirements=["C", "W"])
+        stored = torch.from_numpy(own).to(device).permute(0, 3, 1, 2)
+        if like is None:
+            # In blocks: float64 copies of a whole data set would be eight times its size.
+            channels = last.shape[3]
+            total, squares = np.zeros(channels), np.zeros(channels)
+            for block in np.array_split(last, -(-len(last) // 4096)):
+                values = block.reshape(-1, channels).astype(np.float64)
+                total += values.sum(0)
+                squares += (values * values).sum(0)
+            mean = total / (last.size / channels)
+            scale = np.sqrt(np.maximum(squares / (last.size / channels) - mean**2, 1.0))
+            moments = [
+                torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]
+                for v in (mean, scale)
+            ]
+        else:
+            moments = [like.mean, like.scale]
+        return cls(stored, torch.from_numpy(labels).to(device), *moments)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a picture."""
+        channels, height, width = self.bytes.shape[1:]
+        return channels, height, width
+
+    def subset(self, indices: ArrayLike) -> Self:
+        """Take some of the pictures, normalized as all of them are.
+
+        Parameters
+        ----------
+        indices : array_like of integers, shape (k,)
+
+        Returns
+        -------
+        Pictures
+        """
+        chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.labels.device)
+        stored = self.bytes[chosen].contiguous(memory_format=torch.channels_last)
+        return type(self)(stored, self.labels[chosen], self.mean, self.scale)
+
+    def batch(self, indices: torch.Tensor | slice) -> torch.Tensor:
+        """Cut out normalized pictures, shape (b, c, h, w), float32."""
+        return self.normalized(self.bytes[indices])
+
+    def normalized(self, stored: torch.Tensor) -> torch.Tensor:
+        """Bytes as the network wants them, float32."""
+        values: torch.Tensor = (stored.float() - self.mean) / self.scale
+        return values.contiguous(memory_format=torch.channels_last)
+
+
+def augment(stored: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:
+    """Crop at random after padding with black, and mirror half of the pictures.
+
+    Parameters
+    ----------
+    stored : tensor of shape (b, c, h, w)
+    padding : int
+        Pixels on every side, the largest shift.
+    generator : torch.Generator
+        On the CPU: the same draws on every device.
+
+    Returns
+    -------
+    tensor of shape (b, c, h, w)
+        One gather for the batch; every picture is shifted and mirrored by itself.
+    """
+    num, _, height, width = stored.shape
+    shifts = torch.randint(0, 2 * padding + 1, (2, num, 1), generator=generator)
+    is_mirrored = torch.rand((num, 1), generator=generator) < 0.5
+    rows = shifts[0] + torch.arange(height)
+    columns = torch.arange(width).expand(num, width)
+    columns = shifts[1] + torch.where(is_mirrored, width - 1 - columns, columns)
+    rows, columns = rows.to(stored.device), columns.to(stored.device)
+    padded = torch.nn.functional.pad(stored, (padding,) * 4)
+    which = torch.arange(num, device=stored.device)[:, None, None]
+    # Indices around a slice put the gathered axes first: (b, h, w, c).
+    gathered = padded[which, :, rows[:, :, None], columns[:, None, :]]
+    return gathered.permute(0, 3, 1, 2)

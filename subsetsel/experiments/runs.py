@@ -1,0 +1,93 @@
+"""Finished runs on disk: one JSON line each, found again by key."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from subsetsel.errors import ProblemError
+from subsetsel.report.files import plain, write_json, written_whole
+
+Record = dict[str, Any]
+
+
+class RunLog:
+    """The folder of one experiment.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    about : mapping
+        What all its runs have in common; a folder of other settings is refused.
+
+    Raises
+    ------
+    ProblemError
+        If the folder holds runs of other settings.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.folder, self._path = folder, folder / "runs.jsonl"
+        settings, common = folder / "settings.json", plain(about)
+        folder.mkdir(parents=True, exist_ok=True)
+        if settings.exists():
+            found = json.loads(settings.read_text())
+            if found != common:
+                names = sorted(
+                    name for name in {*found, *common} if found.get(name) != common.get(name)
+                )
+                raise ProblemError(
+                    f"{folder} holds runs of another {', '.join(names)}; give another folder."
+                )
+        else:
+            write_json(settings, common)
+        self._records = self._read()
+
+    @property
+    def records(self) -> list[Record]:
+        """All runs, in the order in which they were finished."""
+        return list(self._records.values())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def _read(self) -> dict[str, Record]:
+        records: dict[str, Record] = {}
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        for line in lines:
+            # The last line of a run that was killed while writing is passed over.
+            with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+                record = json.loads(line)
+                records[record["key"]] = record
+        return records
+
+    def add(self, record: Record) -> None:
+        """Keep a run; it is on the disk when this returns."""
+        self._records[record["key"]] = record
+        has_torn_line = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+        with self._path.open("a") as stream:
+            stream.write("\n" * has_torn_line + json.dumps(plain(record)) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def write_csv(self, columns: Sequence[str]) -> None:
+        """Write ``results.csv`` anew, in one piece."""
+        with (
+            written_whole(self.folder / "results.csv") as part,
+            part.open("w", newline="") as stream,
+        ):
+            writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.records)
+
+    def add_sitting(self, sitting: Mapping[str, Any]) -> None:
+        """Append to ``env.json`` what machine, code and command the following runs are of."""
+        path = self.folder / "env.json"
+        earlier = json.loads(path.read_text())["sittings"] if path.exists() else []
+        write_json(path, {"sittings": [*earlier, plain(sitting)]})

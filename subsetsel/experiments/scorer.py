@@ -1,0 +1,169 @@
+"""The network that is asked what to keep: trained once, read once, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from subsetsel.errors import FileFormatError
+from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.train import Recipe, outputs, train
+from subsetsel.experiments.zoo import build_network
+from subsetsel.report.files import sha256_of_array, written_whole
+from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """What a trained network says of every training example.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, f), float32
+        At the end of training.
+    labels : ndarray of shape (n,), int64
+    el2n : ndarray of shape (n,)
+        Mean over the ends of all epochs, in evaluation mode.
+    grand : ndarray of shape (n,)
+        Length of the last layer's gradient after the first epoch.
+    forgetting : ndarray of shape (n,)
+        Counted at each presentation in training.
+    accuracy : float
+        On the test half.
+    train_time : float
+        Seconds, with everything read off.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    el2n: NDArray[np.float64]
+    grand: NDArray[np.float64]
+    forgetting: NDArray[np.float64]
+    accuracy: float
+    train_time: float
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        with written_whole(path) as part, part.open("wb") as stream:
+            np.savez(stream, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> Scorer:
+        """Read what `save` wrote.
+
+        Returns
+        -------
+        Scorer
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found: dict[str, Any] = {item.name: file[item.name] for item in fields(cls)}
+            found["accuracy"] = float(found["accuracy"])
+            found["train_time"] = float(found["train_time"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise FileFormatError(f"{path} is no saved scorer: {error}; delete it.") from error
+        return cls(**found)
+
+
+def train_scorer(
+    name: str, pictures: Pictures, test: Pictures, num_classes: int, recipe: Recipe, seed: int
+) -> Scorer:
+    """Train a network on everything and read off what the methods need.
+
+    Parameters
+    ----------
+    name : str
+        Of the network, see `subsetsel.experiments.zoo.build_network`.
+    pictures, test : Pictures
+    num_classes : int
+    recipe : Recipe
+    seed : int
+        Of its parameters and of the order of the examples.
+
+    Returns
+    -------
+    Scorer
+    """
+    started = time.perf_counter()
+    labels = pictures.labels.cpu().numpy()
+    network = build_network(name, pictures.shape, num_classes, seed).to(pictures.labels.device)
+    recorder = TrainingRecorder(len(pictures), num_classes)
+    lengths: list[NDArray[np.float64]] = []
+    early: list[NDArray[np.float64]] = []
+    last: list[NDArray[np.float32]] = []
+
+    def read_off(epoch: int) -> None:
+        features, logits = outputs(network, pictures)
+        probabilities = softmax(logits.astype(np.float64), axis=1)
+        lengths.append(el2n(probabilities, labels).values)
+        if epoch == 1:
+            early.append(grand_last_layer(probabilities, features, labels).values)
+        last[:] = [features]
+
+    train(network, pictures, recipe, seed=seed, recorder=recorder, after_epoch=read_off)
+    _, logits = outputs(network, test)
+    accuracy = float(np.mean(logits.argmax(axis=1) == test.labels.cpu().numpy()))
+    return Scorer(
+        last[0],
+        labels,
+        np.mean(lengths, axis=0),
+        early[0],
+        recorder.forgetting().values,
+        accuracy,
+        time.perf_counter() - started,
+    )
+
+
+def cached_scorer(
+    folder: Path,
+    name: str,
+    pictures: Pictures,
+    test: Pictures,
+    num_classes: int,
+    recipe: Recipe,
+    seed: int,
+) -> Scorer:
+    """Read a scorer that was trained before, or train and keep it.
+
+    Parameters
+    ----------
+    folder : Path
+    name, pictures, test, num_classes, recipe, seed
+        As for `train_scorer`.
+
+    Returns
+    -------
+    Scorer
+    """
+    path = scorer_path(folder, name, pictures, recipe, seed)
+    if path.exists():
+        return Scorer.load(path)
+    scorer = train_scorer(name, pictures, test, num_classes, recipe, seed)
+    scorer.save(path)
+    return scorer
+
+
+def scorer_path(folder: Path, name: str, pictures: Pictures, recipe: Recipe, seed: int) -> Path:
+    """Find where a scorer of these settings and these very pictures is kept.
+
+    Returns
+    -------
+    Path
+    """
+    labels = sha256_of_array(pictures.labels.cpu().numpy())
+    few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
+    about = f"{name} {recipe} {len(pictures)} {labels} {few}"
+    return folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"

@@ -1,0 +1,248 @@
+"""The network search of Section 6.5: rank networks on a small proxy of the training set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from subsetsel.errors import OptionError
+from subsetsel.experiments.compare import WHOLE
+from subsetsel.experiments.cost import Cost, measure_pace
+from subsetsel.experiments.images import Images
+from subsetsel.experiments.methods import METHODS, Indices, Selector
+from subsetsel.experiments.networks import search_space
+from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.runs import Record, RunLog
+from subsetsel.experiments.scorer import cached_scorer
+from subsetsel.experiments.train import Recipe, evaluate, train
+from subsetsel.experiments.zoo import build_network
+
+COLUMNS = (
+    "network",
+    "proxy",
+    "num_kept",
+    "validation_accuracy",
+    "test_accuracy",
+    "loss",
+    "num_steps",
+    "train_time",
+    "is_diverged",
+)
+_SHUFFLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A network search.
+
+    Parameters
+    ----------
+    data : str
+    scorer : str
+    scorer_recipe : Recipe
+    networks : tuple of str
+        Names of the search space.
+    recipe : Recipe
+        For the whole training set.
+    proxy_recipe : Recipe
+        For the proxies.
+    num_kept : int
+        Size of every proxy; class balanced, as the paper's 100 images a class.
+    proxies : tuple of str
+        Keys of `subsetsel.experiments.methods.METHODS`, or ``"whole"``.
+    validation_share : float
+        Of the training half, held out of everything; networks are ranked on it.
+    seed : int
+    """
+
+    data: str
+    scorer: str
+    scorer_recipe: Recipe
+    networks: tuple[str, ...]
+    recipe: Recipe
+    proxy_recipe: Recipe
+    num_kept: int
+    proxies: tuple[str, ...] = (WHOLE, "random_classes", "herding", "forgetting", "joint_classes")
+    validation_share: float = 0.1
+    seed: int = 0
+
+    @staticmethod
+    def first(num: int) -> tuple[str, ...]:
+        """Names of so many networks, narrow ones first, shuffled within a width.
+
+        The pooled ones come before those without pooling, whose cost is many times as large; a
+        fixed shuffle makes any first few a mixture of depths, norms and activations.
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        OptionError
+            If there are not so many.
+        """
+        space = search_space()
+        if not 0 < num <= len(space):
+            raise OptionError(f"there are {len(space)} networks, {num} were asked for.")
+        order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(space))
+        ranked = sorted(order, key=lambda i: (space[i].width, space[i].pooling == "none"))
+        return tuple(space[i].name for i in ranked[:num])
+
+    def with_networks(self, archs: str) -> Self:
+        """Search among other networks.
+
+        Parameters
+        ----------
+        archs : str
+            How many, or names with commas between.
+
+        Returns
+        -------
+        SearchPlan
+        """
+        names = self.first(int(archs)) if archs.isdecimal() else tuple(archs.split(","))
+        return replace(self, networks=names)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What two plans must share for their runs to lie in one folder."""
+        varying = {"networks", "proxies"}
+        return {name: value for name, value in asdict(self).items() if name not in varying}
+
+
+class Search:
+    """A plan with its data, its device and its folder.
+
+    Parameters
+    ----------
+    plan : SearchPlan
+    images : Images
+    folder : Path
+        Finished runs in it are not repeated.
+    device : torch.device
+    cache : Path, optional
+        Where the trained scorer is kept; by default a folder ``scorers`` in ``folder``.
+
+    Raises
+    ------
+    OptionError
+        If a proxy is unknown.
+    """
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        images: Images,
+        folder: Path,
+        device: torch.device,
+        *,
+        cache: Path | None = None,
+    ) -> None:
+        unknown = [name for name in plan.proxies if name not in METHODS and name != WHOLE]
+        if unknown:
+            raise OptionError(
+                f"there is no method {unknown[0]!r}; choose among {', '.join([WHOLE, *METHODS])}."
+            )
+        self.plan, self.num_classes = plan, images.num_classes
+        pictures = Pictures.of(images.train, images.train_labels, device)
+        self.test = Pictures.of(images.test, images.test_labels, device, like=pictures)
+        order = np.random.default_rng(plan.seed).permutation(len(pictures))
+        num_held = round(plan.validation_share * len(pictures))
+        self.validation = pictures.subset(np.sort(order[:num_held]))
+        self.pictures = pictures.subset(np.sort(order[num_held:]))
+        self.log = RunLog(folder, plan.common)
+        self._cache = folder / "scorers" if cache is None else cache
+        self._kept: dict[str, Indices] = {}
+
+    def open_cells(self) -> list[tuple[str, str]]:
+        """List (network, proxy) still to be trained, network by network."""
+        pairs = [(network, proxy) for network in self.plan.networks for proxy in self.plan.proxies]
+        return [pair for pair in pairs if "/".join(pair) not in self.log]
+
+    def cost(self) -> Cost:
+        """Estimate what is still to be done.
+
+        Returns
+        -------
+        Cost
+        """
+        plan, items = self.plan, dict[str, float]()
+        paces: dict[str, float] = {}
+        for network, proxy in self.open_cells():
+            if network not in paces:
+                pace = measure_pace(network, self.pictures, self.num_classes, plan.recipe)
+                paces[network] = pace.step_time
+                reading = len(plan.proxies) * (len(self.validation) + len(self.test))
+                items["reading"] = items.get("reading", 0.0) + reading * pace.reading_time
+            is_whole = proxy == WHOLE
+            recipe = plan.recipe if is_whole else plan.proxy_recipe
+            size = len(self.pictures) if is_whole else plan.num_kept
+            items[proxy] = items.get(proxy, 0.0) + recipe.num_steps(size) * paces[network]
+        return Cost(items, "training the scorer and the choices come on top, if not done yet")
+
+    def run(self, say: Callable[[str], None] = print) -> list[Record]:
+        """Train every network on every proxy that is still open.
+
+        Parameters
+        ----------
+        say : callable
+            Given one line per finished training.
+
+        Returns
+        -------
+        list of dict
+            All runs of the folder.
+        """
+        todo = self.open_cells()
+        for number, (network, proxy) in enumerate(todo, 1):
+            record = self._train(network, proxy)
+            self.log.add(record)
+            say(
+                f"[{number}/{len(todo)}] {record['key']}: {record['validation_accuracy']:.2%} "
+                f"({record['train_time']:.1f} s)"
+            )
+        self.log.write_csv(COLUMNS)
+        return self.log.records
+
+    def _train(self, name: str, proxy: str) -> Record:
+        plan, is_whole = self.plan, proxy == WHOLE
+        mine = self.pictures if is_whole else self.pictures.subset(self._chosen(proxy))
+        network = build_network(name, self.pictures.shape, self.num_classes, plan.seed)
+        network.to(self.pictures.labels.device)
+        recipe = plan.recipe if is_whole else plan.proxy_recipe
+        trained = train(network, mine, recipe, seed=plan.seed)
+        return {
+            "key": f"{name}/{proxy}",
+            "network": name,
+            "proxy": proxy,
+            "num_kept": len(mine),
+            "validation_accuracy": evaluate(network, self.validation),
+            "test_accuracy": evaluate(network, self.test),
+            **asdict(trained),
+        }
+
+    def _chosen(self, proxy: str) -> Indices:
+        if not self._kept:
+            started = time.perf_counter()
+            plan = self.plan
+            scorer = cached_scorer(
+                self._cache,
+                plan.scorer,
+                self.pictures,
+                self.test,
+                self.num_classes,
+                plan.scorer_recipe,
+                plan.seed,
+            )
+            selector = Selector(scorer, seed=plan.seed, is_balanced=True)
+            names = [name for name in plan.proxies if name != WHOLE]
+            self._kept = {name: selector.choose(name, plan.num_kept) for name in names}
+            self.select_time = time.perf_counter() - started
+        return self._kept[proxy]

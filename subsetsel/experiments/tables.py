@@ -1,0 +1,165 @@
+"""Runs as a table with spread and paired tests, and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from subsetsel.experiments.compare import WHOLE
+from subsetsel.experiments.runs import Record
+from subsetsel.experiments.statistics import Paired, paired_difference
+from subsetsel.report.files import written_whole
+from subsetsel.report.plots import new_figure, save_figure
+
+Group = dict[int, float]
+"""Seed -> accuracy."""
+
+
+def by_cell(records: Sequence[Record]) -> dict[tuple[str, int, str], Group]:
+    """Sort runs.
+
+    Returns
+    -------
+    dict
+        (network, num_kept, method) -> seed -> accuracy, in the order of first appearance.
+    """
+    found: dict[tuple[str, int, str], Group] = {}
+    for record in records:
+        cell = record["network"], record["num_kept"], record["method"]
+        found.setdefault(cell, {})[record["seed"]] = record["accuracy"]
+    return found
+
+
+def paired(group: Group, rival: Group) -> Paired | None:
+    """Difference over the seeds that both have.
+
+    Returns
+    -------
+    Paired or None
+        None without two common seeds.
+    """
+    seeds = sorted(group.keys() & rival.keys())
+    if len(seeds) < 2:
+        return None
+    return paired_difference([group[s] for s in seeds], [rival[s] for s in seeds])
+
+
+def markdown(records: Sequence[Record], rivals: Sequence[str] = ("random", "strata")) -> str:
+    """Write a table per network and budget, best method first.
+
+    Parameters
+    ----------
+    records : sequence of dict
+    rivals : sequence of str
+        Methods against which every other is tested, seed by seed.
+
+    Returns
+    -------
+    str
+        Accuracy in percent as mean and standard deviation over seeds; differences in points with
+        their 95 % interval and the p of the paired t-test, uncorrected for the number of tests.
+    """
+    cells = by_cell(records)
+    blocks = []
+    for network, num_kept in dict.fromkeys(cell[:2] for cell in cells):
+        groups = {c[2]: group for c, group in cells.items() if c[:2] == (network, num_kept)}
+        here = [rival for rival in rivals if rival in groups]
+        heads = ["method", "seeds", "accuracy %", *(f"minus {rival} (95 %), p" for rival in here)]
+        lines = [f"**{network}, {num_kept:,} kept**", "", _row(heads), _row(["---"] * len(heads))]
+        for method in sorted(groups, key=lambda name: -_mean(groups[name])):
+            values = 100 * np.array(list(groups[method].values()))
+            spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+            row = [method, str(len(values)), f"{values.mean():.2f}{spread}"]
+            row += [_difference(groups, method, rival) for rival in here]
+            lines.append(_row(row))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _row(entries: Sequence[str]) -> str:
+    return "| " + " | ".join(entries) + " |"
+
+
+def _mean(group: Group) -> float:
+    return float(np.mean(list(group.values())))
+
+
+def _difference(groups: dict[str, Group], method: str, rival: str) -> str:
+    if method == rival:
+        return "-"
+    found = paired(groups[method], groups[rival])
+    if found is None:
+        return "one seed"
+    return (
+        f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f}), "
+        f"{found.p:.2g}"
+    )
+
+
+def write_table(records: Sequence[Record], path: Path, title: str, notes: str = "") -> None:
+    """Write the markdown table to a file, whole or not at all."""
+    with written_whole(path) as part:
+        part.write_text(f"# {title}\n\n{notes}{markdown(records)}")
+
+
+def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples: int) -> None:
+    """Draw mean accuracy over what is pruned, a panel per network (Figures 1 and 3).
+
+    Parameters
+    ----------
+    records : sequence of dict
+    path : Path
+    title : str
+    num_examples : int
+        n, of which ``num_kept`` is a share.
+    """
+    cells = by_cell(records)
+    networks = list(dict.fromkeys(network for network, _, _ in cells))
+    figure, panels = new_figure(len(networks), title)
+    for axes, network in zip(panels, networks, strict=True):
+        mine = {c[1:]: group for c, group in cells.items() if c[0] == network}
+        for number, method in enumerate(dict.fromkeys(name for _, name in mine)):
+            if method == WHOLE:
+                whole = 100 * _mean(mine[num_examples, WHOLE])
+                axes.axhline(whole, color="#8a8f98", lw=1, ls=":", label="nothing pruned")
+                continue
+            budgets = sorted((k for k, name in mine if name == method), reverse=True)
+            values = [100 * np.array(list(mine[k, method].values())) for k in budgets]
+            axes.errorbar(
+                [100 * (1 - k / num_examples) for k in budgets],
+                [v.mean() for v in values],
+                yerr=[v.std(ddof=1) if len(v) > 1 else 0.0 for v in values],
+                label=method,
+                color=f"C{number % 10}",
+                ls="-" if method.startswith("joint") else "--",
+                marker="os^vDPX*"[number % 8],
+                markersize=4,
+                capsize=2,
+                lw=1.2,
+            )
+        axes.set_title(network)
+        axes.set_xlabel("pruned (% of the training examples)")
+        axes.set_ylabel("test accuracy (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7)
+    save_figure(figure, path)
+
+
+def draw_curves(records: Sequence[Record], path: Path, title: str) -> None:
+    """Draw test accuracy over the seconds spent in training (Figure 4); one line per run."""
+    figure, (axes,) = new_figure(1, title)
+    names = list(dict.fromkeys((r["method"], r["num_kept"]) for r in records))
+    for record in records:
+        name = record["method"], record["num_kept"]
+        _, seconds, accuracy = zip(*record["curve"], strict=True)
+        is_first = record is next(r for r in records if (r["method"], r["num_kept"]) == name)
+        label = f"{name[0]}, {name[1]:,} kept" if is_first else None
+        colour = f"C{names.index(name) % 10}"
+        axes.plot(seconds, 100 * np.array(accuracy), color=colour, lw=1, label=label)
+    axes.set_xlabel("training time (s)")
+    axes.set_ylabel("test accuracy (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    save_figure(figure, path)

@@ -1,0 +1,377 @@
+"""Training as the paper trains, with its own generators, resumable to the bit."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from subsetsel.errors import FileFormatError, OptionError, ProblemError
+from subsetsel.experiments.networks import Classifier
+from subsetsel.experiments.pictures import Pictures, augment
+from subsetsel.report.files import written_whole
+
+_EVALUATION_BATCH = 1000
+_SAVED = "subsetsel-training-1"
+
+
+class Recorder(Protocol):
+    """What watches a training; `subsetsel.scores.TrainingRecorder` is one."""
+
+    def update(self, ids: Any, logits: Any, labels: Any) -> Any:
+        """Take in the logits of a batch as the network gave them while training."""
+
+    def end_epoch(self) -> Any:
+        """Close an epoch."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; the defaults are the paper's (Section 6.1).
+
+    Parameters
+    ----------
+    epochs : int or None
+        Passes over what is kept: a smaller set takes fewer steps.
+    iterations : int or None
+        Steps, whatever the size of the set. Exactly one of the two is given.
+    batch_size : int
+    lr : float
+        Of the first step; it falls to zero along a cosine.
+    momentum, weight_decay : float
+    padding : int
+        Of the random crop; 0 for no augmentation at all.
+    precision : {"float32", "bfloat16"}
+        Of the forward pass, by automatic mixed precision.
+    is_compiled : bool
+        Whether `torch.compile` is used.
+
+    Raises
+    ------
+    OptionError
+        For values that make no sense.
+    """
+
+    epochs: int | None = 200
+    iterations: int | None = None
+    batch_size: int = 128
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    padding: int = 4
+    precision: str = "float32"
+    is_compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.iterations is None):
+            raise OptionError("give exactly one of epochs and iterations; the other is None.")
+        for name in ("epochs", "iterations", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}.")
+        if not (self.lr > 0 and self.weight_decay >= 0 and 0 <= self.momentum < 1):
+            raise OptionError(
+                f"lr must be positive, weight_decay at least 0 and momentum in [0, 1); got "
+                f"{self.lr}, {self.weight_decay}, {self.momentum}."
+            )
+        if self.precision not in {"float32", "bfloat16"}:
+            raise OptionError(f"precision must be float32 or bfloat16, got {self.precision!r}.")
+
+    def num_steps(self, num_examples: int) -> int:
+        """Count the steps of a whole training on so many examples.
+
+        Returns
+        -------
+        int
+        """
+        if self.iterations is not None:
+            return self.iterations
+        assert self.epochs is not None
+        return self.epochs * steps_per_epoch(num_examples, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes
+    ----------
+    num_steps : int
+    train_time : float
+        Seconds in steps, without evaluation; of all sittings where it was resumed.
+    loss : float
+        Mean training loss of the last epoch.
+    is_diverged : bool
+        Whether the loss left the finite numbers; training ends there.
+    curve : list of (steps, seconds, test accuracy)
+        One entry per epoch where that was asked for.
+    """
+
+    num_steps: int
+    train_time: float
+    loss: float
+    is_diverged: bool
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Batches of one pass; a last batch of a single example is left out.
+
+    Batch normalization cannot bear a batch of one; the order is drawn anew every epoch, so no
+    example misses its turn for long.
+
+    Returns
+    -------
+    int
+    """
+    whole, rest = divmod(num_examples, batch_size)
+    return max(1, whole + (rest > 1))
+
+
+def train(
+    network: Classifier,
+    pictures: Pictures,
+    recipe: Recipe,
+    *,
+    seed: int,
+    recorder: Recorder | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+    test: Pictures | None = None,
+    checkpoint: Path | None = None,
+    log: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Train a network in place.
+
+    Parameters
+    ----------
+    network : Classifier
+        On the device of ``pictures``.
+    pictures : Pictures
+    recipe : Recipe
+    seed : int
+        Of the order of the examples and of the augmentation.
+    recorder : Recorder, optional
+        Given every batch's ids (rows of ``pictures``), logits and labels.
+    after_epoch : callable, optional
+        Called with the number of epochs done.
+    test : Pictures, optional
+        Evaluated after every epoch, for `Trained.curve`.
+    checkpoint : path, optional
+        Written after every epoch; where it exists, training goes on from it and ends at the same
+        parameters, to the bit, as without interruption.
+    log : path, optional
+        CSV with a line per epoch.
+    progress : callable, optional
+        Called with (steps done, steps in all) after every epoch.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ProblemError
+        If there is nothing to train on.
+    OptionError
+        If a recorder is to be resumed: it has seen only its own sitting.
+    FileFormatError
+        If the checkpoint is of another training.
+    """
+    if not len(pictures):
+        raise ProblemError("there is no picture to train on.")
+    if recorder is not None and checkpoint is not None:
+        raise OptionError("a recorder needs the whole training; leave checkpoint out.")
+    state = _State(network, recipe, recipe.num_steps(len(pictures)), seed)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint, len(pictures))
+    forward: nn.Module = torch.compile(network) if recipe.is_compiled else network  # type: ignore[assignment]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    while state.step < state.num_steps and not state.is_diverged:
+        started = time.perf_counter()
+        _run_epoch(state, forward, pictures, recipe, recorder)
+        state.train_time += time.perf_counter() - started
+        state.epoch += 1
+        if recorder is not None:
+            recorder.end_epoch()
+        if after_epoch is not None:
+            after_epoch(state.epoch)
+        if test is not None:
+            state.curve.append((state.step, state.train_time, evaluate(network, test)))
+        if checkpoint is not None:
+            state.save(checkpoint, len(pictures))
+        if log is not None:
+            _write_line(log, state)
+        if progress is not None:
+            progress(state.step, state.num_steps)
+    return Trained(state.step, state.train_time, state.loss, state.is_diverged, state.curve)
+
+
+class _State:
+    """Everything a training depends on from one epoch to the next."""
+
+    def __init__(self, network: Classifier, recipe: Recipe, num_steps: int, seed: int) -> None:
+        self.network, self.recipe, self.num_steps, self.seed = network, recipe, num_steps, seed
+        self.optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = self.epoch = 0
+        self.train_time, self.loss, self.is_diverged = 0.0, math.nan, False
+        self.curve: list[tuple[int, float, float]] = []
+
+    def set_lr(self) -> None:
+        """Cosine over all steps, not reached zero at the last one's start."""
+        share = self.step / self.num_steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.5 * self.recipe.lr * (1 + math.cos(math.pi * share))
+
+    def _about(self, num_examples: int) -> dict[str, Any]:
+        return {
+            "format": _SAVED,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "num_examples": num_examples,
+        }
+
+    def save(self, path: Path, num_examples: int) -> None:
+        """Write a checkpoint, whole or not at all."""
+        with written_whole(path) as part:
+            torch.save(
+                {
+                    "about": self._about(num_examples),
+                    "network": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "generator": self.generator.get_state(),
+                    "place": [self.step, self.epoch],
+                    "seen": [self.train_time, self.loss, self.is_diverged],
+                    "curve": self.curve,
+                },
+                part,
+            )
+
+    def load(self, path: Path, num_examples: int) -> None:
+        """Go on where a checkpoint was written."""
+        try:
+            found = torch.load(path, weights_only=True, map_location="cpu")
+            if found["about"] != self._about(num_examples):
+                raise FileFormatError(
+                    f"{path} is the checkpoint of another training ({found['about']}); delete it "
+                    "or name another file."
+                )
+            self.network.load_state_dict(found["network"])
+            self.optimizer.load_state_dict(found["optimizer"])
+            self.generator.set_state(found["generator"])
+            self.step, self.epoch = found["place"]
+            self.train_time, self.loss, self.is_diverged = found["seen"]
+            self.curve = [tuple(point) for point in found["curve"]]
+        except FileFormatError:
+            raise
+        except Exception as error:
+            # torch.load speaks of a damaged file in half a dozen kinds of exceptions.
+            raise FileFormatError(f"{path} is no checkpoint: {error}; delete it.") from error
+
+
+def _run_epoch(
+    state: _State,
+    forward: nn.Module,
+    pictures: Pictures,
+    recipe: Recipe,
+    recorder: Recorder | None,
+) -> None:
+    network = state.network.train()
+    total, num_batches = torch.zeros((), device=pictures.labels.device), 0
+    for ids in _epoch_order(len(pictures), recipe.batch_size, state.generator):
+        if state.step == state.num_steps:
+            break
+        state.set_lr()
+        where = ids.to(pictures.labels.device)
+        stored = pictures.bytes[where]
+        if recipe.padding:
+            stored = augment(stored, recipe.padding, state.generator)
+        labels = pictures.labels[where]
+        with autocast(pictures, recipe):
+            logits = forward(pictures.normalized(stored))
+            loss = nn.functional.cross_entropy(logits, labels)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        if recorder is not None:
+            recorder.update(ids, logits.detach(), labels)
+        total += loss.detach()
+        num_batches += 1
+        state.step += 1
+    # One look at the device an epoch: a look each step would make a GPU wait.
+    state.loss = float(total) / num_batches
+    state.is_diverged = not math.isfinite(state.loss)
+    network.eval()
+
+
+def _epoch_order(num: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    order = torch.randperm(num, generator=generator)
+    for number in range(steps_per_epoch(num, batch_size)):
+        yield order[number * batch_size : (number + 1) * batch_size]
+
+
+def autocast(pictures: Pictures, recipe: Recipe) -> AbstractContextManager[Any]:
+    """Where the forward pass of a recipe runs in."""
+    if recipe.precision == "float32":
+        return nullcontext()
+    return torch.autocast(pictures.labels.device.type, dtype=torch.bfloat16)
+
+
+def outputs(
+    network: Classifier, pictures: Pictures
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features and logits in evaluation mode, without augmentation.
+
+    Returns
+    -------
+    features : ndarray of shape (n, f), float32
+    logits : ndarray of shape (n, C), float32
+    """
+    was_training = network.training
+    network.eval()
+    features, logits = [], []
+    with torch.no_grad():
+        for start in range(0, len(pictures), _EVALUATION_BATCH):
+            made = network.features(pictures.batch(slice(start, start + _EVALUATION_BATCH)))
+            features.append(made.float().cpu())
+            logits.append(network.classifier(made).float().cpu())
+    network.train(was_training)
+    return torch.cat(features).numpy(), torch.cat(logits).numpy()
+
+
+def evaluate(network: Classifier, pictures: Pictures) -> float:
+    """Share of the pictures that are told right, 0 to 1.
+
+    Returns
+    -------
+    float
+    """
+    _, logits = outputs(network, pictures)
+    return float(np.mean(logits.argmax(axis=1) == pictures.labels.cpu().numpy()))
+
+
+def _write_line(path: Path, state: _State) -> None:
+    is_new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if is_new:
+            writer.writerow(["epoch", "steps", "seconds", "loss"])
+        writer.writerow([state.epoch, state.step, f"{state.train_time:.3f}", f"{state.loss:.6f}"])

@@ -1,0 +1,247 @@
+"""Training: recipes, resumption to the bit, recording, and what a fault does."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from subsetsel.errors import FileFormatError, OptionError, ProblemError
+from subsetsel.experiments.networks import Classifier
+from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.scorer import Scorer, cached_scorer, train_scorer
+from subsetsel.experiments.train import Recipe, evaluate, outputs, steps_per_epoch, train
+from subsetsel.experiments.zoo import build_network
+from subsetsel.scores import TrainingRecorder
+
+SHAPE = (1, 12, 12)
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, padding=1)
+NETWORK = "convnet-w32-d1-batch-relu-max"
+
+
+def bright_pictures(num: int, seed: int = 0) -> Pictures:
+    """Three classes that differ in which third of the picture is bright."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, num)
+    pictures = rng.integers(0, 90, (num, 12, 12), dtype=np.uint8)
+    for row, label in enumerate(labels):
+        pictures[row, 4 * label : 4 * label + 4] += 120
+    return Pictures.of(pictures, labels, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    """Sixty of them."""
+    return bright_pictures(60)
+
+
+def new_network(seed: int = 0) -> Classifier:
+    """A small network with batch normalization, whose buffers must be resumed too."""
+    return build_network(NETWORK, SHAPE, 3, seed)
+
+
+def state_of(network: Classifier) -> torch.Tensor:
+    """All parameters and buffers in a row."""
+    return torch.cat([tensor.double().flatten() for tensor in network.state_dict().values()])
+
+
+def test_a_network_learns(pictures: Pictures) -> None:
+    """Bright thirds are told apart on pictures never seen."""
+    network = new_network()
+    before = evaluate(network, bright_pictures(60, seed=1))
+    done = train(network, pictures, replace(RECIPE, epochs=8), seed=0)
+    assert evaluate(network, bright_pictures(60, seed=1)) > max(0.8, before)
+    assert (done.num_steps, done.is_diverged) == (8 * 4, False)
+
+
+def test_the_same_seed_gives_the_same_network_and_leaves_the_global_one_alone(
+    pictures: Pictures,
+) -> None:
+    """Order and augmentation come from a generator of their own."""
+    before = torch.get_rng_state()
+    found = []
+    for seed in (1, 1, 2):
+        network = new_network()
+        train(network, pictures, RECIPE, seed=seed)
+        found.append(state_of(network))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_training_that_was_cut_off_ends_the_same_to_the_bit(
+    pictures: Pictures, tmp_path: Path
+) -> None:
+    """Parameters, momentum, buffers and generators are where they were."""
+    straight, resumed = new_network(), new_network()
+    expected = train(straight, pictures, RECIPE, seed=4, test=pictures)
+
+    def stop(epoch: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(resumed, pictures, RECIPE, seed=4, test=pictures, checkpoint=path, after_epoch=stop)
+    other = new_network(seed=9)
+    done = train(other, pictures, RECIPE, seed=4, test=pictures, checkpoint=path)
+    assert torch.equal(state_of(other), state_of(straight))
+    assert (done.num_steps, done.loss) == (expected.num_steps, expected.loss)
+    assert [point[::2] for point in done.curve] == [point[::2] for point in expected.curve]
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(pictures: Pictures, tmp_path: Path) -> None:
+    """Another seed, another recipe, or bytes that are no checkpoint."""
+    path = tmp_path / "checkpoint.pt"
+    train(new_network(), pictures, RECIPE, seed=0, checkpoint=path)
+    for changes in ({"seed": 1}, {"recipe": replace(RECIPE, lr=0.1)}):
+        arguments: dict[str, Any] = {"recipe": RECIPE, "seed": 0, **changes}
+        recipe = arguments.pop("recipe")
+        with pytest.raises(FileFormatError, match="another training"):
+            train(new_network(), pictures, recipe, checkpoint=path, **arguments)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(FileFormatError, match="is no checkpoint"):
+        train(new_network(), pictures, RECIPE, seed=0, checkpoint=path)
+
+
+def test_fixed_steps_do_not_depend_on_the_size(pictures: Pictures) -> None:
+    """Epochs do: three quarters of the pictures, three quarters of the steps."""
+    steps = Recipe(epochs=None, iterations=7, batch_size=16, padding=0)
+    for num in (60, 20):
+        done = train(new_network(), pictures.subset(np.arange(num)), steps, seed=0)
+        assert done.num_steps == 7
+    assert (RECIPE.num_steps(64), RECIPE.num_steps(48)) == (12, 9)
+
+
+@pytest.mark.parametrize(("num", "steps"), [(1, 1), (16, 1), (17, 1), (18, 2), (32, 2)])
+def test_no_batch_of_one_is_left_over(num: int, steps: int) -> None:
+    """Batch normalization cannot bear it; a data set of one is the exception."""
+    assert steps_per_epoch(num, 16) == steps
+
+
+def test_the_recorder_sees_every_example_once_an_epoch(pictures: Pictures) -> None:
+    """In whatever order, under its own id."""
+    seen: list[int] = []
+
+    class Watch:
+        def update(self, ids: Any, logits: Any, labels: Any) -> None:
+            seen.extend(ids.tolist())
+            assert torch.equal(labels, pictures.labels[ids])
+            assert not logits.requires_grad
+
+        def end_epoch(self) -> None:
+            assert sorted(seen) == list(range(60))
+            seen.clear()
+
+    train(new_network(), pictures, RECIPE, seed=0, recorder=Watch())
+    with pytest.raises(OptionError, match="leave checkpoint out"):
+        train(
+            new_network(),
+            pictures,
+            RECIPE,
+            seed=0,
+            recorder=TrainingRecorder(60, 3),
+            checkpoint=Path("never-written"),
+        )
+
+
+def test_the_log_has_a_line_an_epoch(pictures: Pictures, tmp_path: Path) -> None:
+    """With a header, and progress is told."""
+    told: list[tuple[int, int]] = []
+    train(
+        new_network(),
+        pictures,
+        RECIPE,
+        seed=0,
+        log=tmp_path / "log.csv",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [(row["epoch"], row["steps"]) for row in rows] == [("1", "4"), ("2", "8"), ("3", "12")]
+    assert told == [(4, 12), (8, 12), (12, 12)]
+
+
+def test_a_diverged_training_stops_and_says_so(pictures: Pictures) -> None:
+    """The loss leaves the finite numbers; no error, since a search goes on to other networks."""
+    network = build_network("convnet-w32-d2-none-relu-max", SHAPE, 3, 0)
+    done = train(network, pictures, replace(RECIPE, lr=1e12, epochs=50), seed=0)
+    assert done.is_diverged
+    assert done.num_steps < 50 * 4
+
+
+def test_outputs_are_those_of_evaluation_mode(pictures: Pictures) -> None:
+    """Features and logits fit together, and the network is given back in its own mode."""
+    network = new_network().train()
+    features, logits = outputs(network, pictures)
+    assert network.training
+    network.eval()
+    with torch.no_grad():
+        expected = network(pictures.batch(slice(None)))
+        torch.testing.assert_close(torch.from_numpy(logits), expected)
+        torch.testing.assert_close(network.classifier(torch.from_numpy(features)), expected)
+
+
+def test_bfloat16_and_compiled_settings_are_recipes(pictures: Pictures) -> None:
+    """Half precision runs on the CPU too."""
+    network = new_network()
+    done = train(network, pictures, replace(RECIPE, precision="bfloat16", epochs=8), seed=0)
+    assert not done.is_diverged
+    assert evaluate(network, pictures) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 5}, "exactly one of epochs and iterations"),
+        ({"epochs": None}, "exactly one of epochs and iterations"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"lr": -1.0}, "lr must be positive"),
+        ({"precision": "float8"}, "float32 or bfloat16"),
+    ],
+)
+def test_bad_recipes_are_refused(changes: dict[str, Any], message: str) -> None:
+    """Before anything is trained."""
+    with pytest.raises(OptionError, match=message):
+        Recipe(**changes)
+
+
+def test_nothing_to_train_on_is_an_error(pictures: Pictures) -> None:
+    """An empty subset."""
+    with pytest.raises(ProblemError, match="no picture"):
+        train(new_network(), pictures.subset([]), RECIPE, seed=0)
+
+
+# --- the scorer ----------------------------------------------------------------------------------
+
+
+def test_a_scorer_reads_off_what_the_methods_need(pictures: Pictures, tmp_path: Path) -> None:
+    """By their definitions; written and read back, it is the same."""
+    scorer = train_scorer(NETWORK, pictures, pictures, 3, RECIPE, seed=0)
+    assert scorer.features.shape[0] == 60
+    assert np.all((scorer.el2n >= 0) & (scorer.el2n <= np.sqrt(2)))
+    assert set(scorer.forgetting) <= {0.0, 1.0, 3.0}
+    scorer.save(tmp_path / "scorer.npz")
+    again = Scorer.load(tmp_path / "scorer.npz")
+    np.testing.assert_array_equal(again.grand, scorer.grand)
+    assert again.accuracy == scorer.accuracy
+    (tmp_path / "scorer.npz").write_bytes(b"PK damaged")
+    with pytest.raises(FileFormatError, match="no saved scorer"):
+        Scorer.load(tmp_path / "scorer.npz")
+
+
+def test_a_scorer_is_kept_by_its_settings_and_data(pictures: Pictures, tmp_path: Path) -> None:
+    """The same question is answered from disk; another one is not."""
+
+    def ask(recipe: Recipe, data: Pictures) -> Scorer:
+        return cached_scorer(tmp_path, NETWORK, data, pictures, 3, recipe, 0)
+
+    first = ask(RECIPE, pictures)
+    assert ask(RECIPE, pictures).train_time == first.train_time
+    ask(replace(RECIPE, lr=0.01), pictures)
+    ask(RECIPE, bright_pictures(60, seed=2))
+    assert len(list(tmp_path.iterdir())) == 3
