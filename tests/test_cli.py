@@ -333,9 +333,9 @@ def test_the_demo_does_what_it_says(tmp_path: Path) -> None:
 # --- compare, solvers, info ---------------------------------------------------------------------
 
 
-def test_compare_has_a_row_for_each_solver(matrix: Path) -> None:
+def test_compare_solvers_has_a_row_for_each_solver(matrix: Path) -> None:
     """The same problem, one line each."""
-    result = call("compare", matrix, "--size", 20, "--solvers", "greedy,anneal", "--json")
+    result = call("compare-solvers", matrix, "--size", 20, "--solvers", "greedy,anneal", "--json")
     rows = json.loads(result.stdout)["results"]
     assert [row["solver"] for row in rows] == ["greedy", "anneal"]
     assert {row["size"] for row in rows} == {20}

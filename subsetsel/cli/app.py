@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from subsetsel.cli import about, data, demo, report, search
+from subsetsel.cli import about, data, demo, experiment, report, search
 from subsetsel.cli.console import ExitCode, print_note, print_text
 from subsetsel.errors import SubsetselError
 
@@ -84,7 +84,8 @@ for _command in (
     data.prune,
     data.verify,
     search.solve,
-    search.compare,
+    search.compare_solvers,
+    experiment.compare,
     report.report,
     about.solvers,
     about.info,

@@ -1,4 +1,4 @@
-"""Commands on a bare influence matrix: solve, compare."""
+"""Commands on a bare influence matrix: solve, compare-solvers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def solve(
     raise typer.Exit(exit_code(solution))
 
 
-def compare(
+def compare_solvers(
     matrix: Matrix,
     key: given.Key = None,
     epsilon: given.Epsilon = None,
@@ -91,8 +91,8 @@ def compare(
 
     \b
     Examples:
-      subsetsel compare S.npy --epsilon 0.1
-      subsetsel compare S.npy --size 500 --solvers anneal,greedy --time-limit 5
+      subsetsel compare-solvers S.npy --epsilon 0.1
+      subsetsel compare-solvers S.npy --size 500 --solvers anneal,greedy --time-limit 5
     """
     import subsetsel
 

@@ -22,7 +22,7 @@ class RunLog:
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        Made when the first run is added.
     about : mapping
         What all its runs have in common; a folder of other settings is refused.
 
@@ -34,19 +34,9 @@ class RunLog:
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder, self._path = folder, folder / "runs.jsonl"
-        settings, common = folder / "settings.json", plain(about)
-        folder.mkdir(parents=True, exist_ok=True)
-        if settings.exists():
-            found = json.loads(settings.read_text())
-            if found != common:
-                names = sorted(
-                    name for name in {*found, *common} if found.get(name) != common.get(name)
-                )
-                raise ProblemError(
-                    f"{folder} holds runs of another {', '.join(names)}; give another folder."
-                )
-        else:
-            write_json(settings, common)
+        self._settings, self._common = folder / "settings.json", plain(about)
+        if self._settings.exists():
+            self._compare(json.loads(self._settings.read_text()))
         self._records = self._read()
 
     @property
@@ -67,8 +57,21 @@ class RunLog:
                 records[record["key"]] = record
         return records
 
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        common = self._common
+        names = sorted(n for n in {*found, *common} if found.get(n) != common.get(n))
+        if names:
+            raise ProblemError(
+                f"{self.folder} holds runs of another {', '.join(names)}; give another folder."
+            )
+
+    def _begin(self) -> None:
+        if not self._settings.exists():
+            write_json(self._settings, self._common)
+
     def add(self, record: Record) -> None:
         """Keep a run; it is on the disk when this returns."""
+        self._begin()
         self._records[record["key"]] = record
         has_torn_line = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
         with self._path.open("a") as stream:
@@ -88,6 +91,7 @@ class RunLog:
 
     def add_sitting(self, sitting: Mapping[str, Any]) -> None:
         """Append to ``env.json`` what machine, code and command the following runs are of."""
+        self._begin()
         path = self.folder / "env.json"
         earlier = json.loads(path.read_text())["sittings"] if path.exists() else []
         write_json(path, {"sittings": [*earlier, plain(sitting)]})
