@@ -67,6 +67,8 @@ def find_mask(
     """
     rng = np.random.default_rng(seed)
     noise = rng.random(problem.n)
+    if wanted is not None and not problem.violations(wanted, norm=0.0):
+        return wanted.copy()
     if wanted is None:
         cost = noise if problem.form == "min_norm" else 1.0 + 1e-3 * noise
     else:

@@ -15,6 +15,7 @@ from subsetsel.limits import Progress
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
+from subsetsel.starts import start_near
 from subsetsel.verify import Verification, verify
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class Prober:
         assert self.problem.head is not None
         return self.problem.head
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether curvature was asked for."""
+        return self.run.problem.constraints is not self.problem.constraints
+
     def probe(self, m: int, effort: float, guess: BoolArray | None) -> Step | None:
         """Choose m examples, refit, and keep the result if it is the largest verified.
 
@@ -116,17 +122,17 @@ class Prober:
         m : int
         effort : float
         guess : ndarray of shape (n,), bool, optional
-            Where to start; the best so far otherwise.
+            Where to start.
 
         Returns
         -------
         Step or None
             None if no subset of that size was found.
         """
-        if guess is None and self.best is not None:
-            guess = self.best.mask
-        if guess is None and self.steps:
-            guess = self.steps[-1].mask
+        # A start near the last set is a colder one, and ends higher than a fresh one; but between
+        # cuts a way has to be found first.
+        if guess is None and self._is_cut:
+            guess = min(self.steps, key=lambda step: (abs(step.size - m), -step.effort)).mask
         found: Step | None = None
         for num_rounds in range(_MAX_ROUNDS):
             mask = self.choose(m, effort, guess)
@@ -204,6 +210,7 @@ class Prober:
         ndarray of shape (n,), bool, or None
         """
         sub = self.problem.replace(size=m)
+        start = None if guess is None else start_near(sub, guess)
         counted = 0
 
         def follow(record: Progress) -> bool:
@@ -217,7 +224,7 @@ class Prober:
             time_limit=None,
             max_iterations=self.run.iterations_left,
             target=None,
-            initial_guess=guess,
+            initial_guess=start,
             callback=follow,
             progress=None,
             bound=False,
@@ -225,11 +232,10 @@ class Prober:
         )
         # No parent: a clock would make a solver take as much of it as it can, not its usual work.
         inner = Run(sub, limits, effort=effort)
-        if guess is not None and int(guess.sum()) == m:
-            inner.submit(guess)
+        if start is not None:
+            inner.submit(start)
         # HiGHS may neither meet nor exclude several cuts together: then this size has failed.
-        is_cut = self.run.problem.constraints is not self.problem.constraints
-        with contextlib.suppress(*([SolverError] if is_cut else [])):
+        with contextlib.suppress(*([SolverError] if self._is_cut else [])):
             self.engine(sub, inner)
         self.run.add_iterations(inner.num_iterations - counted)
         if inner.limit == "interrupted" and self.run.limit is None:

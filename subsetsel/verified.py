@@ -22,17 +22,19 @@ from subsetsel.seeds import LARGE
 COARSE_EFFORT = 0.2
 FULL_EFFORT = 1.0
 # Where examples are many the solver's budget is small for each of them, and the norm still falls
-# with more: the last probes get this many budgets, and aim at a share of what was kept before.
-POLISH_EFFORT, _POLISH_GAIN = 4.5, 0.92
+# with more: the last probes get this many budgets.
+POLISH_EFFORT = 6.0
+# The norm found falls about like effort to this power (measured on trained heads).
+_GAIN = 0.13
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
 
-# How the load grows with pruned / kept where nothing is known yet, and between which exponents
-# two measurements are believed.
-_SLOPE, _LEAST_SLOPE, _MOST_SLOPE = 1.0, 0.25, 6.0
+# How the load grows with pruned / kept where nothing is known yet; between which exponents two
+# measurements are believed; and how far apart in log(pruned / kept) they must be.
+_SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_RUN = 1.0, 0.25, 6.0, 0.1
 # Load aimed at: a little within the limit.
 _AIM = 0.985
-_MAX_PROBES, _MAX_FULL_PROBES, _MAX_POLISHES = 24, 5, 2
+_MAX_PROBES, _MAX_FULL_PROBES, _MAX_POLISHES = 24, 8, 2
 
 
 class VerifiedSearch:
@@ -49,6 +51,8 @@ class VerifiedSearch:
         self.run = prober.run
         self.n = prober.problem.n
         self.least, self.most = 1, self.n - 1
+        # The better step of each probe, in order: what the next size is learned from.
+        self._tried: list[Step] = []
 
     @property
     def best(self) -> Step | None:
@@ -80,7 +84,7 @@ class VerifiedSearch:
         start = self._first_size()
         if guess is not None and guess.any():
             if not self.run.problem.violations(guess):
-                self.prober.examine(guess, 0.0)
+                self._tried.append(self.prober.examine(guess, 0.0))
             start = int(np.clip(guess.sum(), self.least, self.most))
         if self.best is None:
             tolerance = 0.05 if guess is None else 0.02
@@ -113,14 +117,13 @@ class VerifiedSearch:
         n = self.n
         low = self.least - 1 if self.best is None else self.best.size
         high = self.most + 1
-        tried: list[Step] = [] if self.best is None else [self.best]
         m, width = start, math.inf
         for _ in range(max_probes):
             step = self.prober.probe(m, effort, guess)
             if self.run.should_stop():
                 return
             if step is not None:
-                tried.append(step)
+                self._tried.append(step)
             if step is not None and step.is_met:
                 low = max(low, step.size)
             else:
@@ -130,20 +133,23 @@ class VerifiedSearch:
                 return
             now = _odds(high, n) - _odds(low, n)
             is_slow = now > 0.5 * width and high <= self.most and low >= self.least
-            m = self._next_size(tried, low, high, bisect=is_slow)
+            m = self._next_size(low, high, effort, bisect=is_slow)
             width = now
 
-    def _next_size(self, tried: list[Step], low: int, high: int, *, bisect: bool) -> int:
+    def _next_size(self, low: int, high: int, effort: float, *, bisect: bool = False) -> int:
         """Secant in log(load) over log(pruned / kept), strictly inside the bracket."""
         n = self.n
         aimed = 0.5 * (_odds(low, n) + _odds(high, n))
-        usable = [s for s in tried if 0 < s.load < math.inf][-2:]
+        usable = [s for s in self._tried if 0 < s.load < math.inf]
         if usable and not bisect:
             last = usable[-1]
-            shift = math.log(_AIM / last.load) / _slope(usable, n)
+            shift = math.log(_AIM / _load_at(last, effort)) / _slope(usable, n, effort)
             secant = _odds(last.size, n) + float(np.clip(shift, -3.0, 3.0))
             if _odds(low, n) < secant < _odds(high, n):
                 aimed = secant
+            elif secant <= _odds(low, n) and high > self.most:
+                # Less than what was verified, it says: a step beyond tells more than half the way.
+                aimed = _odds(low + max(1, (n - low) // 20), n)
         return int(np.clip(math.floor(n / (1.0 + math.exp(-aimed))), low + 1, high - 1))
 
     def _climb(self) -> None:
@@ -155,19 +161,16 @@ class VerifiedSearch:
             m, step_width = m + step_width, 2 * step_width
 
     def _settle(self) -> None:
-        """Spend the solver's whole budget near the largest size found so far."""
-        assert self.best is not None
-        if self.best.size >= self.most or self.run.should_stop():
-            return
-        n = self.n
-        failed = [s.size for s in self.prober.steps if s.size > self.best.size]
-        start = min(failed, default=self.best.size + max(1, (n - self.best.size) // 20))
-        is_large = n > LARGE
-        num_probes = _MAX_POLISHES if is_large else _MAX_FULL_PROBES
-        self._close_in(min(start, self.most), FULL_EFFORT, 0.01, None, num_probes)
-        if is_large and not self.run.should_stop():
-            start = max(self.best.size + 1, n - round(_POLISH_GAIN * (n - self.best.size)))
-            self._close_in(min(start, self.most), POLISH_EFFORT, 0.01, None, _MAX_POLISHES)
+        """Spend the solver's whole budget near the largest size found so far, then more of them."""
+        rungs = [(FULL_EFFORT, _MAX_FULL_PROBES, 0.005)]
+        if self.n > LARGE:
+            rungs = [(FULL_EFFORT, 1, 0.02), (POLISH_EFFORT, _MAX_POLISHES, 0.02)]
+        for effort, num_probes, tolerance in rungs:
+            assert self.best is not None
+            if self.best.size >= self.most or self.run.should_stop():
+                return
+            start = self._next_size(self.best.size, self.most + 1, effort)
+            self._close_in(start, effort, tolerance, None, num_probes)
 
 
 def allowed_sizes(problem: Problem) -> tuple[int, int] | None:
@@ -204,10 +207,17 @@ def _odds(size: int, n: int) -> float:
     return math.log(pruned / (n - pruned))
 
 
-def _slope(steps: list[Step], n: int) -> float:
-    """Slope of log(load) over log(pruned / kept) through two steps."""
-    if len(steps) < 2 or steps[0].size == steps[1].size:
-        return _SLOPE
-    rise = math.log(steps[1].load / steps[0].load)
-    run = _odds(steps[1].size, n) - _odds(steps[0].size, n)
-    return float(np.clip(rise / run, _LEAST_SLOPE, _MOST_SLOPE))
+def _load_at(step: Step, effort: float) -> float:
+    """Guess the load at the step's size, had another effort been spent."""
+    return step.load * (effort / step.effort) ** -_GAIN if step.effort else step.load
+
+
+def _slope(steps: list[Step], n: int, effort: float) -> float:
+    """Slope of log(load) over log(pruned / kept) through the last step and one apart from it."""
+    last = steps[-1]
+    for step in reversed(steps[:-1]):
+        run = _odds(last.size, n) - _odds(step.size, n)
+        if abs(run) >= _LEAST_RUN:
+            rise = math.log(_load_at(last, effort) / _load_at(step, effort))
+            return float(np.clip(rise / run, _LEAST_SLOPE, _MOST_SLOPE))
+    return _SLOPE
