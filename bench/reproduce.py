@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from data import find_folder
 from harness import environment
+from heads import default_cache_dir
 
 from subsetsel.errors import OptionError, SubsetselError
 from subsetsel.experiments.compare import Comparison, Plan
@@ -51,7 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
     parser.add_argument("--out", type=Path, help="bench/results/<figure>-<preset> by default")
-    parser.add_argument("--cache", type=Path, help="where trained scorers are kept")
+    parser.add_argument("--cache", type=Path, help="where trained scorers are kept; see heads.py")
     parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     return parser.parse_args(arguments)
 
@@ -94,12 +95,16 @@ def _plan(given: argparse.Namespace) -> Plan:
     return replace(plan, **{name: value for name, value in changes.items() if value})
 
 
+def _cache(given: argparse.Namespace) -> Path:
+    return given.cache or default_cache_dir() / "scorers"
+
+
 def compare(given: argparse.Namespace, command: str) -> int:
     """Run a comparison of methods: Figures 1, 3 and 4, and what is like them."""
     plan = _plan(given)
     images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
     folder = given.out or RESULTS / f"{given.figure}-{given.preset}"
-    comparison = Comparison(plan, images, folder, feature_device(given.device), cache=given.cache)
+    comparison = Comparison(plan, images, folder, feature_device(given.device), cache=_cache(given))
     print(f"{len(comparison.open_cells())} trainings to do; runs go to {folder}")
     print(comparison.cost(), flush=True)
     if given.dry_run:
@@ -144,7 +149,7 @@ def search(given: argparse.Namespace, command: str) -> int:
         plan = plan.with_networks(given.archs)
     images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
     folder = given.out or RESULTS / f"table1-{given.preset}"
-    run = Search(plan, images, folder, feature_device(given.device), cache=given.cache)
+    run = Search(plan, images, folder, feature_device(given.device), cache=_cache(given))
     print(f"{len(run.open_cells())} trainings to do; runs go to {folder}")
     print(run.cost(), flush=True)
     if given.dry_run:

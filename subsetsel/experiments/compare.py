@@ -220,14 +220,7 @@ class Comparison:
         list of dict
             All runs of the folder.
         """
-        todo = self.open_cells()
-        for number, cell in enumerate(todo, 1):
-            record = self._train(cell)
-            self.log.add(record)
-            say(
-                f"[{number}/{len(todo)}] {cell.key}: {record['accuracy']:.2%} "
-                f"({record['select_time']:.1f} s to choose, {record['train_time']:.1f} s to train)"
-            )
+        self.log.fill(self.open_cells(), self._train, say)
         self.log.write_csv(COLUMNS)
         return self.log.records
 

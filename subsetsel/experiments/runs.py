@@ -6,14 +6,15 @@ import contextlib
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from subsetsel.errors import ProblemError
 from subsetsel.report.files import plain, write_json, written_whole
 
 Record = dict[str, Any]
+Cell = TypeVar("Cell")
 
 
 class RunLog:
@@ -78,6 +79,27 @@ class RunLog:
             stream.write("\n" * has_torn_line + json.dumps(plain(record)) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
+
+    def fill(
+        self, todo: Sequence[Cell], make: Callable[[Cell], Record], say: Callable[[str], None]
+    ) -> None:
+        """Do runs one after the other, each kept as soon as it is finished.
+
+        Parameters
+        ----------
+        todo : sequence
+        make : callable
+            Returns the record of a run, with ``key``, ``accuracy`` and ``train_time``.
+        say : callable
+            Given one line per run.
+        """
+        for number, cell in enumerate(todo, 1):
+            record = make(cell)
+            self.add(record)
+            say(
+                f"[{number}/{len(todo)}] {record['key']}: {record['accuracy']:.2%} "
+                f"({record['train_time']:.1f} s)"
+            )
 
     def write_csv(self, columns: Sequence[str]) -> None:
         """Write ``results.csv`` anew, in one piece."""

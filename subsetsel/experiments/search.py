@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ COLUMNS = (
     "network",
     "proxy",
     "num_kept",
-    "validation_accuracy",
+    "accuracy",
     "test_accuracy",
     "loss",
     "num_steps",
@@ -179,7 +178,7 @@ class Search:
             if network not in paces:
                 pace = measure_pace(network, self.pictures, self.num_classes, plan.recipe)
                 paces[network] = pace.step_time
-                reading = len(plan.proxies) * (len(self.validation) + len(self.test))
+                reading = len(plan.proxies) * len(self.validation) + len(self.test)
                 items["reading"] = items.get("reading", 0.0) + reading * pace.reading_time
             is_whole = proxy == WHOLE
             recipe = plan.recipe if is_whole else plan.proxy_recipe
@@ -200,19 +199,13 @@ class Search:
         list of dict
             All runs of the folder.
         """
-        todo = self.open_cells()
-        for number, (network, proxy) in enumerate(todo, 1):
-            record = self._train(network, proxy)
-            self.log.add(record)
-            say(
-                f"[{number}/{len(todo)}] {record['key']}: {record['validation_accuracy']:.2%} "
-                f"({record['train_time']:.1f} s)"
-            )
+        self.log.fill(self.open_cells(), self._train, say)
         self.log.write_csv(COLUMNS)
         return self.log.records
 
-    def _train(self, name: str, proxy: str) -> Record:
-        plan, is_whole = self.plan, proxy == WHOLE
+    def _train(self, cell: tuple[str, str]) -> Record:
+        (name, proxy), plan = cell, self.plan
+        is_whole = proxy == WHOLE
         mine = self.pictures if is_whole else self.pictures.subset(self._chosen(proxy))
         network = build_network(name, self.pictures.shape, self.num_classes, plan.seed)
         network.to(self.pictures.labels.device)
@@ -223,14 +216,14 @@ class Search:
             "network": name,
             "proxy": proxy,
             "num_kept": len(mine),
-            "validation_accuracy": evaluate(network, self.validation),
-            "test_accuracy": evaluate(network, self.test),
+            "accuracy": evaluate(network, self.validation),
+            # Networks are chosen on the validation pictures; the test half only judges the chosen.
+            "test_accuracy": evaluate(network, self.test) if is_whole else None,
             **asdict(trained),
         }
 
     def _chosen(self, proxy: str) -> Indices:
         if not self._kept:
-            started = time.perf_counter()
             plan = self.plan
             scorer = cached_scorer(
                 self._cache,
@@ -244,5 +237,4 @@ class Search:
             selector = Selector(scorer, seed=plan.seed, is_balanced=True)
             names = [name for name in plan.proxies if name != WHOLE]
             self._kept = {name: selector.choose(name, plan.num_kept) for name in names}
-            self.select_time = time.perf_counter() - started
         return self._kept[proxy]

@@ -62,8 +62,8 @@ def results(records: Sequence[Record]) -> dict[str, ProxyResult]:
         names = sorted(rows.keys() & whole.keys())
         if len(names) < 3:
             continue
-        here = np.array([rows[name]["validation_accuracy"] for name in names])
-        there = np.array([whole[name]["validation_accuracy"] for name in names])
+        here = np.array([rows[name]["accuracy"] for name in names])
+        there = np.array([whole[name]["accuracy"] for name in names])
         top = np.argsort(-here, kind="stable")[:_TOP]
         best = names[int(top[0])]
         found[proxy] = ProxyResult(
@@ -117,7 +117,7 @@ def write_search_report(plan: SearchPlan, records: Sequence[Record], folder: Pat
 def draw_search(records: Sequence[Record], path: Path) -> None:
     """Draw accuracy on each proxy against accuracy on the whole set."""
     found = results(records)
-    table = {(r["network"], r["proxy"]): 100 * r["validation_accuracy"] for r in records}
+    table = {(r["network"], r["proxy"]): 100 * r["accuracy"] for r in records}
     names = [name for name, proxy in table if proxy == WHOLE]
     figure, (axes,) = new_figure(1, "Networks ranked on 1,000 images and on all")
     for number, proxy in enumerate(name for name in found if name != WHOLE):
