@@ -242,7 +242,7 @@ def test_joint_within_strata_has_the_strata_of_the_draw(scorer: Scorer) -> None:
     """What is cut is not kept, and each stratum gives what its quota says."""
     selector = Selector(scorer, seed=0, num_proposals=2000)
     strata = selector.strata(40)
-    for method in ("strata", "joint_strata", "joint_both"):
+    for method in ("strata", "joint_strata", "joint_centred", "joint_both"):
         is_kept = np.zeros(180, dtype=np.bool_)
         is_kept[selector.choose(method, 40)] = True
         assert not is_kept[strata.must_prune].any()

@@ -186,9 +186,9 @@ class Comparison:
         -------
         Cost
         """
-        plan, num_open = self.plan, self.open_cells()
+        plan, todo = self.plan, self.open_cells()
         items: dict[str, float] = {}
-        asking = [cell for cell in num_open if cell.method != WHOLE]
+        asking = [cell for cell in todo if cell.method != WHOLE]
         seeds = {plan.scorer_seed(cell.seed) for cell in asking}
         seeds |= {plan.scorer_seed(c.seed) ^ 1 for c in asking if c.method in TWO_SCORERS}
         num_scorers = sum(not self._scorer_path(seed).exists() for seed in seeds)
@@ -199,7 +199,9 @@ class Comparison:
             each = num_steps * pace.step_time + num_reads * len(self.pictures) * pace.reading_time
             items[f"{num_scorers} scorers ({plan.scorer}, {num_steps} steps)"] = num_scorers * each
         for name in plan.networks:
-            mine = [cell for cell in num_open if cell.network == name]
+            mine = [cell for cell in todo if cell.network == name]
+            if not mine:
+                continue
             pace = measure_pace(name, self.pictures, self.num_classes, plan.recipe)
             num_steps = sum(plan.recipe.num_steps(cell.num_kept) for cell in mine)
             reading = len(mine) * len(self.test) * pace.reading_time

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 import subsetsel
 from subsetsel import scores
@@ -128,7 +129,7 @@ class Selector:
             raise OptionError("this method asks two scorers; give second.")
         parts = [self.problem, _head_problem(self.second, self.l2)]
         # Each head in units of its own length, so that neither drowns the other.
-        scaled = [np.asarray(part.S) / np.float32(_theta_norm(part)) for part in parts]
+        scaled = [_dense(part) / np.float32(_theta_norm(part)) for part in parts]
         return Problem(np.hstack(scaled), size=1)
 
     @cached_property
@@ -191,6 +192,16 @@ def _head_problem(scorer: Scorer, l2: float) -> Problem:
     return Problem.from_features(scorer.features, scorer.labels, l2=l2, size=1, device="cpu")
 
 
+def _dense(problem: Problem) -> NDArray[np.float32]:
+    S = problem.rows.dense()
+    if S is None:
+        raise OptionError(
+            f"this method needs S as an array, but the scorer's features are so many (d = "
+            f"{problem.d}) that it is kept factored; use a scorer with fewer features."
+        )
+    return np.asarray(S, dtype=np.float32)
+
+
 def _theta_norm(problem: Problem) -> float:
     assert problem.head is not None
     return problem.head.theta_norm
@@ -213,6 +224,17 @@ def _by_both(s: Selector, k: int) -> dict[str, Any]:
     return {**question, "must_prune": strata.must_prune}
 
 
+def _joint_centred(s: Selector, k: int) -> Solution:
+    # What is kept of the strata should have their means: their composition is settled, so the
+    # part of S that only tells strata apart is taken out before anything is balanced.
+    strata, S = s.strata(k), _dense(s.problem)
+    codes = strata.groups - strata.groups.min()
+    members = sparse.csr_array((np.ones(s.n), (codes, np.arange(s.n))))
+    means = (members @ S) / np.maximum(members.sum(axis=1), 1)[:, None]
+    centred = Problem(S - means[codes].astype(np.float32), size=1)
+    return s.solve(centred, **strata.question)
+
+
 METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "random": lambda s, k: s.draw({"num_kept": k}),
     "random_classes": lambda s, k: s.draw(_by_classes(s, k)),
@@ -226,12 +248,13 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "joint": lambda s, k: s.solve(s.problem, size=s.n - k),
     "joint_classes": lambda s, k: s.solve(s.problem, **_by_classes(s, k)),
     "joint_strata": lambda s, k: s.solve(s.problem, **s.strata(k).question),
+    "joint_centred": _joint_centred,
     "joint_both": lambda s, k: s.solve(s.problem, **_by_both(s, k)),
     "joint_two": lambda s, k: s.solve(s.two_problem, size=s.n - k),
     "joint_two_strata": lambda s, k: s.solve(s.two_problem, **s.strata(k).question),
 }
-"""Name -> how it chooses. After ``joint``: within classes, within strata of EL2N, within both, and
-by the heads of two scorers."""
+"""Name -> how it chooses. After ``joint``: within classes, within strata of EL2N, within these with
+the strata's means taken out of S, within both, and by the heads of two scorers."""
 
 TWO_SCORERS = frozenset({"joint_two", "joint_two_strata"})
 """The methods that ask two scorers."""

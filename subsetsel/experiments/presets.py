@@ -169,8 +169,8 @@ SEARCHES: dict[str, SearchPlan] = {
         scorer="strided",
         scorer_recipe=SCORER_CPU,
         networks=SearchPlan.first(24),
-        recipe=Recipe(epochs=None, iterations=400, batch_size=64, lr=0.02, padding=0),
-        proxy_recipe=Recipe(epochs=None, iterations=150, batch_size=64, lr=0.02, padding=0),
+        recipe=Recipe(epochs=None, iterations=200, batch_size=64, lr=0.02, padding=0),
+        proxy_recipe=Recipe(epochs=None, iterations=100, batch_size=64, lr=0.02, padding=0),
         num_kept=1000,
     ),
 }

@@ -227,7 +227,7 @@ class _State:
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            fused=True,
+            fused=next(network.parameters()).device.type in {"cpu", "cuda"},
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.step = self.epoch = 0
