@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 # refit did not confirm because less than _POOR of the curvature was left somewhere.
 _MAX_ROUNDS, _MAX_REPAIRS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 3, 8, 200
 _POOR = 0.45
-# Above this load even as predicted, no curvature will help.
-_HOPELESS = 1.2
+# Above this load even as predicted no curvature would help to keep a limit on it, and above the
+# other a smaller size costs less than a repair.
+_HOPELESS, _REPAIRABLE = 1.2, 0.87
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +166,12 @@ class Prober:
         if floor is not None and check.curvature < floor:
             share = min(1.0, floor * (1.05 + 0.02 * num_rounds))
             limit = floor
-        elif step.load > 1 and num_rounds < _MAX_REPAIRS and check.curvature < _POOR:
+        elif (
+            step.load > 1
+            and as_predicted < _REPAIRABLE
+            and num_rounds < _MAX_REPAIRS
+            and check.curvature < _POOR
+        ):
             share, limit = 1.1 * _POOR, _POOR
         else:
             return False

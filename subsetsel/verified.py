@@ -21,20 +21,17 @@ from subsetsel.seeds import LARGE
 # Share of a solver's own work budget while the size is still being located.
 COARSE_EFFORT = 0.2
 FULL_EFFORT = 1.0
-# Where examples are many the solver's budget is small for each of them, and the norm still falls
-# with more: the last probes get this many budgets.
-POLISH_EFFORT = 6.0
-# The norm found falls about like effort to this power (measured on trained heads).
-_GAIN = 0.13
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
 
 # How the load grows with pruned / kept where nothing is known yet; between which exponents two
 # measurements are believed; and how far apart in log(pruned / kept) they must be.
 _SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_RUN = 1.0, 0.25, 6.0, 0.1
-# Load aimed at: a little within the limit.
-_AIM = 0.985
-_MAX_PROBES, _MAX_FULL_PROBES, _MAX_POLISHES = 24, 8, 2
+# Load aimed at: a little within the limit, and a little more so after a miss.
+_AIM, _AIM_AGAIN = 0.985, 0.965
+_MAX_COARSE, _MAX_FULL = 24, 8
+# Where examples are many a coarse probe costs almost as much as a full one.
+_MAX_LARGE_COARSE, _MAX_LARGE_FULL = 2, 5
 
 
 class VerifiedSearch:
@@ -86,16 +83,16 @@ class VerifiedSearch:
             if not self.run.problem.violations(guess):
                 self._tried.append(self.prober.examine(guess, 0.0))
             start = int(np.clip(guess.sum(), self.least, self.most))
+        is_large = self.n > LARGE
         if self.best is None:
             tolerance = 0.05 if guess is None else 0.02
-            self._close_in(start, COARSE_EFFORT, tolerance, guess)
-        if self.best is None and self.prober.steps:
-            nearest = min(self.prober.steps, key=lambda step: step.load)
-            self._close_in(nearest.size, FULL_EFFORT, 0.02, None, _MAX_FULL_PROBES)
-        if self.best is None:
+            num_probes = _MAX_LARGE_COARSE if is_large else _MAX_COARSE
+            self._close_in(start, COARSE_EFFORT, tolerance, guess, num_probes)
+        self._settle()
+        if self.best is None and not self.run.should_stop():
             self._climb()
-        if self.best is not None:
-            self._settle()
+            if not is_large:
+                self._settle()
         return True
 
     # --- sizes ----------------------------------------------------------------------------------
@@ -111,7 +108,7 @@ class VerifiedSearch:
         effort: float,
         tolerance: float,
         guess: BoolArray | None,
-        max_probes: int = _MAX_PROBES,
+        max_probes: int,
     ) -> None:
         """Bracket the largest size that is verified at one effort."""
         n = self.n
@@ -133,17 +130,18 @@ class VerifiedSearch:
                 return
             now = _odds(high, n) - _odds(low, n)
             is_slow = now > 0.5 * width and high <= self.most and low >= self.least
-            m = self._next_size(low, high, effort, bisect=is_slow)
+            m = self._next_size(low, high, bisect=is_slow)
             width = now
 
-    def _next_size(self, low: int, high: int, effort: float, *, bisect: bool = False) -> int:
+    def _next_size(self, low: int, high: int, *, bisect: bool = False) -> int:
         """Secant in log(load) over log(pruned / kept), strictly inside the bracket."""
         n = self.n
         aimed = 0.5 * (_odds(low, n) + _odds(high, n))
         usable = [s for s in self._tried if 0 < s.load < math.inf]
         if usable and not bisect:
             last = usable[-1]
-            shift = math.log(_AIM / _load_at(last, effort)) / _slope(usable, n, effort)
+            aim = _AIM if last.is_met else _AIM_AGAIN
+            shift = math.log(aim / last.load) / _slope(usable, n)
             secant = _odds(last.size, n) + float(np.clip(shift, -3.0, 3.0))
             if _odds(low, n) < secant < _odds(high, n):
                 aimed = secant
@@ -161,16 +159,13 @@ class VerifiedSearch:
             m, step_width = m + step_width, 2 * step_width
 
     def _settle(self) -> None:
-        """Spend the solver's whole budget near the largest size found so far, then more of them."""
-        rungs = [(FULL_EFFORT, _MAX_FULL_PROBES, 0.005)]
-        if self.n > LARGE:
-            rungs = [(FULL_EFFORT, 1, 0.02), (POLISH_EFFORT, _MAX_POLISHES, 0.02)]
-        for effort, num_probes, tolerance in rungs:
-            assert self.best is not None
-            if self.best.size >= self.most or self.run.should_stop():
-                return
-            start = self._next_size(self.best.size, self.most + 1, effort)
-            self._close_in(start, effort, tolerance, None, num_probes)
+        """Spend the solver's whole budget on each size, near the largest one found so far."""
+        low = self.least - 1 if self.best is None else self.best.size
+        if not self._tried or low >= self.most or self.run.should_stop():
+            return
+        num_probes = _MAX_LARGE_FULL if self.n > LARGE else _MAX_FULL
+        start = self._next_size(low, self.most + 1)
+        self._close_in(start, FULL_EFFORT, 0.01, None, num_probes)
 
 
 def allowed_sizes(problem: Problem) -> tuple[int, int] | None:
@@ -207,17 +202,13 @@ def _odds(size: int, n: int) -> float:
     return math.log(pruned / (n - pruned))
 
 
-def _load_at(step: Step, effort: float) -> float:
-    """Guess the load at the step's size, had another effort been spent."""
-    return step.load * (effort / step.effort) ** -_GAIN if step.effort else step.load
-
-
-def _slope(steps: list[Step], n: int, effort: float) -> float:
-    """Slope of log(load) over log(pruned / kept) through the last step and one apart from it."""
-    last = steps[-1]
-    for step in reversed(steps[:-1]):
-        run = _odds(last.size, n) - _odds(step.size, n)
-        if abs(run) >= _LEAST_RUN:
-            rise = math.log(_load_at(last, effort) / _load_at(step, effort))
-            return float(np.clip(rise / run, _LEAST_SLOPE, _MOST_SLOPE))
+def _slope(steps: list[Step], n: int) -> float:
+    """Slope of log(load) over log(pruned / kept) through the last two steps of one effort."""
+    for later in range(len(steps) - 1, 0, -1):
+        for earlier in range(later - 1, -1, -1):
+            one, two = steps[earlier], steps[later]
+            run = _odds(two.size, n) - _odds(one.size, n)
+            if one.effort == two.effort and abs(run) >= _LEAST_RUN:
+                rise = math.log(two.load / one.load)
+                return float(np.clip(rise / run, _LEAST_SLOPE, _MOST_SLOPE))
     return _SLOPE
