@@ -238,6 +238,23 @@ def test_the_joint_choice_has_the_smaller_norm(scorer: Scorer) -> None:
         assert norms[0] < 0.9 * norms[1], (joint, norms)
 
 
+def test_the_centred_choice_represents_its_strata(scorer: Scorer) -> None:
+    """What is kept deviates least from the strata's means of S, added up over what is kept."""
+    selector = Selector(scorer, seed=0, num_proposals=20_000)
+    strata, S = selector.strata(40), np.asarray(selector.problem.S)
+    deviations = {}
+    for method in ("strata", "joint_strata", "joint_centred"):
+        kept = selector.choose(method, 40)
+        total = np.zeros(S.shape[1])
+        for stratum in strata.group_limits:
+            mine = kept[strata.groups[kept] == stratum]
+            total += (S[mine] - S[strata.groups == stratum].mean(axis=0)).sum(axis=0)
+        deviations[method] = np.linalg.norm(total)
+    assert deviations["joint_centred"] < 0.9 * min(
+        deviations["strata"], deviations["joint_strata"]
+    ), deviations
+
+
 def test_joint_within_strata_has_the_strata_of_the_draw(scorer: Scorer) -> None:
     """What is cut is not kept, and each stratum gives what its quota says."""
     selector = Selector(scorer, seed=0, num_proposals=2000)
