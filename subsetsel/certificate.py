@@ -28,7 +28,7 @@ from subsetsel.report import files
 from subsetsel.rows.base import FloatArray, IndexArray
 from subsetsel.verify import SCOPE
 
-_FORMAT = "subsetsel-certificate-1"
+FORMAT = "subsetsel-certificate-1"
 _UNIT = float(np.finfo(np.float64).eps) / 2
 _BLOCK = 4096
 _CLAIM = (
@@ -137,7 +137,7 @@ def write_certificate(
     with files.written_whole(beside) as part:
         np.savez_compressed(part, **arrays)
     record: dict[str, Any] = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "claim": _CLAIM,
         "assumptions": _ASSUMPTIONS,
         "scope": SCOPE,
@@ -261,8 +261,8 @@ def _digest(record: dict[str, Any]) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
     try:
         record = json.loads(path.read_text())
-        if record["format"] != _FORMAT:
-            raise ValueError(f"its format is {record['format']!r}, not {_FORMAT!r}")
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}")
         for name in ("claim", "scope", "l2", "epsilon", "change", "change_error", "digest"):
             record[name]
         beside = path.with_name(Path(record["arrays"]).name)

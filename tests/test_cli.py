@@ -261,6 +261,63 @@ def test_a_subset_that_breaks_its_promise_is_exit_code_1(data: Path, tmp_path: P
     assert "NOT verified" in result.stdout
 
 
+def test_limits_on_validation_examples_and_curvature_hold(data: Path, tmp_path: Path) -> None:
+    """Loss, accuracy, curvature and class floors reach `prune`; the manifest repeats them."""
+    X, y = blobs(1, 60)
+    np.savez(tmp_path / "val.npz", X=X, y=y)
+    out = tmp_path / "pruned.npz"
+    limits = ("--max-loss-gap", 1e-3, "--max-accuracy-drop", 0.01, "--min-curvature", 0.4)
+    prune(
+        data,
+        *limits,
+        *("--validation", tmp_path / "val.npz", "--keep-per-class", 12, "--out", out),
+        *("--option", "num_proposals=5000"),
+    )
+    solution = Solution.load(out)
+    seen = solution.stats["validation"]
+    assert seen["loss_gap"] <= 1e-3
+    assert seen["accuracy_drop"] <= 0.01
+    assert np.bincount(blobs(0, 120)[1][solution.kept]).min() >= 12
+    check = json.loads(call("verify", out, "--data", data, "--json").stdout)["verification"]
+    assert check["curvature"] >= 0.4
+    assert "the same subset" in call("prune", "--from", tmp_path / "pruned.manifest.json").stderr
+
+
+def test_a_certificate_is_confirmed_from_the_data_alone(data: Path, tmp_path: Path) -> None:
+    """`verify` evaluates it; other data are refused with exit code 1. Both tell the scope."""
+    claim = tmp_path / "claim.json"
+    prune(data, "--rel-epsilon", 0.05, "--certificate", claim)
+    text = call("verify", claim, "--data", data).stdout
+    assert "confirmed" in text
+    assert "the head; not the retrained network" in text
+    X, y = blobs(7, 120)
+    np.savez(data, X=X, y=y)
+    result = call("verify", claim, "--data", data, "--json", expect=1)
+    recheck = json.loads(result.stdout)["recheck"]
+    assert recheck["is_confirmed"] is False
+    assert recheck["scope"] == "the head; not the retrained network"
+
+
+def test_what_cannot_be_verified_is_not_certified(data: Path, tmp_path: Path) -> None:
+    """No set changes the head by 1e-13: exit code 1, the smallest epsilon named, no file."""
+    claim = tmp_path / "claim.json"
+    quick = ("--option", "num_proposals=500")
+    result = prune(data, "--epsilon", 1e-13, "--certificate", claim, *quick, expect=1)
+    assert "the smallest epsilon" in result.stdout
+    assert "was not written" in result.stderr
+    assert not claim.exists()
+
+
+def test_a_manifest_is_verified_by_the_ids_it_names(data: Path, tmp_path: Path) -> None:
+    """Its pruned ids are found again in data that were shuffled since."""
+    prune(data, "--rel-epsilon", 0.05, "--out", tmp_path / "pruned.npz")
+    order = np.random.default_rng(0).permutation(120)
+    X, y = blobs(0, 120)
+    np.savez(data, X=X[order], y=y[order], ids=np.array([f"image-{i}" for i in order]))
+    result = call("verify", tmp_path / "pruned.manifest.json", "--data", data, "--json")
+    assert json.loads(result.stdout)["verification"]["is_verified"] is True
+
+
 def test_verify_warns_when_the_data_are_not_those_that_were_pruned(
     data: Path, tmp_path: Path
 ) -> None:
@@ -279,11 +336,29 @@ def test_verify_warns_when_the_data_are_not_those_that_were_pruned(
         (["prune", "{data}", "--l2", "0.01"], "give exactly one of --epsilon, --rel-epsilon"),
         (["prune", "{data}", "--l2", "-1", "--size", "9"], "l2"),
         (["prune", "{data}", "--l2", "0.01", "--size", "121"], "size"),
+        (["prune", "{data}", "--l2", "1", "--max-loss-gap", "1"], "--validation goes together"),
+        (
+            ["prune", "{data}", "--l2", "1", "--epsilon", "1", "--validation", "{data}"],
+            "--validation goes together",
+        ),
+        (
+            ["prune", "{data}", "--l2", "1", "--size", "9", "--min-curvature", "0.5"],
+            "it cannot go with --size",
+        ),
+        (
+            ["prune", "{data}", "--l2", "1", "--size", "9", "--keep-per-class", "41"],
+            "--keep-per-class must be between 0 and 40",
+        ),
+        (
+            ["prune", "{data}", "--l2", "1", "--size", "9", "--certificate", "c.npz"],
+            "--certificate must name a .json file",
+        ),
         (["prune", "--from", "{data}"], "is not a manifest"),
         (["prune", "--from", "{manifest}", "--size", "9"], "leave out --size"),
         (["prune", "--from", "{manifest}", "--l2", "0.01"], "leave out --l2"),
         (["prune", "--from", "{manifest}"], "not of `subsetsel prune`"),
         (["verify", "{data}", "--data", "{data}"], "not a solution"),
+        (["verify", "{manifest}", "--data", "{data}"], "speaks of 2 examples"),
         (["verify", "{other}", "--data", "{data}"], "--l2 is needed"),
         (["verify", "{other}", "--data", "{data}", "--l2", "0.01"], "speaks of 2 examples"),
         (["report", "{data}"], "is not a manifest"),

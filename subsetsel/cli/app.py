@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from subsetsel.cli import about, data, demo, experiment, report, search
+from subsetsel.cli import about, data, demo, experiment, report, search, verify
 from subsetsel.cli.console import ExitCode, print_note, print_text
 from subsetsel.errors import SubsetselError
 
@@ -82,7 +82,7 @@ def options(
 for _command in (
     demo.demo,
     data.prune,
-    data.verify,
+    verify.verify,
     search.solve,
     search.compare_solvers,
     experiment.compare,

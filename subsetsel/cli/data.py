@@ -1,7 +1,8 @@
-"""Commands on labelled data: prune, verify."""
+"""The command `prune`: labelled data in, a checked subset out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,31 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import (
-    ExitCode,
-    print_json,
-    print_note,
-    print_text,
-    solve_progress,
-    working,
-)
-from subsetsel.cli.outcome import check_out, exit_code, manifest_path, save, show
+from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, solve_progress
+from subsetsel.cli.outcome import check_certificate, check_out, exit_code, save, show
 from subsetsel.cli.plan import Plan
-from subsetsel.cli.read import Data, read_data
-from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.report.files import sha256_of_file
+from subsetsel.cli.read import Data
+from subsetsel.errors import OptionError
 from subsetsel.report.manifest import Manifest
 from subsetsel.solution import Solution
 
 if TYPE_CHECKING:
+    from subsetsel.problem import Problem
     from subsetsel.verify import Verification
 
 Examples = Annotated[
     Path | None, typer.Argument(help="Features X and labels y (and ids): .npz, .csv or .tsv.")
-]
-L2 = Annotated[
-    float | None,
-    typer.Option(help="Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included."),
 ]
 RelEpsilon = Annotated[
     float | None, typer.Option(help="Largest allowed change as a fraction of ||theta||_2.")
@@ -47,6 +37,28 @@ From = Annotated[
 ]
 
 
+MaxLossGap = Annotated[
+    float | None, typer.Option(help="Largest rise of the mean loss on the --validation examples.")
+]
+MaxAccuracyDrop = Annotated[
+    float | None,
+    typer.Option(help="Largest fall of the accuracy on them, a share: 0.002 is 0.2 points."),
+]
+Validation = Annotated[
+    Path | None,
+    typer.Option(help="Examples that take part in the choice; --test is for new ones."),
+]
+MinCurvature = Annotated[
+    float | None,
+    typer.Option(help="Keep at least this share of the curvature in every direction."),
+]
+KeepPerClass = Annotated[
+    int | None, typer.Option(help="Keep at least this many examples of every class.")
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(help="Write what others need to check the claim: a .json, and an .npz beside it."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Read the data, say what it would cost, and stop.")
 ]
@@ -54,9 +66,14 @@ DryRun = Annotated[
 
 def prune(
     data: Examples = None,
-    l2: L2 = None,
+    l2: given.L2 = None,
     epsilon: given.Epsilon = None,
     rel_epsilon: RelEpsilon = None,
+    max_loss_gap: MaxLossGap = None,
+    max_accuracy_drop: MaxAccuracyDrop = None,
+    validation: Validation = None,
+    min_curvature: MinCurvature = None,
+    keep_per_class: KeepPerClass = None,
     size: given.Size = None,
     fraction: given.Fraction = None,
     num_kept: given.NumKept = None,
@@ -72,19 +89,23 @@ def prune(
     source: From = None,
     dry_run: DryRun = False,
     out: given.Out = None,
+    certificate: Certificate = None,
     as_json: given.Json = False,
 ) -> None:
     """Prune labelled data and check the result by exact refit.
 
     A softmax head is trained on the features, and refitted on what is kept.
     With --epsilon or --rel-epsilon the result is the largest subset found for which the refitted
-    head provably stays within it. With a size, it is the subset of that size that moves the head
-    least, and the exact change is reported.
+    head provably stays within it; --max-loss-gap and --max-accuracy-drop limit what it does to
+    --validation examples. With a size, it is the subset of that size that moves the head least, and
+    the exact change is reported. All of it speaks of the head; not of the retrained network.
 
     \b
     Examples:
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --out pruned.npz
       subsetsel prune data.csv --label species --id name --l2 1e-3 --fraction 0.4 --test test.csv
+      subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --certificate claim.json
+      subsetsel prune data.npz --l2 1e-3 --max-accuracy-drop 0.002 --validation val.npz
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --dry-run
       subsetsel prune --from pruned.manifest.json
     """
@@ -102,30 +123,46 @@ def prune(
         "num_workers": num_workers,
         **given.solver_options(option),
     }
+    limits = {
+        "max_loss_gap": max_loss_gap,
+        "max_accuracy_drop": max_accuracy_drop,
+        "min_curvature": min_curvature,
+        "keep_per_class": keep_per_class,
+    }
+    files = {"data": data, "test": test, "validation": validation}
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
-        plan = Plan.of_flags(goal, l2, device, label, identity, search)
+        plan = Plan.of_flags(goal, limits, l2, device, label, identity, search)
     else:
-        plan = Plan.of_manifest(earlier, {**goal, "l2": l2})
-        files = {i["name"]: Path(i["path"]) for i in earlier.inputs if "path" in i}
-        data, test = data or files.get("data"), test or files.get("test")
-    if data is None:
+        plan = Plan.of_manifest(earlier, {**goal, **limits, "l2": l2})
+        known = {i["name"]: Path(i["path"]) for i in earlier.inputs if "path" in i}
+        files = {name: path or known.get(name) for name, path in files.items()}
+    inputs = {name: path for name, path in files.items() if path is not None}
+    if "data" not in inputs:
         raise OptionError("name the data: an .npz file with X and y, or a table.")
+    if plan.needs_validation != ("validation" in inputs):
+        raise OptionError(
+            "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
+            "measured on it; examples that take no part in the choice are named by --test."
+        )
     check_out(out)
-    examples = plan.read(data)
+    check_certificate(certificate)
+    examples = {name: plan.read(path) for name, path in inputs.items()}
     if dry_run:
-        _show_cost(examples, plan.device, as_json)
+        _show_cost(examples["data"], plan.device, as_json)
         return
-    solution, check = _prune(plan, examples, None if test is None else plan.read(test))
+    problem, solution, check = _prune(plan, examples)
     manifest = Manifest.of(
         solution,
         command="prune",
         settings=asdict(plan),
-        inputs={"data": data} if test is None else {"data": data, "test": test},
+        inputs=inputs,
         verification=check,
-        ids=examples.ids,
+        ids=examples["data"].ids,
     )
     written = [] if out is None else save(solution, manifest, out)
+    if certificate is not None:
+        written += _certify(certificate, problem, solution, examples["data"])
     show(solution, as_json=as_json, verification=check, files=written)
     code = exit_code(solution)
     if earlier is not None and not _is_repeated(earlier, manifest):
@@ -134,20 +171,39 @@ def prune(
 
 
 def _prune(
-    plan: Plan, examples: Data, held_out: Data | None
-) -> tuple[Solution, Verification | None]:
+    plan: Plan, examples: Mapping[str, Data]
+) -> tuple[Problem, Solution, Verification | None]:
     import subsetsel
 
-    test = None if held_out is None else (held_out.X, held_out.y)
-    about = {"l2": plan.l2, "device": plan.device, **plan.goal}
-    with solve_progress(f"pruning {examples.n:,} examples", plan.search["time_limit"]) as progress:
+    data = examples["data"]
+    test, validation = (
+        (examples[name].X, examples[name].y) if name in examples else None
+        for name in ("test", "validation")
+    )
+    with solve_progress(f"pruning {data.n:,} examples", plan.search["time_limit"]) as progress:
+        problem = subsetsel.Problem.from_features(
+            data.X, data.y, l2=plan.l2, device=plan.device, **plan.question(data.y)
+        )
         search = {**plan.search, "progress": progress}
-        if plan.has_epsilon:
-            return subsetsel.prune(examples.X, examples.y, test=test, **about, **search)
-        problem = subsetsel.Problem.from_features(examples.X, examples.y, **about)
+        if plan.is_verified_search:
+            found = subsetsel.prune(
+                problem, test=test, validation=validation, **plan.criteria, **search
+            )
+            return problem, *found
         solution = subsetsel.solve(problem, **search)
         check = subsetsel.verify(problem, solution, test=test) if solution.is_feasible else None
-    return solution, check
+    return problem, solution, check
+
+
+def _certify(path: Path, problem: Problem, solution: Solution, data: Data) -> list[Path]:
+    """Write the certificate, if there is anything to certify."""
+    from subsetsel.certificate import write_certificate
+
+    if not solution.is_feasible:
+        print_note(f"nothing could be verified, so {path} was not written")
+        return []
+    write_certificate(path, problem, solution, data.X, data.y)
+    return [path, path.with_suffix(".npz")]
 
 
 def _show_cost(examples: Data, device: str, as_json: bool) -> None:
@@ -169,58 +225,3 @@ def _is_repeated(earlier: Manifest, manifest: Manifest) -> bool:
     for line in earlier.differences(manifest) or ["nothing that the manifest knows of"]:
         print_note(f"  {line}")
     return False
-
-
-def verify(
-    pruned: Annotated[Path, typer.Argument(help="What `prune --out` wrote.")],
-    data: Annotated[Path, typer.Option(help="The examples that were pruned.")],
-    l2: L2 = None,
-    test: given.Test = None,
-    label: given.Label = "y",
-    identity: given.Identity = "id",
-    device: given.Device = "auto",
-    as_json: given.Json = False,
-) -> None:
-    """Check a saved subset by exact refit of the head.
-
-    The weight decay is taken from the manifest beside the file, unless --l2 names it.
-
-    \b
-    Examples:
-      subsetsel verify pruned.npz --data data.npz
-      subsetsel verify pruned.npz --data data.npz --l2 1e-3 --test test.npz --json
-    """
-    import subsetsel
-
-    solution = Solution.load(pruned)
-    l2 = _settled_l2(pruned, data) if l2 is None else l2
-    examples = read_data(data, label=label, identity=identity)
-    if len(examples.y) != solution.n:
-        raise FileFormatError(
-            f"{pruned} speaks of {solution.n} examples, {data} holds {len(examples.y)}."
-        )
-    held_out = None if test is None else read_data(test, label=label, identity=identity)
-    with working("training the head, computing S"):
-        problem = subsetsel.Problem.from_features(
-            examples.X, examples.y, l2=l2, device=device, size=solution.size
-        )
-    with working("refitting the head on what is kept"):
-        check = subsetsel.verify(
-            problem, solution, test=None if held_out is None else (held_out.X, held_out.y)
-        )
-    if as_json:
-        print_json({"verification": check})
-    else:
-        print_text(str(check))
-    raise typer.Exit(ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE)
-
-
-def _settled_l2(pruned: Path, data: Path) -> float:
-    beside = manifest_path(pruned)
-    if not beside.exists():
-        raise OptionError(f"--l2 is needed: there is no manifest {beside} to take it from.")
-    manifest = Manifest.read(beside)
-    digests = {item["name"]: item["sha256"] for item in manifest.inputs}
-    if data.exists() and digests.get("data") != sha256_of_file(data):
-        print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs")
-    return Plan.of_manifest(manifest).l2

@@ -10,6 +10,10 @@ import typer
 
 from subsetsel.errors import OptionError
 
+L2 = Annotated[
+    float | None,
+    typer.Option(help="Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included."),
+]
 Epsilon = Annotated[
     float | None, typer.Option(help="Largest allowed parameter change; prune as many as it lets.")
 ]

@@ -40,6 +40,21 @@ def check_out(out: Path | None) -> None:
         pass
 
 
+def check_certificate(path: Path | None) -> None:
+    """Refuse a bad name for the certificate before any work is done.
+
+    Raises
+    ------
+    OptionError
+        If it does not end in .json.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() != ".json" or path.is_dir():
+        raise OptionError(f"--certificate must name a .json file, got {path}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def save(solution: Solution, manifest: Manifest, out: Path) -> list[Path]:
     """Write the subset and its manifest, each whole or not at all.
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from subsetsel.cli.options import given_goal
 from subsetsel.cli.read import Data, read_data
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.report.manifest import Manifest
+
+_ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,14 @@ class Plan:
     Attributes
     ----------
     goal : dict
-        One of ``epsilon``, ``rel_epsilon``, ``size``, ``fraction``, ``num_kept``.
+        One of ``epsilon``, ``rel_epsilon``, ``size``, ``fraction``, ``num_kept``; none where
+        ``limits`` say enough.
     l2 : float
     device, label, id : str
     search : dict
         Arguments of `subsetsel.solve`.
+    limits : dict
+        Some of ``max_loss_gap``, ``max_accuracy_drop``, ``min_curvature``, ``keep_per_class``.
     """
 
     goal: dict[str, Any]
@@ -33,11 +41,13 @@ class Plan:
     label: str
     id: str
     search: dict[str, Any]
+    limits: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_flags(
         cls,
         goal: Mapping[str, Any],
+        limits: Mapping[str, Any],
         l2: float | None,
         device: str,
         label: str,
@@ -49,12 +59,23 @@ class Plan:
         Raises
         ------
         OptionError
-            If l2 is missing, or not exactly one goal was given.
+            If l2 is missing, there is not exactly one goal, or one that the limits do not go with.
         """
-        one = given_goal(**goal)
+        known = {name: value for name, value in limits.items() if value is not None}
+        is_limited = bool(known.keys() & _ON_VALIDATION)
+        if is_limited and not any(value is not None for value in goal.values()):
+            one: dict[str, Any] = {}
+        else:
+            one = given_goal(**goal)
         if l2 is None:
             raise OptionError("--l2 is needed: the weight decay of the head, such as 1e-3.")
-        return cls(one, l2, device, label, identity, search)
+        plan = cls(one, l2, device, label, identity, search, known)
+        if plan.criteria and not plan.is_verified_search:
+            raise OptionError(
+                f"--{next(iter(plan.criteria)).replace('_', '-')} limits how many are pruned; it "
+                f"cannot go with --{next(iter(one)).replace('_', '-')}, which says how many."
+            )
+        return plan
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, flags: Mapping[str, Any] | None = None) -> Self:
@@ -81,9 +102,42 @@ class Plan:
             ) from error
 
     @property
-    def has_epsilon(self) -> bool:
-        """Whether the change of the head is limited, rather than the size fixed."""
-        return bool(self.goal.keys() & {"epsilon", "rel_epsilon"})
+    def is_verified_search(self) -> bool:
+        """Whether limits are given for the refitted head, rather than the size fixed."""
+        return not self.goal.keys() - {"epsilon", "rel_epsilon"}
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether a limit speaks of validation examples."""
+        return bool(self.limits.keys() & _ON_VALIDATION)
+
+    @property
+    def criteria(self) -> dict[str, Any]:
+        """Arguments of `subsetsel.prune` beside the goal."""
+        return {name: self.limits[name] for name in self.limits if name != "keep_per_class"}
+
+    def question(self, labels: ArrayLike) -> dict[str, Any]:
+        """Arguments of the problem: the goal, and floors for the classes.
+
+        Raises
+        ------
+        OptionError
+            If a class has too few examples for its floor.
+        """
+        # Limits on validation examples leave the size open; a problem has one all the same.
+        goal = self.goal or {"size": 1}
+        floor = self.limits.get("keep_per_class")
+        if floor is None:
+            return goal
+        classes, counts = np.unique(labels, return_counts=True)
+        rarest = int(np.argmin(counts))
+        if not 0 <= floor <= counts[rarest]:
+            raise OptionError(
+                f"--keep-per-class must be between 0 and {counts[rarest]}, as many examples as "
+                f"class {classes[rarest]} has; got {floor}."
+            )
+        most = {c.item(): (None, int(k) - floor) for c, k in zip(classes, counts, strict=True)}
+        return {**goal, "groups": labels, "group_limits": most}
 
     def read(self, path: Path) -> Data:
         """Read a file of examples."""
