@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from data import DataMissingError, Features
 from heads import L2, digits_features, fashion_features
 
@@ -143,6 +145,8 @@ def measure(name: str, features: Features, rel_epsilon: float, num_random: int) 
         "num_refits": len(solution.stats["curve"]),
         "seconds": seconds,
         "compile_seconds": solution.compile_time,
+        "num_threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d"),
         "curve": solution.stats["curve"],
     }
 
@@ -184,15 +188,23 @@ def main() -> int:
 
 
 def write(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
-    """Write the table, and beside it the curves and what they were measured on."""
+    """Bring the table up to date, and beside it the curves and what they were measured on."""
     asked.out.mkdir(parents=True, exist_ok=True)
     names = [key for key in rows[0] if key != "curve"]
-    with (asked.out / "results.csv").open("w", newline="") as stream:
+    table, curve_file = asked.out / "results.csv", asked.out / "curves.json"
+    new = {f"{row['data']} {row['rel_epsilon']}": row for row in rows}
+    old: list[dict[str, Any]] = []
+    curves = json.loads(curve_file.read_text()) if curve_file.exists() else {}
+    if table.exists():
+        with table.open(newline="") as stream:
+            old = [
+                r for r in csv.DictReader(stream) if f"{r['data']} {r['rel_epsilon']}" not in new
+            ]
+    with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, names, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
-    curves = {f"{row['data']} {row['rel_epsilon']}": row["curve"] for row in rows}
-    write_json(asked.out / "curves.json", curves)
+        writer.writerows([*old, *rows])
+    write_json(curve_file, curves | {name: row["curve"] for name, row in new.items()})
     about = {"command": "python bench/guarantee.py", "arguments": vars(asked), **environment()}
     write_json(asked.out / "env.json", about)
 

@@ -3,9 +3,10 @@
     python bench/theory_check.py                  # digits, and Fashion-MNIST where present
     python bench/theory_check.py --data digits --rates 0.2 0.5 0.9
 
-At each pruning rate four selectors choose what to leave out: jointly (Eq. 4), at random, and by
-single row norms ||S_i|| from either end. The head is refitted exactly on what is kept. The
-prediction is first-order: theta moves by (n / k) W^T S, with the ridge in the rows of S.
+At each pruning rate five selectors choose what to leave out: jointly (Eq. 4), as the solver does by
+default and annealed from a random subset; at random; and by single row norms ||S_i|| from either
+end. The head is refitted exactly on what is kept. The prediction is first-order: theta moves by
+(n / k) W^T S, with the ridge in the rows of S.
 
 Units. Theorem 1 of the paper bounds the norm of the sum of influences, sum_i W_i I_param(z_i), and
 Eq. 3 the norm of that sum divided by n. The two epsilons differ by the factor n; both are written
@@ -31,7 +32,13 @@ from subsetsel.report.files import write_json
 from subsetsel.report.plots import new_figure, save_figure
 
 RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
-MARKS = {"joint": "o", "random": "s", "smallest norms": "^", "largest norms": "v"}
+MARKS = {
+    "joint": "o",
+    "joint, from random": "d",
+    "random": "s",
+    "smallest norms": "^",
+    "largest norms": "v",
+}
 
 
 def masks_at(problem: subsetsel.Problem, rate: float) -> dict[str, Any]:
@@ -50,7 +57,11 @@ def masks_at(problem: subsetsel.Problem, rate: float) -> dict[str, Any]:
         "smallest norms": order[:size],
         "largest norms": order[problem.n - size :],
     }
-    masks = {"joint": subsetsel.solve(problem.replace(size=size), bound=False).mask}
+    question = problem.replace(size=size)
+    masks = {
+        "joint": subsetsel.solve(question, bound=False).mask,
+        "joint, from random": subsetsel.solve(question, bound=False, start="random").mask,
+    }
     for name, indices in chosen.items():
         masks[name] = np.zeros(problem.n, dtype=np.bool_)
         masks[name][indices] = True
