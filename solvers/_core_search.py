@@ -2,14 +2,14 @@
 
 At the relaxed optimum an example with a large reduced cost 1 - s_i . u is decided; what is left is
 a core around the margin. With the core's Gram matrix at hand a proposal costs O(1) and an accepted
-one O(core). The first generation of chains starts from the rounded relaxation; later ones start
-from the best subset, on a core chosen by what a flip would cost there, or afresh on a larger or
-smaller core, whichever did better.
+one O(core). The first generation of chains starts where continuation leads the relaxation
+(`_continuation`); later ones start from the best subset, on a core chosen by what a flip would cost
+there, or afresh on a larger or smaller core, whichever did better.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,12 @@ from subsetsel.candidate import Candidate
 from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
 from subsetsel.relaxation import Relaxation
-from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import BoolArray, FloatArray
 from subsetsel.run import Run
 
 from ._anneal_kernels import core_chain, row_flips
 from ._chains import Schedule, columns_of, quota_of, run_together, search_rows, walk
+from ._core_starts import Start, Starts
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -32,26 +33,12 @@ _MIN_CORE, _MAX_CORE = 64, 4000
 # Fractional weights times this, for the first core.
 _CORE_FACTOR = 2.2
 _NUM_CHAINS = 6
-# Hot and cold ends in units of what flipping a large or small core row costs in curvature.
-_HOT, _COLD = 0.1, 0.3
-# A chain that starts from the best subset begins at this share of the hot end.
-_REHEAT = 0.15
 # Every so many generations one starts afresh from the relaxation.
 _FRESH_EVERY = 4
 # Above this proven gap after the first core, all rows are annealed before the next one.
 _WIDE_GAP = 0.01
 # Its temperatures, in examples.
 _ROW_HEAT = (0.3, 0.02)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a chain begins."""
-
-    mask: BoolArray
-    core: IndexArray
-    lam: float
-    heat: float
 
 
 def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
@@ -78,7 +65,7 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
     if guess is not None:
         run.submit(guess)
     search = _CoreSearch(problem, options, run, relaxation)
-    search.round_off()
+    search.starts.round_off()
     num_generations = search.go()
     return Candidate(
         limit=run.limit,
@@ -98,81 +85,14 @@ class _CoreSearch:
         self, problem: Problem, options: AnnealOptions, run: Run, relaxation: Relaxation
     ) -> None:
         self.problem, self.options, self.run, self.relaxation = problem, options, run, relaxation
-        assert problem.epsilon is not None
-        self.squared_norms = problem.rows.squared_norms
-        typical = float(np.sqrt(self.squared_norms.mean())) or 1.0
-        slope = float(np.linalg.norm(relaxation.dual.u))
-        # With epsilon = 0 the energy still needs a scale.
-        radius = max(problem.epsilon, 1e-6 * typical)
-        self.lam = radius / slope if slope > 0 else radius * typical
-        weights = relaxation.weights
-        fractional = (weights > 0) & (weights < 1) & problem.free
-        self.distance = np.abs(relaxation.dual.reduced_costs)
-        self.distance[fractional] = 0.0
-        self.distance[~problem.free] = np.inf
+        self.starts = Starts(problem, run, relaxation)
+        self.lam, self.squared_norms = self.starts.lam, problem.rows.squared_norms
         num_free = int(problem.free.sum())
         # The Gram matrix stays small beside S.
         most = min(_MAX_CORE, num_free, int(np.sqrt(max(2**23, 0.2 * problem.rows.nbytes) / 8)))
         self.max_core = max(min(most, num_free), 1)
-        wanted = options.core_size or int(_CORE_FACTOR * np.count_nonzero(fractional))
+        wanted = options.core_size or int(_CORE_FACTOR * self.starts.num_fractional)
         self.core_size = int(np.clip(wanted, min(_MIN_CORE, self.max_core), self.max_core))
-
-    # --- starts ---------------------------------------------------------------------------------
-
-    def round_off(self) -> None:
-        """Prune by descending reduced cost as far as the ball allows: a first feasible subset."""
-        problem = self.problem
-        reduced = np.where(problem.free, self.relaxation.dual.reduced_costs, -np.inf)
-        order = np.argsort(-reduced, kind="stable")
-        # Draw in by larger and larger steps until inside the ball, then halve what is between.
-        step = 1
-        inside, outside = 0, min(int(np.count_nonzero(reduced > 0)) + 1, problem.max_size + 1)
-        while outside - inside > 1 and not self.run.should_stop():
-            middle = (inside + outside) // 2 if inside else max(1, outside - step)
-            step *= 2
-            mask = problem.must_prune.copy()
-            mask[order[:middle]] = True
-            if len(problem.constraints):
-                repaired = find_mask(problem, wanted=mask)
-                mask = mask if repaired is None else repaired
-            norm = float(np.linalg.norm(self.run.sum_of(mask)))
-            if norm <= problem.radius(int(mask.sum())):
-                self.run.submit(mask)
-                inside = middle
-            else:
-                outside = middle
-            if inside and outside - inside < max(1, inside // 100):
-                break
-
-    def _fresh(self, number: int, core_size: int) -> _Start:
-        """Round the relaxed weights at random and open the examples nearest to the margin."""
-        rng = self.run.generator(1, number)
-        core = np.sort(np.argsort(self.distance, kind="stable")[:core_size])
-        mask = (self.relaxation.dual.reduced_costs > 0) & self.problem.free
-        mask |= self.problem.must_prune
-        mask[core] = rng.random(core.size) < self.relaxation.weights[core]
-        return self._repaired(_Start(mask, core, self.lam, 1.0), number)
-
-    def _from_best(self, number: int, core_size: int) -> _Start:
-        """Open the examples whose flip costs least at the best subset."""
-        rng = self.run.generator(2, number)
-        assert self.run.mask is not None
-        mask = self.run.mask.copy()
-        pull = self.problem.rows.dot(self.run.sum_of(mask))
-        sign = np.where(mask, -1.0, 1.0)
-        cost = (2.0 * sign * pull + self.squared_norms) / (2.0 * self.lam) - sign
-        hot, _ = self._temperatures(np.arange(self.problem.n))
-        cost += 0.5 * _REHEAT * hot * -rng.gumbel(size=cost.size)
-        cost[~self.problem.free] = np.inf
-        core = np.sort(np.argpartition(cost, core_size - 1)[:core_size]).astype(np.int64)
-        return _Start(mask, core, self.lam, _REHEAT)
-
-    def _repaired(self, start: _Start, number: int) -> _Start:
-        if not len(self.problem.constraints):
-            return start
-        seed = int(self.run.limits.seed) + number
-        mask = find_mask(self.problem, wanted=start.mask, seed=seed)
-        return start if mask is None else _Start(mask, start.core, start.lam, start.heat)
 
     # --- generations ----------------------------------------------------------------------------
 
@@ -192,9 +112,9 @@ class _CoreSearch:
             if try_rows:
                 tasks = [partial(self._row_chain, k, length, quota) for k in numbers]
             else:
-                start = self._fresh if is_fresh else self._from_best
+                start = self.starts.anew if is_fresh else self.starts.from_best
                 size = wider if is_fresh else self.core_size
-                tasks = [partial(self._chain, start(k, size), k, length, quota) for k in numbers]
+                tasks = [partial(self._chain, start, k, size, length, quota) for k in numbers]
             run_together(tasks, self.run)
             self._refine()
             if is_fresh and not try_rows:
@@ -224,18 +144,16 @@ class _CoreSearch:
         if np.floor(bound) - self.run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
             self.run.sharpen_bound()
 
-    def _temperatures(self, core: IndexArray) -> tuple[float, float]:
-        cost = self.squared_norms[core] / (2.0 * self.lam)
-        cost = cost[cost > 0]
-        if not cost.size:
-            return 1.0, 0.1
-        hot = _HOT * float(np.quantile(cost, 0.95))
-        return hot, min(0.1 * hot, _COLD * float(np.quantile(cost, 0.05)))
-
     def _chain(
-        self, start: _Start, number: int, length: int, quota: int | None
+        self,
+        begin: Callable[[int, int, int | None], Start],
+        number: int,
+        core_size: int,
+        length: int,
+        quota: int | None,
     ) -> BoolArray | None:
         """Cool one core down; give the best feasible subset met."""
+        start = begin(number, core_size, quota)
         core, mask = start.core, start.mask
         rng = self.run.generator(3, number)
         rows = self.problem.rows.take(core).astype(np.float64)
@@ -247,7 +165,7 @@ class _CoreSearch:
         assert self.problem.epsilon is not None
         state = np.array([float(total @ total), count, start.lam, self.problem.epsilon, -1.0])
         columns = columns_of(self.problem, mask, core)
-        hot, cold = self._temperatures(core)
+        hot, cold = self.starts.temperatures(core)
 
         def call(schedule: Schedule, proposals: int) -> int:
             return int(
@@ -292,7 +210,7 @@ class _CoreSearch:
         problem = self.problem
         order = np.flatnonzero(problem.free)
         order = order[np.argsort(self.squared_norms[order], kind="stable")]
-        mask = self._fresh(number, self.core_size).mask
+        mask = self.starts.rounded(number, self.core_size).mask
         rows, total, _ = search_rows(problem, mask)
         assert problem.epsilon is not None
         state = np.array([float(total @ total), float(mask.sum()), self.lam, problem.epsilon, -1.0])
@@ -316,7 +234,7 @@ class _CoreSearch:
                 )
             )
 
-        hot = min(_ROW_HEAT[0], self._temperatures(order)[0])
+        hot = min(_ROW_HEAT[0], self.starts.temperatures(order)[0])
         walk(
             call,
             (hot, hot * _ROW_HEAT[1] / _ROW_HEAT[0]),

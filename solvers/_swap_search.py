@@ -22,6 +22,7 @@ from subsetsel.run import Run
 from ._anneal_kernels import core_swaps, row_swaps
 from ._chains import Schedule, budget, columns_of, quota_of, run_together, search_rows, walk
 from ._chunk_search import chunk_chain, is_too_large
+from ._continuation import Weights, linear_side, settle
 from ._local_search import LocalSearch
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _REACH = 30.0
 # Up to this many entries of S the search closes with best exchanges, until so many in a row fail.
 _CLOSING_ENTRIES = 20_000_000
 _PATIENCE = 300
+# Weights start equal but for this much, so that equal rows do not move together.
+_JITTER = 0.1
+# The hot end from a start that is worth keeping, in units of its energy per dimension; hotter where
+# a proposal costs so little that the start is found again in passing.
+_HEAT, _GRAM_HEAT = 2.0, 20.0
 # Below this ratio of the 95 % to the 5 % quantile of squared norms, all rows freeze together.
 _UNEVEN = 20.0
 
@@ -63,7 +69,8 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     positive = norms[norms > 0]
     if positive.size == 0 or run.should_stop():
         return Candidate(limit=run.limit)
-    temperatures = _temperatures(problem, positive, run if guess is not None else None)
+    is_settled = guess is None and _can_settle(problem, options)
+    hot_to_cold = _temperatures(problem, positive, run.norm if guess is not None else np.inf)
     num_chains = max(run.limits.num_workers, options.num_chains or 1)
     quota = quota_of(run, num_chains)
 
@@ -71,6 +78,14 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
+        temperatures = hot_to_cold
+        if is_settled:
+            settled = _settle(problem, run, rng, quota)
+            if settled is not None:
+                mask = settled
+                norm = float(np.linalg.norm(problem.rows.sum(mask)))
+                heat = _GRAM_HEAT if holds_gram(problem, options) else _HEAT
+                temperatures = _temperatures(problem, positive, norm, heat)
         if is_too_large(problem.rows):
             return chunk_chain(problem, run, mask, free, temperatures, rng)
         if holds_gram(problem, options):
@@ -80,7 +95,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     run_together([partial(chain, k) for k in range(num_chains)], run)
     if problem.n * problem.d <= _CLOSING_ENTRIES and options.proposals == "norm":
         _close(problem, run)
-    return Candidate(limit=run.limit, stats={"temperatures": list(temperatures)})
+    return Candidate(limit=run.limit, stats={"temperatures": list(hot_to_cold)})
 
 
 def holds_gram(problem: Problem, options: AnnealOptions) -> bool:
@@ -112,13 +127,49 @@ def _close(problem: Problem, run: Run) -> None:
     run.submit(search.mask)
 
 
-def _temperatures(problem: Problem, positive: FloatArray, warm: Run | None) -> tuple[float, float]:
-    """From where most rows move to where only the smallest do; cooler from a given start."""
+def _can_settle(problem: Problem, options: AnnealOptions) -> bool:
+    """Whether the search begins at a settled relaxation: the rows must be readable one by one."""
+    is_readable = problem.rows.proxy is problem.rows and not is_too_large(problem.rows)
+    return options.start == "relax" and is_readable
+
+
+def _settle(
+    problem: Problem, run: Run, rng: np.random.Generator, quota: int | None
+) -> BoolArray | None:
+    """Lead equal weights to a subset, see `_continuation`; None where there is no time for it."""
+    rows, _, is_exact = search_rows(problem, problem.must_prune)
+    if not is_exact:
+        return None
+    assert problem.size is not None
+    items = np.flatnonzero(problem.free)
+    wanted = (problem.size - np.count_nonzero(problem.must_prune)) / items.size
+    values = problem.must_prune.astype(np.float64)
+    values[items] = np.clip(wanted + _JITTER * (rng.random(items.size) - 0.5), 0.0, 1.0)
+    norms = problem.rows.squared_norms
+    side = linear_side(problem, values, float(np.median(norms[items])))
+    weights = Weights(rows, norms, values, values.astype(rows.dtype) @ rows, items, side)
+    mask = settle(weights, run, rng, share=0.5, quota=None if quota is None else quota // 2)
+    if mask is None:
+        return None
+    if len(problem.constraints):
+        return find_mask(problem, wanted=mask, seed=int(rng.integers(2**31)))
+    # The few examples too many or too few are taken from the smallest.
+    surplus = int(np.count_nonzero(mask)) - problem.size
+    side_items = items[mask[items] == (surplus > 0)]
+    smallest = side_items[np.argsort(norms[side_items], kind="stable")[: abs(surplus)]]
+    mask[smallest] = surplus < 0
+    return mask
+
+
+def _temperatures(
+    problem: Problem, positive: FloatArray, norm: float, heat: float = _HEAT
+) -> tuple[float, float]:
+    """From where most rows move to where only the smallest do; cooler from a start of some norm."""
     low, high = np.quantile(positive, [0.05, 0.95])
     hot, cold = 0.5 * float(high), 0.02 * float(low)
-    if warm is not None and warm.norm < np.inf:
+    if norm < np.inf:
         # What the start's norm would be in equilibrium: hotter would destroy it.
-        hot = min(hot, 2.0 * warm.norm**2 / min(problem.d, problem.n))
+        hot = min(hot, heat * norm**2 / min(problem.d, problem.n))
     return max(hot, 1e-300), max(min(cold, 0.1 * hot), 1e-300)
 
 

@@ -46,6 +46,32 @@ def without_search(problem: Problem) -> tuple[BoolArray | None, str]:
     return everything, message
 
 
+def smallest_rows(problem: Problem) -> BoolArray:
+    """As many of the smallest rows as the triangle inequality lets go together: costs a sort.
+
+    Parameters
+    ----------
+    problem : Problem
+        Where it is not of the form "max_size" with normalization "full" and without linear
+        constraints, this is no more than ``must_prune``.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        Feasible where ``must_prune`` is: ||W^T S|| <= sum of the norms of what is pruned.
+    """
+    mask = problem.must_prune.copy()
+    if problem.epsilon is None or problem.normalization == "kept" or len(problem.constraints):
+        return mask
+    order = np.argsort(np.where(problem.free, problem.rows.squared_norms, np.inf), kind="stable")
+    order = order[: min(int(problem.free.sum()), problem.max_size - int(mask.sum()))]
+    room = problem.epsilon - (problem.norm(mask) if mask.any() else 0.0)
+    lengths = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
+    # A hair less, for the rounding of the sum.
+    mask[order[lengths <= room * (1 - 1e-9)]] = True
+    return mask
+
+
 def conclude(
     problem: Problem,
     spec: SolverSpec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.bridge import pick_engine
 from subsetsel.candidate import Candidate
-from subsetsel.conclude import conclude, without_search
+from subsetsel.conclude import conclude, smallest_rows, without_search
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.limits import Callback, Limits
 from subsetsel.miniature import Kind
@@ -263,6 +264,10 @@ def _solve(
             candidate = pick_engine(problem, spec, solver, options)(problem, run)
     except KeyboardInterrupt:
         run.limit = "interrupted"
+    if run.limit in {"interrupted", "time"} and run.mask is not None:
+        # Cut off in its first second a search may have found less than a sort gives.
+        with suppress(KeyboardInterrupt):
+            run.submit(smallest_rows(problem))
     return conclude(problem, spec, run, candidate, compile_time, message)
 
 

@@ -1,13 +1,18 @@
 """What is compiled before the clock starts: `subsetsel.miniature` and the solvers' warm-up."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
 import subsetsel
 from subsetsel.miniature import Kind
+from subsetsel.problem import Form
 
 
-def test_kind_tells_read_only_rows_apart():
+def test_kind_tells_read_only_rows_apart() -> None:
     """A read-only array is another kind: compiled code is specialized on it."""
     S = np.ones((4, 2))
     writable = Kind.of(subsetsel.Problem(S, size=1))
@@ -15,7 +20,7 @@ def test_kind_tells_read_only_rows_apart():
     assert Kind.of(subsetsel.Problem(S, size=1)) != writable
 
 
-def test_kept_normalization_searches_norms():
+def test_kept_normalization_searches_norms() -> None:
     """Sizes under the kept normalization are bisected, so the kernels of Eq. 4 are needed."""
     problem = subsetsel.Problem(np.ones((4, 2)), epsilon=1.0, normalization="kept")
     assert Kind.of(problem).form == "min_norm"
@@ -24,20 +29,21 @@ def test_kept_normalization_searches_norms():
 @pytest.mark.parametrize("is_writable", [True, False])
 @pytest.mark.parametrize("form", ["max_size", "min_norm"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_stand_in_is_of_its_kind(dtype, form, is_writable):
+def test_stand_in_is_of_its_kind(dtype: str, form: Form, is_writable: bool) -> None:
     """The small problem has the kind that it stands for."""
     kind = Kind(dtype, is_writable, form)
     assert Kind.of(kind.problem()) == kind
 
 
-def test_stand_in_leaves_a_gap():
+def test_stand_in_leaves_a_gap() -> None:
     """The annealer's last resort, all rows at once, is compiled too: nothing reaches the bound."""
     solution = subsetsel.solve(Kind("float64", True, "max_size").problem())
+    assert solution.bound is not None
     assert solution.size < np.floor(solution.bound)
 
 
 @pytest.mark.parametrize("question", [{"epsilon": 6.0}, {"size": 20}])
-def test_nothing_is_compiled_on_the_clock(question):
+def test_nothing_is_compiled_on_the_clock(question: dict[str, Any]) -> None:
     """After the warm-up a solve adds no specialization to any kernel.
 
     Mutation: with ``num_chains=1`` in the annealer's `_compile` the first case fails.
@@ -47,7 +53,7 @@ def test_nothing_is_compiled_on_the_clock(question):
 
     from subsetsel import _relaxation_kernels
 
-    def count():
+    def count() -> int:
         modules = (_relaxation_kernels, _anneal_kernels, _greedy_kernels)
         kernels = [kernel for module in modules for kernel in vars(module).values()]
         return sum(len(getattr(kernel, "signatures", ())) for kernel in kernels)

@@ -341,3 +341,12 @@ def test_bound_of_eq4_with_centred_rows_is_zero(registered: Any) -> None:
     S = _S - _S.mean(axis=0)
     solution = solve(S, size=5, solver=registered("lax", "DeafSolver"))
     assert solution.bound == pytest.approx(0.0, abs=1e-12)
+
+
+def test_stopped_at_once_gives_the_smallest_rows() -> None:
+    """Whoever stops at once still gets what the smallest rows allow, not the empty set."""
+    S = np.random.default_rng(0).normal(size=(500, 4))
+    solution = solve(S, epsilon=5.0, callback=lambda progress: True)
+    assert solution.limit == "interrupted"
+    assert solution.size >= 5
+    assert solution.norm <= 5.0

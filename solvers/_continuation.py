@@ -1,0 +1,221 @@
+"""From weights between 0 and 1 to a subset: large rows first, small ones absorb the error.
+
+Rounding an open example to 0 or 1 costs up to ||s_i||^2 / 4. So the weights are led to the corners
+of the cube by a concave term that grows from the largest rows down: while large rows settle, small
+ones are still free and keep S^T w where it should be. What cannot be absorbed in the end is as
+small as the smallest rows. Coordinate descent at each stage, as in the relaxation itself.
+
+References
+----------
+Graduated non-convexity: Blake and Zisserman, Visual Reconstruction, MIT Press (1987). Rounding that
+keeps linear functions while it can: Lovett and Meka, arXiv:1203.5747.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
+from subsetsel.run import Run
+
+from ._continuation_kernels import LinearSide, sweep
+
+# Stages, and row updates per row and stage: more stages help, slowly.
+_NUM_STAGES, _NUM_SWEEPS = 30, 2
+_MOST_STAGES, _FEWEST_STAGES = 400, 6
+# What a stage costs on average, in sweeps of all rows (measured).
+_SWEEPS_PER_STAGE = 2.0
+# So few open rows are swept at most so many times in one stage.
+_MOST_SWEEPS = 60
+# The concave term reaches down from this share of the largest squared norm to half of a small one.
+_TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
+# How sharply it tells large rows from small ones, in powers of the squared norm.
+_POWER = 2
+# At and above 1 the term outweighs an example's own curvature.
+_MOST_CONCAVITY = 1.05
+# A call into compiled code reads at most about this many entries of S, a few hundredths of a
+# second, so that Ctrl-C and clocks work.
+_CALL_ENTRIES = 2**24
+
+
+@dataclass
+class Weights:
+    """Weights on their way to a subset, with what they add up to.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (k, d)
+    squared_norms : ndarray of shape (k,)
+    values : ndarray of shape (k,)
+        Between 0 and 1.
+    total : ndarray of shape (d,)
+        S^T w, of these rows and of whatever else is pruned.
+    items : ndarray of int64
+        Those that may move.
+    side : LinearSide
+    """
+
+    rows: AnyFloatArray
+    squared_norms: FloatArray
+    values: FloatArray
+    total: FloatArray
+    items: IndexArray
+    side: LinearSide
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What Eq. 3 asks for: sum w - ||S^T w||^2 / (2 lam), with lam led by ||S^T w|| = epsilon."""
+
+    lam: float
+    epsilon: float
+
+
+def linear_side(
+    problem: Problem, weights: FloatArray, scale: float, items: IndexArray | None = None
+) -> LinearSide:
+    """Describe the size and the linear constraints as springs.
+
+    Parameters
+    ----------
+    problem : Problem
+    weights : ndarray of shape (n,)
+        Of all examples.
+    scale : float
+        What one example too many costs, as a squared norm.
+    items : ndarray of int64, optional
+        Give the columns of these only.
+
+    Returns
+    -------
+    LinearSide
+    """
+    constraints = problem.constraints
+    matrix = sparse.csc_array(constraints.matrix)
+    lower, upper = constraints.lower, constraints.upper
+    if problem.form == "min_norm" or problem.is_capped:
+        matrix = sparse.csc_array(sparse.vstack([np.ones((1, problem.n)), matrix]))
+        exact = problem.form == "min_norm"
+        size = float(problem.size if problem.size is not None else problem.max_size)
+        lower = np.concatenate([[size if exact else -np.inf], lower])
+        upper = np.concatenate([[size], upper])
+    activity = np.asarray(matrix @ weights, dtype=np.float64)
+    largest = np.ones(len(lower))
+    np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
+    if items is not None:
+        matrix = matrix[:, items]
+    return LinearSide(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data.astype(np.float64),
+        activity,
+        lower.astype(np.float64),
+        upper.astype(np.float64),
+        scale / largest**2,
+    )
+
+
+def settle(
+    weights: Weights,
+    run: Run,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    num_stages: int = _NUM_STAGES,
+    aim: Aim | None = None,
+    quota: int | None = None,
+) -> BoolArray | None:
+    """Lead the weights to 0 and 1.
+
+    Parameters
+    ----------
+    weights : Weights
+        Modified in place.
+    run : Run
+    rng : numpy.random.Generator
+    share : float
+        Of the time that is left; without a limit the work is set by the number of rows.
+    num_stages : int
+        Where neither clock nor quota sets it.
+    aim : Aim, optional
+        For Eq. 3; without it S^T w is led to 0.
+    quota : int, optional
+        Most row updates, about.
+
+    Returns
+    -------
+    ndarray of shape (k,), bool, or None
+        The subset; None where there is no time for it.
+    """
+    norms = weights.squared_norms[weights.items]
+    if not norms.size or not norms.max() > 0:
+        return None
+    started, left = time.perf_counter(), run.remaining
+    concavity = np.zeros_like(weights.squared_norms)
+    lam = 0.0 if aim is None else aim.lam
+    items = _sweep(weights, weights.items, concavity, lam, run, rng)
+    seconds = time.perf_counter() - started
+    affordable = share * left / max(seconds, 1e-6)
+    if quota is not None:
+        affordable = min(affordable, quota / norms.size)
+    num_stages = round(num_stages * run.effort)
+    if affordable < np.inf:
+        num_stages = int(min(affordable / _SWEEPS_PER_STAGE, _MOST_STAGES))
+    if num_stages < _FEWEST_STAGES:
+        return None
+    top = (_TOP if aim is None else 1.0) * float(norms.max())
+    bottom = min(_BOTTOM * max(float(np.quantile(norms, _SMALL)), 1e-12 * top), 0.5 * top)
+    for stage in range(num_stages):
+        reach = top * (bottom / top) ** (stage / (num_stages - 1))
+        concavity = np.minimum(_MOST_CONCAVITY, (weights.squared_norms / reach) ** _POWER)
+        num_sweeps = 1 + min(_MOST_SWEEPS, round(_NUM_SWEEPS * norms.size / max(items.size, 1)))
+        if aim is not None:
+            # A weight that settled early may be wrong by now.
+            items = weights.items
+        for _ in range(num_sweeps):
+            swept = items.size / norms.size
+            items = _sweep(weights, items, concavity, lam, run, rng)
+            if aim is not None:
+                norm = float(np.linalg.norm(weights.total))
+                # As far as this many rows can answer.
+                pull = 0.3 * np.sqrt(swept)
+                lam *= (aim.epsilon / max(norm, 1e-3 * aim.epsilon)) ** pull
+        is_late = time.perf_counter() - started > share * left
+        if is_late or run.should_stop():
+            break
+    return weights.values > rng.random(weights.values.size)
+
+
+def _sweep(
+    weights: Weights,
+    items: IndexArray,
+    concavity: FloatArray,
+    lam: float,
+    run: Run,
+    rng: np.random.Generator,
+) -> IndexArray:
+    """Sweep the items once, in a random order; give those that are still open."""
+    order = rng.permutation(items)
+    step = max(256, _CALL_ENTRIES // weights.rows.shape[1])
+    for start in range(0, order.size, step):
+        if run.should_stop():
+            break
+        part = order[start : start + step]
+        sweep(
+            weights.rows,
+            part,
+            weights.values,
+            weights.total,
+            weights.squared_norms,
+            concavity,
+            weights.side,
+            lam,
+        )
+        run.add_iterations(part.size)
+    values = weights.values[items]
+    return items[(values > 0) & (values < 1)]

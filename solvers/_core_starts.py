@@ -1,0 +1,169 @@
+"""Where the chains of the core search begin: at the relaxation, or at the best subset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.polytope import find_mask
+from subsetsel.problem import Problem
+from subsetsel.relaxation import Relaxation
+from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.run import Run
+
+from ._continuation import Aim, Weights, linear_side, settle
+
+# Hot and cold ends in units of what flipping a large or small core row costs in curvature.
+_HOT, _COLD = 0.1, 0.3
+# A chain that starts from the best subset begins at this share of the hot end.
+_REHEAT = 0.15
+# Fractional weights times this are led to 0 or 1 before a chain starts afresh, in so many stages
+# where no clock sets them; their rows take at least so many bytes.
+_SETTLE_FACTOR, _NUM_STAGES, _SETTLE_BYTES = 10, 120, 2**25
+# Of the time that is left.
+_SETTLE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a chain begins."""
+
+    mask: BoolArray
+    core: IndexArray
+    lam: float
+    heat: float
+
+
+class Starts:
+    """Starting points on the margin of the relaxation.
+
+    Attributes
+    ----------
+    lam : float
+        ||v||^2 / (2 lam) - count has the slope of the dual where ||v|| = epsilon.
+    num_fractional : int
+        Weights of the relaxation strictly between 0 and 1.
+    """
+
+    def __init__(self, problem: Problem, run: Run, relaxation: Relaxation) -> None:
+        self.problem, self.run, self.relaxation = problem, run, relaxation
+        assert problem.epsilon is not None
+        self.squared_norms = problem.rows.squared_norms
+        typical = float(np.sqrt(self.squared_norms.mean())) or 1.0
+        slope = float(np.linalg.norm(relaxation.dual.u))
+        # With epsilon = 0 the energy still needs a scale.
+        radius = max(problem.epsilon, 1e-6 * typical)
+        self.lam = radius / slope if slope > 0 else radius * typical
+        weights = relaxation.weights
+        fractional = (weights > 0) & (weights < 1) & problem.free
+        self.num_fractional = int(np.count_nonzero(fractional))
+        self.distance = np.abs(relaxation.dual.reduced_costs)
+        self.distance[fractional] = 0.0
+        self.distance[~problem.free] = np.inf
+
+    def round_off(self) -> None:
+        """Prune by descending reduced cost as far as the ball allows: a first feasible subset."""
+        problem = self.problem
+        reduced = np.where(problem.free, self.relaxation.dual.reduced_costs, -np.inf)
+        order = np.argsort(-reduced, kind="stable")
+        # Draw in by larger and larger steps until inside the ball, then halve what is between.
+        step = 1
+        inside, outside = 0, min(int(np.count_nonzero(reduced > 0)) + 1, problem.max_size + 1)
+        while outside - inside > 1 and not self.run.should_stop():
+            middle = (inside + outside) // 2 if inside else max(1, outside - step)
+            step *= 2
+            mask = problem.must_prune.copy()
+            mask[order[:middle]] = True
+            if len(problem.constraints):
+                repaired = find_mask(problem, wanted=mask)
+                mask = mask if repaired is None else repaired
+            norm = float(np.linalg.norm(self.run.sum_of(mask)))
+            if norm <= problem.radius(int(mask.sum())):
+                self.run.submit(mask)
+                inside = middle
+            else:
+                outside = middle
+            if inside and outside - inside < max(1, inside // 100):
+                break
+
+    def rounded(self, number: int, core_size: int) -> Start:
+        """Round the relaxed weights at random and open the examples nearest to the margin."""
+        rng = self.run.generator(1, number)
+        core = np.sort(np.argsort(self.distance, kind="stable")[:core_size])
+        mask = (self.relaxation.dual.reduced_costs > 0) & self.problem.free
+        mask |= self.problem.must_prune
+        mask[core] = rng.random(core.size) < self.relaxation.weights[core]
+        return self._repaired(Start(mask, core, self.lam, 1.0), number)
+
+    def _settled(self, number: int, core_size: int, quota: int | None) -> Start | None:
+        """Lead the relaxed weights to a subset, see `_continuation`; None if there is no time."""
+        problem, relaxation = self.problem, self.relaxation
+        assert problem.epsilon is not None
+        core = np.sort(np.argsort(self.distance, kind="stable")[: self._num_settled()])
+        rows, norms = problem.rows.take(core), self.squared_norms[core]
+        mask = (relaxation.dual.reduced_costs > 0) & problem.free | problem.must_prune
+        mask[core] = False
+        values, everything = relaxation.weights[core].astype(np.float64), mask.astype(np.float64)
+        everything[core] = values
+        total = self.run.sum_of(mask) + values.astype(rows.dtype) @ rows
+        side = linear_side(problem, everything, float(np.median(norms)), core)
+        weights = Weights(rows, norms, values, total, np.arange(core.size), side)
+        chosen = settle(
+            weights,
+            self.run,
+            self.run.generator(5, number),
+            share=_SETTLE_SHARE,
+            num_stages=_NUM_STAGES,
+            aim=Aim(self.lam, problem.epsilon),
+            quota=quota,
+        )
+        if chosen is None:
+            return None
+        mask[core] = chosen
+        start = self._repaired(Start(mask, core, self.lam, _REHEAT), number)
+        return self._around(start.mask, number, core_size)
+
+    def _num_settled(self) -> int:
+        """How many rows near the margin are led to 0 or 1; their copy stays small beside S."""
+        rows = self.problem.rows
+        most = int(max(_SETTLE_BYTES, 0.2 * rows.nbytes) / (rows.d * rows.dtype.itemsize))
+        wanted = max(1000, _SETTLE_FACTOR * self.num_fractional)
+        return min(wanted, most, int(self.problem.free.sum()))
+
+    def anew(self, number: int, core_size: int, quota: int | None) -> Start:
+        """Begin at a settled relaxation, or where there is no time for it at a rounded one."""
+        start = self._settled(number, core_size, None if quota is None else quota // 2)
+        return start or self.rounded(number, core_size)
+
+    def from_best(self, number: int, core_size: int, quota: int | None = None) -> Start:
+        """Open the examples whose flip costs least at the best subset."""
+        assert self.run.mask is not None
+        return self._around(self.run.mask.copy(), number, core_size)
+
+    def _around(self, mask: BoolArray, number: int, core_size: int) -> Start:
+        """Open the examples whose flip costs least at a subset, with some chance in it."""
+        rng = self.run.generator(2, number)
+        pull = self.problem.rows.dot(self.run.sum_of(mask))
+        sign = np.where(mask, -1.0, 1.0)
+        cost = (2.0 * sign * pull + self.squared_norms) / (2.0 * self.lam) - sign
+        hot, _ = self.temperatures(np.arange(self.problem.n))
+        cost += 0.5 * _REHEAT * hot * -rng.gumbel(size=cost.size)
+        cost[~self.problem.free] = np.inf
+        core = np.sort(np.argpartition(cost, core_size - 1)[:core_size]).astype(np.int64)
+        return Start(mask, core, self.lam, _REHEAT)
+
+    def _repaired(self, start: Start, number: int) -> Start:
+        if not len(self.problem.constraints):
+            return start
+        seed = int(self.run.limits.seed) + number
+        mask = find_mask(self.problem, wanted=start.mask, seed=seed)
+        return start if mask is None else Start(mask, start.core, start.lam, start.heat)
+
+    def temperatures(self, core: IndexArray) -> tuple[float, float]:
+        cost = self.squared_norms[core] / (2.0 * self.lam)
+        cost = cost[cost > 0]
+        if not cost.size:
+            return 1.0, 0.1
+        hot = _HOT * float(np.quantile(cost, 0.95))
+        return hot, min(0.1 * hot, _COLD * float(np.quantile(cost, 0.05)))

@@ -1,0 +1,155 @@
+"""The continuation from weights to a subset: `subsetsel.solvers._continuation`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from subsetsel.solvers._continuation import Aim, Weights, linear_side, settle
+from subsetsel.solvers._continuation_kernels import LinearSide, sweep
+
+import subsetsel
+from subsetsel.limits import Limits
+from subsetsel.run import Run
+
+
+def uneven(n: int, d: int, seed: int = 0) -> Any:
+    """Rows whose norms spread over several orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) * rng.lognormal(0.0, 1.5, size=(n, 1))
+
+
+def weights_of(problem: subsetsel.Problem, values: Any) -> Weights:
+    """The weights of all examples of a problem."""
+    S: Any = problem.rows.dense()
+    norms = problem.rows.squared_norms
+    side = linear_side(problem, values, float(np.median(norms)))
+    return Weights(S, norms, values, values @ S, np.arange(problem.n), side)
+
+
+def objective(S: Any, values: Any, concavity: Any, side: LinearSide, lam: float) -> Any:
+    """What a sweep lowers, computed from nothing but the weights."""
+    total = values @ S
+    matrix = np.zeros((len(side.lower), len(S)))
+    for i in range(len(S)):
+        for entry in range(side.starts[i], side.starts[i + 1]):
+            matrix[side.members[entry], i] = side.coefficients[entry]
+    activity = matrix @ values
+    excess = activity - np.clip(activity, side.lower, side.upper)
+    curvature = (S**2).sum(axis=1) + (side.stiffness[:, None] * matrix**2).sum(axis=0)
+    return (
+        0.5 * total @ total
+        - lam * values.sum()
+        + 0.5 * (side.stiffness * excess**2).sum()
+        + 0.5 * (concavity * curvature * values * (1 - values)).sum()
+    )
+
+
+@given(seed=st.integers(0, 10_000), most=st.floats(0.0, 1.5), lam=st.floats(0.0, 3.0))
+@settings(deadline=None, max_examples=40)
+def test_sweep_minimizes_each_weight(seed: int, most: float, lam: float) -> None:
+    """No other value of the weight just moved has a lower objective."""
+    rng = np.random.default_rng(seed)
+    S = rng.normal(size=(6, 3))
+    problem = subsetsel.Problem(S, size=2, groups=[0, 0, 0, 1, 1, 1], group_limits={0: (1, 1)})
+    values = rng.random(6)
+    weights = weights_of(problem, values)
+    concavity = np.full(6, most)
+    i = int(rng.integers(6))
+    sweep(S, np.array([i]), values, weights.total, weights.squared_norms, concavity,
+          weights.side, lam)  # fmt: skip
+    found = objective(S, values, concavity, weights.side, lam)
+    for other in np.linspace(0.0, 1.0, 51):
+        tried = values.copy()
+        tried[i] = other
+        assert found <= objective(S, tried, concavity, weights.side, lam) + 1e-9
+
+
+def test_sweep_keeps_its_sums() -> None:
+    """After a sweep the sum of rows and the left-hand sides belong to the weights."""
+    S = uneven(40, 5)
+    problem = subsetsel.Problem(S, size=15)
+    weights = weights_of(problem, np.full(40, 0.4))
+    args = (weights.squared_norms, np.full(40, 0.5), weights.side, 0.3)
+    sweep(S, np.arange(40), weights.values, weights.total, *args)
+    np.testing.assert_allclose(weights.total, weights.values @ S, atol=1e-12)
+    np.testing.assert_allclose(weights.side.activity, [weights.values.sum()])
+
+
+def test_compiled_sweep_equals_python() -> None:
+    """The kernel moves the weights as its Python form does."""
+    S = uneven(30, 4, seed=1)
+    problem = subsetsel.Problem(S, size=10)
+    python = getattr(sweep, "py_func", sweep)
+    found = []
+    for kernel in (sweep, python):
+        weights = weights_of(problem, np.full(30, 0.3))
+        args = (weights.squared_norms, np.full(30, 0.9), weights.side, 0.1)
+        kernel(S, np.arange(30), weights.values, weights.total, *args)
+        found.append(weights.values)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+
+
+def test_settled_weights_keep_the_size() -> None:
+    """The size is a spring: what is settled differs from it by a handful at most."""
+    problem = subsetsel.Problem(uneven(400, 20), size=150)
+    weights = weights_of(problem, np.full(400, 150 / 400))
+    mask = settle(weights, Run.quiet(problem), np.random.default_rng(0), share=0.5)
+    assert mask is not None
+    assert abs(mask.sum() - 150) <= 5
+
+
+def test_large_rows_leave_a_small_error() -> None:
+    """Of uneven rows a settled subset is far better than one drawn at random."""
+    S = uneven(600, 30, seed=2)
+    problem = subsetsel.Problem(S, size=240)
+    rng = np.random.default_rng(0)
+    weights = weights_of(problem, np.full(600, 0.4))
+    settled = settle(weights, Run.quiet(problem), rng, share=0.5)
+    assert settled is not None
+    drawn = [problem.norm(rng.permutation(600) < 240) for _ in range(5)]
+    assert problem.norm(settled) < 0.25 * np.mean(drawn)
+
+
+def test_aim_leads_to_the_ball() -> None:
+    """For Eq. 3 the settled norm is epsilon within five per cent."""
+    S = uneven(600, 10, seed=3) + 0.1
+    problem = subsetsel.Problem(S, epsilon=0.2 * float(np.linalg.norm(S.sum(axis=0))))
+    run = Run.quiet(problem)
+    relaxation = run.relaxation
+    assert relaxation is not None
+    assert problem.epsilon is not None
+    weights = weights_of(problem, relaxation.weights.copy())
+    lam = problem.epsilon / np.linalg.norm(relaxation.dual.u)
+    aim = Aim(lam, problem.epsilon)
+    mask = settle(weights, run, np.random.default_rng(0), share=0.5, num_stages=100, aim=aim)
+    assert mask is not None
+    assert problem.norm(mask) == pytest.approx(problem.epsilon, rel=0.05)
+    assert mask.sum() >= relaxation.value - 15
+
+
+def test_no_time_gives_no_subset() -> None:
+    """With a quota below a few sweeps there is no subset, rather than a bad one."""
+    problem = subsetsel.Problem(uneven(100, 5), size=30)
+    weights = weights_of(problem, np.full(100, 0.3))
+    run = Run(problem, Limits(bound=False))
+    assert settle(weights, run, np.random.default_rng(0), share=0.5, quota=200) is None
+
+
+def test_linear_side_without_limits_is_empty() -> None:
+    """An uncapped Eq. 3 without constraints has no springs."""
+    problem = subsetsel.Problem(uneven(5, 2), epsilon=1.0)
+    side = linear_side(problem, np.zeros(5), 1.0)
+    assert isinstance(side, LinearSide)
+    assert side.activity.size == 0
+
+
+def test_start_at_random_does_not_settle() -> None:
+    """``start="random"`` is plain annealing: on uneven rows it stays behind."""
+    S = uneven(6000, 20, seed=4)
+    plain = subsetsel.solve(S, size=2400, start="random", max_iterations=200_000)
+    settled = subsetsel.solve(S, size=2400, max_iterations=200_000)
+    assert settled.norm < plain.norm
