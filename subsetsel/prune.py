@@ -98,8 +98,9 @@ def prune(
         Stop at this size.
     seed : int
     initial_guess : Solution or Boolean mask, optional
-        An earlier answer, to start from. One for fewer examples is taken for the first of them;
-        those that follow start as kept.
+        An earlier answer. Where it still holds it is verified again and little more is done; else
+        the search goes on from it. One for fewer examples is taken for the first of them, and as
+        large a share is sought of all.
     callback, progress : callable, optional
         Called with a `Progress`, which tells the largest verified subset; ``callback`` stops the
         search by returning True.
@@ -173,7 +174,7 @@ def prune(
     problem = keep_seeds(problem)
     arena = problem.replace(epsilon=NO_LIMIT)
     require_support(arena, spec)
-    guess = None if initial_guess is None else _as_guess(initial_guess, problem.n)
+    guess, num_known = _as_guess(initial_guess, problem.n)
     before = time.perf_counter()
     warm_up_solver(loaded, problem.replace(size=0), settings)
     compile_time = time.perf_counter() - before
@@ -185,7 +186,7 @@ def prune(
     prober = Prober(problem, criteria, run, engine, validation)
     search = VerifiedSearch(prober)
     try:
-        if not search.find(guess):
+        if not search.find(guess, num_known):
             raise ProblemError(
                 "the constraints leave no non-empty subset to prune; loosen must_keep, "
                 "group_limits, max_size or constraints."
@@ -287,8 +288,10 @@ def _check_splits(
         problem.head.encode(*split)
 
 
-def _as_guess(given: Any, n: int) -> BoolArray:
-    """Read an earlier answer, for these examples or for the first of them."""
+def _as_guess(given: Any, n: int) -> tuple[BoolArray | None, int]:
+    """Read an earlier answer, and for how many examples, the first ones, it was one."""
+    if given is None:
+        return None, n
     array = np.asarray(getattr(given, "mask", given))
     if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
         raise OptionError(
@@ -298,7 +301,7 @@ def _as_guess(given: Any, n: int) -> BoolArray:
         )
     guess = np.zeros(n, dtype=np.bool_)
     guess[: len(array)] = array
-    return guess
+    return guess, len(array)
 
 
 def _conclude(

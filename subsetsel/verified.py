@@ -30,6 +30,8 @@ _SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_RUN = 1.0, 0.25, 6.0, 0.1
 # Load aimed at: a little within the limit, and a little more so after a miss.
 _AIM, _AIM_AGAIN = 0.985, 0.965
 _MAX_COARSE, _MAX_FULL = 24, 8
+# From an earlier answer: so many, and none where it uses up this much of the limit.
+_MAX_RESUMED, _NEAR = 3, 0.95
 # Where examples are many a coarse probe costs almost as much as a full one.
 _MAX_LARGE_COARSE, _MAX_LARGE_FULL = 2, 5
 
@@ -61,13 +63,15 @@ class VerifiedSearch:
         """Whether the other constraints allow no larger set than the one that was verified."""
         return self.best is not None and self.best.size >= self.most
 
-    def find(self, guess: BoolArray | None) -> bool:
+    def find(self, guess: BoolArray | None, num_known: int) -> bool:
         """Search; the result is `best`.
 
         Parameters
         ----------
         guess : ndarray of shape (n,), bool, optional
-            Where to start.
+            An earlier answer.
+        num_known : int
+            To how many of the examples, the first ones, it was an answer.
 
         Returns
         -------
@@ -78,22 +82,33 @@ class VerifiedSearch:
         if sizes is None:
             return False
         self.least, self.most = sizes
-        start = self._first_size()
         if guess is not None and guess.any():
-            if not self.run.problem.violations(guess):
-                self._tried.append(self.prober.examine(guess, 0.0))
-            start = int(np.clip(guess.sum(), self.least, self.most))
+            self._resume(guess, num_known)
+            if self.best is not None or self.run.should_stop():
+                return True
         is_large = self.n > LARGE
-        if self.best is None:
-            tolerance = 0.05 if guess is None else 0.02
-            num_probes = _MAX_LARGE_COARSE if is_large else _MAX_COARSE
-            self._close_in(start, COARSE_EFFORT, tolerance, guess, num_probes)
+        num_probes = _MAX_LARGE_COARSE if is_large else _MAX_COARSE
+        self._close_in(self._first_size(), COARSE_EFFORT, 0.05, None, num_probes)
         self._settle()
         if self.best is None and not self.run.should_stop():
             self._climb()
             if not is_large:
                 self._settle()
         return True
+
+    def _resume(self, guess: BoolArray, num_known: int) -> None:
+        """Take the earlier answer if it still holds and is near the limit; else search from it."""
+        n = self.n
+        if num_known == n and not self.run.problem.violations(guess):
+            self._tried.append(self.prober.examine(guess, 0.0))
+        if self.best is None:
+            start = round(int(guess.sum()) * n / num_known)
+        elif self.best.load < _NEAR and self.best.size < self.most:
+            start = self._next_size(self.best.size, self.most + 1)
+        else:
+            return
+        start = int(np.clip(start, self.least, self.most))
+        self._close_in(start, FULL_EFFORT, 0.02, guess, _MAX_RESUMED)
 
     # --- sizes ----------------------------------------------------------------------------------
 
@@ -121,6 +136,7 @@ class VerifiedSearch:
                 return
             if step is not None:
                 self._tried.append(step)
+                guess = None if guess is None else step.mask
             if step is not None and step.is_met:
                 low = max(low, step.size)
             else:

@@ -117,6 +117,30 @@ def test_a_warm_start_costs_less_and_is_no_smaller_than_its_guess(usual: Any) ->
     assert again.num_iterations < solution.num_iterations
 
 
+def test_an_answer_that_still_holds_costs_one_refit(usual: Any) -> None:
+    """Near the limit nothing is searched; the same set comes back with a new verification."""
+    solution, check = usual
+    epsilon = 1.02 * (check.change + check.change_error)
+    again, second = prune(epsilon=epsilon, initial_guess=solution)
+    np.testing.assert_array_equal(again.mask, solution.mask)
+    assert second.is_verified
+    assert len(again.stats["curve"]) == 1
+    assert again.num_iterations == 0
+
+
+def test_an_answer_that_no_longer_holds_is_mended(usual: Any) -> None:
+    """Some of the kept examples are withdrawn: the search begins at the old size, ends sooner."""
+    old, _ = usual
+    left = np.ones(90, dtype=np.bool_)
+    left[old.kept[:4]] = False
+    given: dict[str, Any] = {"l2": L2, "rel_epsilon": 0.05, "num_proposals": 20_000}
+    again, check = subsetsel.prune(X[left], Y[left], initial_guess=old.mask[left], **given)
+    scratch, _ = subsetsel.prune(X[left], Y[left], **given)
+    assert check.is_verified
+    assert again.stats["curve"][0]["m"] == old.size
+    assert again.num_iterations < scratch.num_iterations
+
+
 def test_new_examples_may_arrive(usual: Any) -> None:
     """A guess for the first examples starts the search for all of them."""
     rng = np.random.default_rng(2)
