@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike
 from subsetsel.bridge import pick_engine
 from subsetsel.conclude import as_limit
 from subsetsel.criteria import Criteria, accuracy_drop
-from subsetsel.errors import OptionError, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.limits import Callback, Limits
+from subsetsel.pose import as_guess, check_splits, pose
 from subsetsel.probe import Prober, Step
-from subsetsel.problem import Problem
 from subsetsel.registry import get_spec
-from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
 from subsetsel.seeds import keep_seeds
 from subsetsel.solution import Solution, Status
@@ -169,12 +168,12 @@ def prune(
     spec = get_spec(solver)
     loaded = spec.load()
     settings = spec.options(loaded, options)
-    problem, criteria = _pose(X, y, l2, epsilon, rel_epsilon, criteria, question)
-    _check_splits(problem, criteria, validation, test)
+    problem, criteria = pose(X, y, l2, epsilon, rel_epsilon, criteria, question)
+    check_splits(problem, criteria, validation, test)
     problem = keep_seeds(problem)
     arena = problem.replace(epsilon=NO_LIMIT)
     require_support(arena, spec)
-    guess, num_known = _as_guess(initial_guess, problem.n)
+    guess, num_known = as_guess(initial_guess, problem.n)
     before = time.perf_counter()
     warm_up_solver(loaded, problem.replace(size=0), settings)
     compile_time = time.perf_counter() - before
@@ -196,112 +195,6 @@ def prune(
     return _conclude(
         prober, is_largest=search.is_largest, solver=solver, compile_time=compile_time, test=test
     )
-
-
-def _pose(
-    X: Any,
-    y: Any,
-    l2: float | None,
-    epsilon: float | None,
-    rel_epsilon: float | None,
-    criteria: Criteria,
-    question: dict[str, Any],
-) -> tuple[Problem, Criteria]:
-    """Train the head where there is none, and settle what is limited."""
-    if epsilon is not None and rel_epsilon is not None:
-        raise ProblemError("give epsilon or rel_epsilon, not both.")
-    goal = {"epsilon": epsilon, "rel_epsilon": rel_epsilon}
-    asked = {name: value for name, value in goal.items() if value is not None}
-    if isinstance(X, Problem):
-        problem = _take(X, y, l2, question)
-        if rel_epsilon is not None:
-            assert problem.head is not None
-            asked = {"epsilon": rel_epsilon * problem.head.theta_norm}
-        if asked:
-            problem = problem.replace(epsilon=asked["epsilon"])
-        allowed = problem.epsilon
-    else:
-        if y is None or l2 is None:
-            raise ProblemError(
-                "prune needs features, labels and the weight decay: prune(X, y, l2=1e-3, "
-                "rel_epsilon=0.01); or a Problem that knows its head."
-            )
-        if not asked and not criteria.needs_validation:
-            raise ProblemError(_NO_LIMIT_GIVEN)
-        question |= asked or {"epsilon": NO_LIMIT}
-        problem = Problem.from_features(X, y, l2=l2, **question)
-        allowed = problem.epsilon if asked else None
-    if allowed is None and not criteria.needs_validation:
-        raise ProblemError(_NO_LIMIT_GIVEN)
-    return problem, replace(criteria, epsilon=allowed)
-
-
-_NO_LIMIT_GIVEN = (
-    "prune needs a limit: epsilon, rel_epsilon (a fraction of ||theta||_2), or max_loss_gap or "
-    "max_accuracy_drop with validation=(X, y). For a fixed size use solve and verify."
-)
-
-
-def _take(problem: Problem, y: Any, l2: float | None, question: dict[str, Any]) -> Problem:
-    """Accept a problem that is posed already."""
-    if y is not None or l2 is not None:
-        raise ProblemError("y and l2 cannot be given beside a Problem, which has its own head.")
-    if problem.head is None:
-        raise ProblemError(
-            "prune needs a problem that knows its head and data: make it with "
-            "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
-        )
-    if getattr(problem.rows, "metric", "parameter") != "parameter":
-        raise ProblemError("prune limits the change of the parameters; use metric='parameter'.")
-    changes = {
-        name: question.pop(name)
-        for name in ("max_size", "must_prune", "must_keep")
-        if name in question
-    }
-    if question:
-        raise ProblemError(
-            f"{' and '.join(question)} cannot be given beside a Problem; build it with them."
-        )
-    cap = changes.pop("max_size", None)
-    if cap is not None:
-        allowed = NO_LIMIT if problem.epsilon is None else problem.epsilon
-        problem = problem.replace(epsilon=allowed, max_size=cap)
-    return problem.replace(**changes) if changes else problem
-
-
-def _check_splits(
-    problem: Problem,
-    criteria: Criteria,
-    validation: tuple[Any, Any] | None,
-    test: tuple[Any, Any] | None,
-) -> None:
-    if criteria.needs_validation and validation is None:
-        raise ProblemError(
-            "max_loss_gap and max_accuracy_drop are measured on validation=(X, y); give it."
-        )
-    assert problem.head is not None
-    for name, split in (("validation", validation), ("test", test)):
-        if split is None:
-            continue
-        if not isinstance(split, (tuple, list)) or len(split) != 2:
-            raise ProblemError(f"{name} must be a pair (X, y), got {type(split).__name__}.")
-        problem.head.encode(*split)
-
-
-def _as_guess(given: Any, n: int) -> tuple[BoolArray | None, int]:
-    """Read an earlier answer, and for how many examples, the first ones, it was one."""
-    if given is None:
-        return None, n
-    array = np.asarray(getattr(given, "mask", given))
-    if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
-        raise OptionError(
-            f"initial_guess must be a Solution or a Boolean mask of at most n = {n} examples, got "
-            f"{array.dtype} of shape {array.shape}. Of an answer for more examples take the part "
-            "that is left: old.mask[still_there]."
-        )
-    guess = np.zeros(n, dtype=np.bool_)
-    guess[: len(array)] = array
-    return guess, len(array)
 
 
 def _conclude(
