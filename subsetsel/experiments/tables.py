@@ -13,6 +13,10 @@ from subsetsel.experiments.statistics import Paired, paired_difference
 from subsetsel.report.files import written_whole
 from subsetsel.report.plots import new_figure, save_figure
 
+# Points of accuracy. What lies further below is left out of pictures, and said to be: scores that
+# keep the hardest can fall by sixty, which would flatten everything else.
+_BELOW_CHANCE = 10.0
+
 Group = dict[int, float]
 """Seed -> accuracy."""
 
@@ -120,6 +124,8 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
     figure, panels = new_figure(len(networks), title)
     for axes, network in zip(panels, networks, strict=True):
         mine = {c[1:]: group for c, group in cells.items() if c[0] == network}
+        chance = [_mean(group) for (_, name), group in mine.items() if name == "random"]
+        floor = 100 * min(chance, default=0.0) - _BELOW_CHANCE
         for number, method in enumerate(dict.fromkeys(name for _, name in mine)):
             if method == WHOLE:
                 whole = 100 * _mean(mine[num_examples, WHOLE])
@@ -131,7 +137,7 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
                 [100 * (1 - k / num_examples) for k in budgets],
                 [v.mean() for v in values],
                 yerr=[v.std(ddof=1) if len(v) > 1 else 0.0 for v in values],
-                label=method,
+                label=method if max(v.mean() for v in values) >= floor else f"{method} (below)",
                 color=f"C{number % 10}",
                 ls="-" if method.startswith("joint") else "--",
                 marker="os^vDPX*"[number % 8],
@@ -139,6 +145,7 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
                 capsize=2,
                 lw=1.2,
             )
+        axes.set_ylim(bottom=max(floor, axes.get_ylim()[0]))
         axes.set_title(network)
         axes.set_xlabel("pruned (% of the training examples)")
         axes.set_ylabel("test accuracy (%)")
