@@ -201,9 +201,9 @@ def run_fmnist(options: argparse.Namespace, record: Record) -> None:
 
     features = fashion_features(options.data_dir)
     X, y = features.train, features.train_labels
-    S = measure_dense(measure_head(X, y, record, None, options), record)
+    head = measure_head(X, y, record, None, options)
+    S = measure_dense(head, record)
     if options.pydvl:
-        head = fit_head(X, y, l2=L2, device="cpu")
         compare_with_pydvl(head, S, X, y, record)
 
 
