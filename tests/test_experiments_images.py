@@ -15,6 +15,7 @@ import torch
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.images import (
     DataMissingError,
+    halved,
     images_from_arrays,
     load_images,
     read_idx,
@@ -213,6 +214,19 @@ def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
         load_images(tmp_path / "nowhere")
     with pytest.raises(DataMissingError, match="no data set known here"):
         load_images(tmp_path)
+
+
+def test_halving_takes_means_of_four() -> None:
+    """28 x 28 is padded to 32 x 32 and becomes 16 x 16; colours stay apart."""
+    pictures = RNG.integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
+    labels = np.zeros(3, dtype=np.int64)
+    small = halved(images_from_arrays(pictures, labels, pictures[:1], labels[:1]))
+    assert small.shape == (3, 16, 16)
+    block = pictures[1, 4:6, 10:12].astype(float).mean(axis=(0, 1))
+    np.testing.assert_allclose(small.train[1, 3, 6], block, atol=0.5)
+    assert small.train[:, 0].max() == 0
+    grey = images_from_arrays(pictures[..., 0], labels, pictures[..., 0], labels)
+    np.testing.assert_array_equal(halved(grey).train, small.train[..., 0])
 
 
 # --- tensors -------------------------------------------------------------------------------------

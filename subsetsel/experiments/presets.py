@@ -172,6 +172,7 @@ SEARCHES: dict[str, SearchPlan] = {
         recipe=Recipe(epochs=None, iterations=200, batch_size=64, lr=0.02, padding=0),
         proxy_recipe=Recipe(epochs=None, iterations=100, batch_size=64, lr=0.02, padding=0),
         num_kept=1000,
+        is_halved=True,
     ),
 }
 """preset -> network search of Table 1."""

@@ -13,7 +13,7 @@ import torch
 from subsetsel.errors import OptionError
 from subsetsel.experiments.compare import WHOLE
 from subsetsel.experiments.cost import Cost, measure_pace
-from subsetsel.experiments.images import Images
+from subsetsel.experiments.images import Images, halved
 from subsetsel.experiments.methods import METHODS, Indices, Selector
 from subsetsel.experiments.networks import search_space
 from subsetsel.experiments.pictures import Pictures
@@ -55,6 +55,8 @@ class SearchPlan:
         Size of every proxy; class balanced, as the paper's 100 images a class.
     proxies : tuple of str
         Keys of `subsetsel.experiments.methods.METHODS`, or ``"whole"``.
+    is_halved : bool
+        Whether pictures are shrunk first, see `subsetsel.experiments.images.halved`.
     validation_share : float
         Of the training half, held out of everything; networks are ranked on it.
     seed : int
@@ -68,6 +70,7 @@ class SearchPlan:
     proxy_recipe: Recipe
     num_kept: int
     proxies: tuple[str, ...] = (WHOLE, "random_classes", "herding", "forgetting", "joint_classes")
+    is_halved: bool = False
     validation_share: float = 0.1
     seed: int = 0
 
@@ -150,6 +153,7 @@ class Search:
                 f"there is no method {unknown[0]!r}; choose among {', '.join([WHOLE, *METHODS])}."
             )
         self.plan, self.num_classes = plan, images.num_classes
+        images = halved(images) if plan.is_halved else images
         pictures = Pictures.of(images.train, images.train_labels, device)
         self.test = Pictures.of(images.test, images.test_labels, device, like=pictures)
         order = np.random.default_rng(plan.seed).permutation(len(pictures))

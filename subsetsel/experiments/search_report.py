@@ -102,7 +102,8 @@ def write_search_report(plan: SearchPlan, records: Sequence[Record], folder: Pat
     """Write ``table.md`` and ``figure.png`` into the folder."""
     num = len({record["network"] for record in records})
     notes = (
-        f"{num} of the 720 networks on {plan.data}. Networks are ranked on "
+        f"{num} of the 720 networks on {plan.data}"
+        f"{', pictures shrunk to half their sides' * plan.is_halved}. Networks are ranked on "
         f"{plan.validation_share:.0%} of the training half, held out of everything; the accuracy "
         "is that of the test half, of the network found, trained on the whole set. Proxies of "
         f"{plan.num_kept:,} images, class balanced, chosen from {plan.scorer} "
