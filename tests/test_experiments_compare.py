@@ -16,13 +16,13 @@ from subsetsel.experiments.compare import WHOLE, Comparison, Plan, cells
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, Selector, hardest_cut
 from subsetsel.experiments.presets import COMPARISONS, SEARCHES
+from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import RunLog
 from subsetsel.experiments.scorer import Scorer
 from subsetsel.experiments.search import Search, SearchPlan
 from subsetsel.experiments.search_report import results, write_search_report
 from subsetsel.experiments.statistics import paired_difference, rank_correlation
 from subsetsel.experiments.tables import draw_budgets, draw_curves, markdown, write_table
-from subsetsel.experiments.train import Recipe
 from subsetsel.experiments.zoo import BUILDERS
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)

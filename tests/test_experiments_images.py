@@ -15,12 +15,11 @@ import torch
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.images import (
     DataMissingError,
-    halved,
     images_from_arrays,
     load_images,
     read_idx,
 )
-from subsetsel.experiments.pictures import Pictures, augment
+from subsetsel.experiments.pictures import Pictures, augment, halved
 
 RNG = np.random.default_rng(0)
 

@@ -14,8 +14,9 @@ import torch
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.experiments.networks import Classifier
 from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.recipe import Recipe, steps_per_epoch
 from subsetsel.experiments.scorer import Scorer, cached_scorer, train_scorer
-from subsetsel.experiments.train import Recipe, evaluate, outputs, steps_per_epoch, train
+from subsetsel.experiments.train import evaluate, outputs, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.scores import TrainingRecorder
 

@@ -80,8 +80,8 @@ def compare(
     """
     from subsetsel.experiments.compare import Comparison, Plan
     from subsetsel.experiments.images import load_images
+    from subsetsel.experiments.recipe import Recipe
     from subsetsel.experiments.tables import draw_budgets, write_table
-    from subsetsel.experiments.train import Recipe
     from subsetsel.influence.features import feature_device
     from subsetsel.report.environment import environment
 

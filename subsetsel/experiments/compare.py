@@ -16,9 +16,10 @@ from subsetsel.experiments.cost import Cost, measure_pace
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, TWO_SCORERS, Indices, Selector
 from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import Scorer, cached_scorer, scorer_path
-from subsetsel.experiments.train import Recipe, Trained, evaluate, train
+from subsetsel.experiments.train import Trained, evaluate, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.report.files import sha256_of_array
 

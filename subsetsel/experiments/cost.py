@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from subsetsel.experiments.pictures import Pictures
-from subsetsel.experiments.train import Recipe, outputs, train
+from subsetsel.experiments.recipe import Recipe
+from subsetsel.experiments.train import outputs, train
 from subsetsel.experiments.zoo import build_network
 
 _WARM_UP, _MEASURED = 3, 8

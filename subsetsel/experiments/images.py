@@ -297,31 +297,6 @@ def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: An
     return Images(*checked)
 
 
-def halved(images: Images) -> Images:
-    """Shrink every picture to half its sides, for experiments that must be cheap.
-
-    Sides are first padded with black, equally on both ends, to a multiple of 32, so that four
-    halvings more leave a pixel; then 2 x 2 pixels become their mean.
-
-    Returns
-    -------
-    Images
-    """
-    return Images(
-        _halve(images.train), images.train_labels, _halve(images.test), images.test_labels
-    )
-
-
-def _halve(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    missing = [-side % 32 for side in pictures.shape[1:3]]
-    ends = [(0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)]
-    padded = np.pad(pictures, ends[: pictures.ndim])
-    sums = np.zeros(padded[:, ::2, ::2].shape, dtype=np.uint16)
-    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        sums += padded[:, i::2, j::2]
-    return ((sums + 2) // 4).astype(np.uint8)
-
-
 def _either(path: Path, suffix: str) -> Path:
     packed = path.with_name(path.name + suffix)
     return packed if packed.exists() else path

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from subsetsel.experiments.compare import WHOLE, Plan
+from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.search import SearchPlan
-from subsetsel.experiments.train import Recipe
 
 PAPER = Recipe()
 """200 epochs, batch 128, lr 0.01 along a cosine, crop and mirror: Section 6.1."""

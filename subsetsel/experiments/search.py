@@ -13,13 +13,14 @@ import torch
 from subsetsel.errors import OptionError
 from subsetsel.experiments.compare import WHOLE
 from subsetsel.experiments.cost import Cost, measure_pace
-from subsetsel.experiments.images import Images, halved
+from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, Indices, Selector
 from subsetsel.experiments.networks import search_space
-from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.pictures import Pictures, halved
+from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import cached_scorer
-from subsetsel.experiments.train import Recipe, evaluate, train
+from subsetsel.experiments.train import evaluate, train
 from subsetsel.experiments.zoo import build_network
 
 COLUMNS = (
@@ -56,7 +57,7 @@ class SearchPlan:
     proxies : tuple of str
         Keys of `subsetsel.experiments.methods.METHODS`, or ``"whole"``.
     is_halved : bool
-        Whether pictures are shrunk first, see `subsetsel.experiments.images.halved`.
+        Whether pictures are shrunk first, see `subsetsel.experiments.pictures.halved`.
     validation_share : float
         Of the training half, held out of everything; networks are ranked on it.
     seed : int
