@@ -52,6 +52,23 @@ def test_fit_without_a_factor(exact: Head, large: Head) -> None:
     np.testing.assert_allclose(large.theta, exact.theta, atol=1e-10)
 
 
+def test_a_large_head_is_polished_without_its_factor(
+    exact: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends at the same minimizer, and what is solved with afterwards is exact all the same."""
+    monkeypatch.setattr("subsetsel.influence.fit._MAX_FACTORED_POLISH", 1)
+    head = small_head("auto")
+    np.testing.assert_allclose(head.theta, exact.theta, atol=1e-11)
+    assert head.inverse.is_exact
+
+
+def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where conjugate gradients do not converge."""
+    monkeypatch.setattr("subsetsel.influence.fit._MAX_FACTORED_POLISH", 1)
+    monkeypatch.setattr("subsetsel.influence.iterative._MAX_STEPS", 1)
+    np.testing.assert_allclose(small_head("auto").theta, exact.theta, atol=1e-11)
+
+
 def test_hessian_product(exact: Head) -> None:
     """H V without H is H V."""
     on, theta = exact.objective_function, exact.to_scaled(exact.theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,7 @@ def minimize(
     *,
     tolerance: float,
     inverse: Inverse | None = None,
+    make_inverse: Callable[[HeadObjective, Tensor], Inverse] = invert,
 ) -> Minimum:
     """Newton's method with line search in the class basis.
 
@@ -60,6 +62,8 @@ def minimize(
         when rounding lets it fall no further.
     inverse : Inverse, optional
         Of the Hessian at ``theta``, where it is known already.
+    make_inverse : callable
+        Makes one at later points.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def minimize(
     best = Minimum(theta, objective.evaluate(theta), 0)
     while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
         if inverse is None:
-            inverse = invert(objective, best.theta)
+            inverse = make_inverse(objective, best.theta)
         found = _search_line(objective, best, inverse)
         if found is None:
             break
