@@ -15,6 +15,7 @@ from subsetsel.limits import Progress
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
+from subsetsel.seeds import LARGE
 from subsetsel.starts import start_near
 from subsetsel.verify import Verification, verify
 
@@ -217,6 +218,14 @@ class Prober:
         """
         sub = self.problem.replace(size=m)
         start = None if guess is None else start_near(sub, guess)
+        if (
+            self._is_cut
+            and start is not None
+            and sub.n > LARGE
+            and sub.constraints.violations(start)
+        ):
+            # An integer program might still find one, in minutes: this size has failed.
+            return None
         counted = 0
 
         def follow(record: Progress) -> bool:

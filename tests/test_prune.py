@@ -321,3 +321,19 @@ def test_many_examples_keep_a_seed_of_each_class(monkeypatch: pytest.MonkeyPatch
     groups = np.arange(90) % 2
     limited, _ = prune(epsilon=1e6, groups=groups, group_limits={0: (None, 5)})
     assert np.count_nonzero(groups[limited.pruned] == 0) <= 5
+
+
+def test_cuts_that_no_swap_mends_fail_a_size_where_examples_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Instead of an integer program, which could take minutes."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an integer program was asked")
+
+    monkeypatch.setattr("subsetsel.seeds.LARGE", 10)
+    monkeypatch.setattr("subsetsel.probe.LARGE", 10)
+    monkeypatch.setattr("subsetsel.starts._MAX_ROUNDS", 1)
+    monkeypatch.setattr("subsetsel.polytope._integer_program", refuse)
+    solution, check = prune(rel_epsilon=0.5, min_curvature=0.9)
+    assert solution.is_feasible == bool(check.is_verified)
