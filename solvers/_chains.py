@@ -79,6 +79,7 @@ def walk(
     run: Run,
     *,
     quota: int | None = None,
+    share: float = 1.0,
     after: Callable[[float], bool],
 ) -> None:
     """Let one chain cool down, in calls short enough to keep the clock.
@@ -95,12 +96,15 @@ def walk(
         Asked after each call whether to stop.
     quota : int, optional
         Proposals this chain may make at most; it is shortened to fit.
+    share : float
+        Of the time that is left, for this chain.
     after : callable
         ``after(share done)``, after each call; True ends the chain.
     """
     hot, cold = temperatures
     total = num_proposals if quota is None else min(num_proposals, quota)
     done, count = 0, _FIRST_CALL
+    reserve = (1.0 - share) * run.remaining if run.remaining < np.inf else 0.0
     while done < total:
         count = min(count, total - done)
         started = time.perf_counter()
@@ -113,7 +117,7 @@ def walk(
         pace = count / seconds
         # Whole strides of the kernels: where the calls are cut makes no difference to the walk.
         count = 2 ** int(np.log2(max(_FIRST_CALL, pace * min(_CALL_TIME, run.remaining / 8))))
-        affordable = pace * run.remaining * 0.9
+        affordable = pace * max(run.remaining - reserve, 0.0) * 0.9
         if affordable < total - done:
             hot *= (cold / hot) ** (done / total)
             done, total = 0, max(1, int(affordable))

@@ -104,9 +104,20 @@ def linear_side(
         size = float(problem.size if problem.size is not None else problem.max_size)
         lower = np.concatenate([[size if exact else -np.inf], lower])
         upper = np.concatenate([[size], upper])
-    activity = np.asarray(matrix @ weights, dtype=np.float64)
     largest = np.ones(len(lower))
     np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
+    stiffness = scale / largest**2
+    if problem.form == "min_norm":
+        # Large rows are pruned in proportion, as in a random subset: the concave term alone sends
+        # most of them to the nearer side, and with them the curvature of what is kept.
+        squared_norms = problem.rows.squared_norms
+        mean = float(squared_norms.mean()) or 1.0
+        relative = squared_norms / mean
+        matrix = sparse.csc_array(sparse.vstack([matrix, relative[None, :]]))
+        wanted = float(relative @ weights)
+        lower, upper = np.append(lower, wanted), np.append(upper, wanted)
+        stiffness = np.append(stiffness, mean / float(relative.max()))
+    activity = np.asarray(matrix @ weights, dtype=np.float64)
     if items is not None:
         matrix = matrix[:, items]
     return LinearSide(
@@ -116,7 +127,7 @@ def linear_side(
         activity,
         lower.astype(np.float64),
         upper.astype(np.float64),
-        scale / largest**2,
+        stiffness,
     )
 
 

@@ -35,6 +35,8 @@ _REACH = 30.0
 # Up to this many entries of S the search closes with best exchanges, until so many in a row fail.
 _CLOSING_ENTRIES = 20_000_000
 _PATIENCE = 300
+# Under a clock they take what is left of it, after this share for the swaps.
+_ENDLESS, _SEARCH_SHARE = 10**9, 0.5
 # Weights start equal but for this much, so that equal rows do not move together.
 _JITTER = 0.1
 # The hot end from a start that is worth keeping, in units of its energy per dimension; hotter where
@@ -93,7 +95,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
 
     run_together([partial(chain, k) for k in range(num_chains)], run)
-    if problem.n * problem.d <= _CLOSING_ENTRIES and options.proposals == "norm":
+    if _closes(problem, options, run):
         _close(problem, run)
     return Candidate(limit=run.limit, stats={"temperatures": list(hot_to_cold)})
 
@@ -110,16 +112,40 @@ def holds_gram(problem: Problem, options: AnnealOptions) -> bool:
     return num_free <= _MAX_GRAM and options.proposals == "norm" and is_readable
 
 
-def _close(problem: Problem, run: Run) -> None:
-    """Exchange best pairs where reading all of S is cheap: random pairs are too rare to find them.
+def _closes(problem: Problem, options: AnnealOptions, run: Run) -> bool:
+    """Whether best exchanges end the search: where a pass over S costs little, or all freeze alike.
 
-    In few dimensions the last improvements are a handful among n^2 / 4 pairs.
+    In few dimensions the last improvements are a handful among n^2 / 4 pairs; rows of one length
+    freeze together, and random pairs are then too rare to find them.
+
+    Returns
+    -------
+    bool
     """
+    if options.proposals != "norm" or problem.rows.proxy is not problem.rows:
+        return False
+    if problem.n * problem.d <= _CLOSING_ENTRIES:
+        return True
+    return run.remaining < np.inf and not _is_uneven(problem.rows.squared_norms[problem.free])
+
+
+def _is_uneven(squared_norms: FloatArray) -> bool:
+    positive = squared_norms[squared_norms > 0]
+    if not positive.size:
+        return False
+    low, high = np.quantile(positive, [0.05, 0.95])
+    return bool(high > _UNEVEN * low)
+
+
+def _close(problem: Problem, run: Run) -> None:
+    """Exchange best pairs until too many in a row fail, or as long as there is time."""
     if run.mask is None or run.should_stop():
         return
     patience = round(_PATIENCE * run.effort)
-    moves = quota_of(run, 1)
-    limits = Limits(max_iterations=min(20 * patience, 20 * patience if moves is None else moves))
+    most, moves = 20 * patience, quota_of(run, 1)
+    if run.remaining < np.inf:
+        patience = most = _ENDLESS
+    limits = Limits(max_iterations=most if moves is None else min(most, moves))
     inner = Run(problem, limits, parent=run)
     search = LocalSearch(problem, inner, run.mask)
     search.exchange(patience=patience)
@@ -192,8 +218,7 @@ def _row_chain(
     norms = problem.rows.squared_norms[free]
     by_norm = np.argsort(norms, kind="stable")
     order, sorted_norms = free[by_norm], norms[by_norm]
-    low, high = np.quantile(sorted_norms[sorted_norms > 0], [0.05, 0.95])
-    is_limited = options.proposals == "norm" and high > _UNEVEN * low
+    is_limited = options.proposals == "norm" and _is_uneven(norms)
     reach = _REACH if is_limited else np.inf
     columns = columns_of(problem, mask)
     shown = float(np.linalg.norm(total))
@@ -214,7 +239,8 @@ def _row_chain(
 
     usual = int(np.clip(60 * order.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
-    walk(call, temperatures, num_proposals, run, quota=quota, after=after)
+    share = _SEARCH_SHARE if _closes(problem, options, run) else 1.0
+    walk(call, temperatures, num_proposals, run, quota=quota, share=share, after=after)
     return mask
 
 
@@ -259,5 +285,6 @@ def _gram_chain(
 
     usual = int(np.clip(2000 * free.size, 100_000, 8_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
-    walk(call, temperatures, num_proposals, run, quota=quota, after=after)
+    share = _SEARCH_SHARE if _closes(problem, options, run) else 1.0
+    walk(call, temperatures, num_proposals, run, quota=quota, share=share, after=after)
     return found()
