@@ -26,7 +26,7 @@ from subsetsel.run import Run
 from ._continuation_kernels import LinearSide, sweep
 
 # Stages, and row updates per row and stage: more stages help, slowly.
-_NUM_STAGES, _NUM_SWEEPS = 30, 2
+_NUM_STAGES, _NUM_SWEEPS = 48, 2
 _MOST_STAGES, _FEWEST_STAGES = 400, 6
 # What a stage costs on average, in sweeps of all rows (measured).
 _SWEEPS_PER_STAGE = 2.0
