@@ -143,7 +143,7 @@ def budget(run: Run, usual: int) -> int:
     -------
     int
     """
-    factor = 1 if run.remaining == np.inf else 100
+    factor = 100 if run.fills_time else 1
     return max(1, int(usual * factor * run.effort))
 
 

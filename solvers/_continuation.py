@@ -176,7 +176,8 @@ def settle(
         affordable = min(affordable, quota / norms.size)
     num_stages = round(num_stages * run.effort)
     if affordable < np.inf:
-        num_stages = int(min(affordable / _SWEEPS_PER_STAGE, _MOST_STAGES))
+        most = _MOST_STAGES if run.fills_time or quota is not None else num_stages
+        num_stages = int(min(affordable / _SWEEPS_PER_STAGE, most))
     if num_stages < _FEWEST_STAGES:
         return None
     top = (_TOP if aim is None else 1.0) * float(norms.max())

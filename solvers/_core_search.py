@@ -100,7 +100,7 @@ class _CoreSearch:
         """Run generations until a limit or the budget; return how many there were."""
         num_workers = self.run.limits.num_workers
         num_chains = self.options.num_chains or _NUM_CHAINS
-        most = num_chains * (100 if self.run.remaining < np.inf else 1)
+        most = num_chains * (100 if self.run.fills_time else 1)
         usual = int(np.clip(2500 * self.core_size, 300_000, 6_000_000) * self.run.effort)
         length = self.options.num_proposals or usual
         quota = quota_of(self.run, max(num_chains, num_workers))
@@ -119,7 +119,7 @@ class _CoreSearch:
             self._refine()
             if is_fresh and not try_rows:
                 wider = self._next_core_size(wider, self.run.size > before)
-                if number > 0 and self.run.remaining < np.inf:
+                if number > 0 and self.run.fills_time:
                     length = min(2 * length, 50_000_000)
             # A core that leaves much of the bound unreached is not where the slack is.
             gap = self.run.gap

@@ -126,7 +126,7 @@ def _closes(problem: Problem, options: AnnealOptions, run: Run) -> bool:
         return False
     if problem.n * problem.d <= _CLOSING_ENTRIES:
         return True
-    return run.remaining < np.inf and not _is_uneven(problem.rows.squared_norms[problem.free])
+    return run.fills_time and not _is_uneven(problem.rows.squared_norms[problem.free])
 
 
 def _is_uneven(squared_norms: FloatArray) -> bool:
@@ -143,7 +143,7 @@ def _close(problem: Problem, run: Run) -> None:
         return
     patience = round(_PATIENCE * run.effort)
     most, moves = 20 * patience, quota_of(run, 1)
-    if run.remaining < np.inf:
+    if run.fills_time:
         patience = most = _ENDLESS
     limits = Limits(max_iterations=most if moves is None else min(most, moves))
     inner = Run(problem, limits, parent=run)

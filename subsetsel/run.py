@@ -96,6 +96,15 @@ class Run:
         return own if self.parent is None else min(own, self.parent.remaining)
 
     @property
+    def fills_time(self) -> bool:
+        """Whether to search on while time is left: the user gave a limit for this very search.
+
+        A search within another, such as a probe of a bisection, ends with its usual work; the
+        time is its parent's to spend.
+        """
+        return self.limits.time_limit is not None
+
+    @property
     def iterations_left(self) -> int | None:
         """Iterations left, or None without a limit."""
         if self.limits.max_iterations is None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from subsetsel import Problem, solve
+from subsetsel.limits import Limits
+from subsetsel.run import Run
 from subsetsel.testing import check_solution, enumerate_optimum
 
 _S = np.random.default_rng(8).normal(size=(10, 2)) + 0.4
@@ -150,3 +152,11 @@ def test_tight_linear_limit_does_not_crash(max_size_only: str) -> None:
     problem = Problem(_S, size=2, constraints=[(np.full(10, 0.5 + 1e-8), -np.inf, 1.0)])
     assert enumerate_optimum(problem) is None
     assert not solve(problem, solver=max_size_only).is_feasible
+
+
+def test_a_probe_leaves_time_for_the_next() -> None:
+    """Under a clock a probe of the bisection ends with its usual work, not with all the time."""
+    problem = Problem(np.random.default_rng(0).normal(size=(30, 3)), size=10)
+    outer = Run(problem, Limits(time_limit=60.0))
+    assert outer.fills_time
+    assert not Run(problem, Limits(), parent=outer).fills_time
