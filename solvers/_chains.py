@@ -15,9 +15,10 @@ from subsetsel.run import Run
 
 from ._anneal_kernels import Columns
 
-# A call into compiled code ends after about this many seconds, so that Ctrl-C and clocks work.
-_CALL_TIME = 0.1
-_FIRST_CALL = 4096
+# A call into compiled code reads about this many numbers at most, a tenth of a second, so that
+# Ctrl-C and clocks work; and makes between so many proposals, whole strides of the kernels.
+_CALL_ENTRIES = 2**26
+_FEWEST_PROPOSALS, _FIRST_CALL, _MOST_PROPOSALS = 2**8, 2**12, 2**17
 
 
 def columns_of(problem: Problem, mask: BoolArray, items: IndexArray | None = None) -> Columns:
@@ -80,6 +81,7 @@ def walk(
     *,
     quota: int | None = None,
     share: float = 1.0,
+    entries: int,
     after: Callable[[float], bool],
 ) -> None:
     """Let one chain cool down, in calls short enough to keep the clock.
@@ -98,12 +100,17 @@ def walk(
         Proposals this chain may make at most; it is shortened to fit.
     share : float
         Of the time that is left, for this chain.
+    entries : int
+        About how many numbers a proposal reads. Without a clock calls are cut by this alone: where
+        ``after`` ends the chain must not depend on how fast the machine is.
     after : callable
         ``after(share done)``, after each call; True ends the chain.
     """
     hot, cold = temperatures
     total = num_proposals if quota is None else min(num_proposals, quota)
-    done, count = 0, _FIRST_CALL
+    fitting = 2 ** int(np.log2(_CALL_ENTRIES / entries))
+    longest = min(max(fitting, _FEWEST_PROPOSALS), _MOST_PROPOSALS)
+    done, count = 0, min(longest, _FIRST_CALL)
     reserve = (1.0 - share) * run.remaining if run.remaining < np.inf else 0.0
     while done < total:
         count = min(count, total - done)
@@ -114,9 +121,9 @@ def walk(
         run.add_iterations(count)
         if after(done / total) or run.should_stop():
             return
-        pace = count / seconds
-        # Whole strides of the kernels: where the calls are cut makes no difference to the walk.
-        count = 2 ** int(np.log2(max(_FIRST_CALL, pace * min(_CALL_TIME, run.remaining / 8))))
+        count, pace = longest, count / seconds
+        if run.remaining < np.inf:
+            count = min(longest, 2 ** int(np.log2(max(_FIRST_CALL, pace * run.remaining / 8))))
         affordable = pace * max(run.remaining - reserve, 0.0) * 0.9
         if affordable < total - done:
             hot *= (cold / hot) ** (done / total)

@@ -202,7 +202,15 @@ class _CoreSearch:
             return self._is_enough(state[4])
 
         temperatures = (start.heat * hot, start.heat * cold)
-        walk(call, temperatures, length, self.run, quota=quota, after=after)
+        walk(
+            call,
+            temperatures,
+            length,
+            self.run,
+            quota=quota,
+            entries=core.size,
+            after=after,
+        )
         return best()
 
     def _row_chain(self, number: int, length: int, quota: int | None) -> BoolArray | None:
@@ -241,6 +249,7 @@ class _CoreSearch:
             length,
             self.run,
             quota=quota,
+            entries=2 * rows.shape[1],
             after=lambda _: self._is_enough(state[4]),
         )
         return best_mask if state[4] >= 0 else None

@@ -71,7 +71,15 @@ def search_plainly(problem: Problem, options: AnnealOptions, run: Run) -> Candid
 
     usual = int(np.clip(60 * free.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
-    walk(call, (1.0, 0.01), num_proposals, run, quota=quota_of(run, 1), after=after)
+    walk(
+        call,
+        (1.0, 0.01),
+        num_proposals,
+        run,
+        quota=quota_of(run, 1),
+        entries=rows.shape[1],
+        after=after,
+    )
     if state[4] > 0:
         run.submit(best_mask)
     return Candidate(limit=run.limit, stats={"penalty": penalty})

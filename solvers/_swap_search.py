@@ -240,7 +240,16 @@ def _row_chain(
     usual = int(np.clip(60 * order.size, 300_000, 20_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
     share = _SEARCH_SHARE if _closes(problem, options, run) else 1.0
-    walk(call, temperatures, num_proposals, run, quota=quota, share=share, after=after)
+    walk(
+        call,
+        temperatures,
+        num_proposals,
+        run,
+        quota=quota,
+        share=share,
+        entries=2 * rows.shape[1],
+        after=after,
+    )
     return mask
 
 
@@ -286,5 +295,14 @@ def _gram_chain(
     usual = int(np.clip(2000 * free.size, 100_000, 8_000_000))
     num_proposals = options.num_proposals or budget(run, usual)
     share = _SEARCH_SHARE if _closes(problem, options, run) else 1.0
-    walk(call, temperatures, num_proposals, run, quota=quota, share=share, after=after)
+    walk(
+        call,
+        temperatures,
+        num_proposals,
+        run,
+        quota=quota,
+        share=share,
+        entries=free.size,
+        after=after,
+    )
     return found()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -144,9 +145,31 @@ def test_schedule_is_shortened_to_a_quota() -> None:
         seen.append(schedule[3])
         return count
 
-    walk(call, (1.0, 0.1), 10**9, run, quota=5000, after=lambda _: False)
+    walk(call, (1.0, 0.1), 10**9, run, quota=5000, entries=10, after=lambda _: False)
     assert set(seen) == {5000.0}
     assert run.num_iterations == 5000
+
+
+def test_without_a_clock_speed_cuts_no_call() -> None:
+    """Where a chain looks up does not depend on how long its calls take: same seed, same subset.
+
+    Mutation: with calls cut by the pace measured, the slow chain looks up more often.
+    """
+    cuts: list[list[int]] = []
+    for seconds in (0.0, 0.05):
+        counts: list[int] = []
+
+        def call(
+            _: object, count: int, counts: list[int] = counts, seconds: float = seconds
+        ) -> int:
+            counts.append(count)
+            time.sleep(seconds)
+            return count
+
+        run = Run(Problem(_rows(), size=5), Limits())
+        walk(call, (1.0, 0.1), 300_000, run, entries=1000, after=lambda _: False)
+        cuts.append(counts)
+    assert cuts[0] == cuts[1]
 
 
 def test_paper_variant_is_a_named_choice() -> None:
