@@ -26,6 +26,10 @@ class SolverNotInstalledError(SubsetselError, ImportError):
     """The solver is registered but a package it needs is missing or broken."""
 
 
+class MissingExtraError(SubsetselError, ImportError):
+    """A file format, a picture or an integration needs a package that is not installed."""
+
+
 class SolverError(SubsetselError, RuntimeError):
     """A back end failed; the original exception is chained to this one."""
 

@@ -15,6 +15,7 @@ from subsetsel.goal import Goal
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray
 from subsetsel.sources import FromData, Normalization
+from subsetsel.summaries import as_html, problem_facts
 
 if TYPE_CHECKING:
     from subsetsel.influence.head import Head
@@ -302,6 +303,9 @@ class Problem(FromData):
         )
         extra = f", {len(self.constraints)} linear constraints" if len(self.constraints) else ""
         return f"Problem(n={self.n}, d={self.d}, {goal}{extra})"
+
+    def _repr_html_(self) -> str:
+        return as_html("Problem", "", problem_facts(self))
 
 
 def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from subsetsel.errors import FileFormatError
 from subsetsel.limits import Progress
 from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.summaries import as_html, as_lines, solution_facts, solution_verdict
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
@@ -152,64 +154,22 @@ class Solution:
         -------
         str
         """
-        stopped = "" if self.limit is None else f" (stopped: {_LIMIT_WORDS[self.limit]})"
-        if not self.is_feasible:
-            lines = [f"{self.status}{stopped}", f"  solver  {self._solver_words()}"]
-            return "\n".join([*lines, f"  note    {self.message}"] if self.message else lines)
-        lines = [
-            f"{self.status}{stopped}",
-            f"  pruned  {self.size:,} of {self.n:,} ({self.size / self.n:.1%}), "
-            f"kept {self.n - self.size:,}",
-            *self._norm_lines(),
-            f"  solver  {self._solver_words()}",
-        ]
-        if self.message:
-            lines.append(f"  note    {self.message}")
-        return "\n".join(lines)
+        return as_lines(solution_verdict(self), solution_facts(self), width=8)
 
-    def _solver_words(self) -> str:
-        return (
-            f"{self.solver}, seed {self.seed}, {self.solve_time:.2f} s "
-            f"(+ {self.compile_time:.2f} s to load or compile), {self.num_iterations:,} iterations"
+    def _repr_html_(self) -> str:
+        return as_html(
+            "Solution",
+            solution_verdict(self),
+            solution_facts(self),
+            is_good=self.is_feasible,
         )
 
-    def _norm_lines(self) -> list[str]:
-        if np.isnan(self.norm):
-            return ["  norm    unknown: chosen without influence rows S"]
-        return [
-            f"  norm    {self.norm:.6g}{self._allowed()}",
-            f"  bound   {self._bound_words()}",
-        ]
+    def about(self) -> str:
+        """Everything but the indices, as JSON text.
 
-    def _allowed(self) -> str:
-        if self.epsilon is None:
-            return f", predicted change after retraining on what is kept {self.predicted_kept:.6g}"
-        if self.normalization == "full":
-            return f" <= epsilon = {self.epsilon:.6g}"
-        share = (self.n - self.size) / self.n
-        if self.norm > self.epsilon * share * (1 + 1e-9):
-            # A verified set may be better than its first-order prediction.
-            return f", predicted change {self.predicted_kept:.6g}, epsilon = {self.epsilon:.6g}"
-        return (
-            f" <= epsilon * kept share = {self.epsilon * share:.6g} "
-            f"(predicted change {self.predicted_kept:.6g} <= epsilon = {self.epsilon:.6g})"
-        )
-
-    def _bound_words(self) -> str:
-        if self.bound is None:
-            return "none was computed" if self.status == "optimal" else "none is proved"
-        if self.epsilon is None:
-            return f"the norm cannot be below {self.bound:.6g} (proved)"
-        gap = "optimal" if self.gap == 0 else f"gap {self.gap:.3%}"
-        return f"at most {int(np.floor(self.bound)):,} can be pruned (proved): {gap}"
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write to an ``.npz`` file that `load` and plain NumPy read without pickle.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Written beside and renamed, so that a killed run leaves no half file.
+        Returns
+        -------
+        str
         """
         about = {name: getattr(self, name) for name in _SCALARS}
         about["format"] = _FORMAT
@@ -217,15 +177,27 @@ class Solution:
         about["norm"] = None if np.isnan(self.norm) else self.norm
         about["stats"] = self.stats
         about["trace"] = [asdict(record) for record in self.trace]
+        return json.dumps(about)
+
+    def save(self, path: str | PathLike[str], *, ids: ArrayLike | None = None) -> None:
+        """Write to an ``.npz`` file that `load` and plain NumPy read without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Written beside and renamed, so that a killed run leaves no half file.
+        ids : array_like of shape (n,), optional
+            The user's names of the examples, kept beside the indices.
+        """
         target = Path(path)
         part = target.with_name(target.name + ".part")
+        arrays: dict[str, Any] = {"pruned": self.pruned, "kept": self.kept}
+        if ids is not None:
+            names = np.asarray(ids)
+            # An array of objects could only be pickled.
+            arrays["ids"] = names.astype(np.str_) if names.dtype.hasobject else names
         with part.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                pruned=self.pruned,
-                kept=self.kept,
-                about=np.array(json.dumps(about)),
-            )
+            np.savez_compressed(stream, about=np.array(self.about()), **arrays)
         part.replace(target)
 
     @classmethod
@@ -254,6 +226,39 @@ class Solution:
         except _DAMAGE as error:
             raise FileFormatError(
                 f"{path} is not a solution written by Solution.save, or is damaged: {error}."
+            ) from error
+
+    @classmethod
+    def of_parts(
+        cls, path: str | PathLike[str], pruned: IndexArray, kept: IndexArray, about: str | None
+    ) -> Self:
+        """Put a solution together from what a file of any format holds.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Named in the error.
+        pruned, kept : ndarray, int64
+        about : str or None
+            What `about` returned; None where only the indices are known.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        FileFormatError
+            If the parts contradict themselves or each other.
+        """
+        if about is None:
+            known = cls(np.zeros(1, dtype=np.bool_), norm=float("nan"), status="feasible")
+            about = known.about()
+        try:
+            return cls._from_arrays(pruned, kept, about)
+        except _DAMAGE as error:
+            raise FileFormatError(
+                f"{path} is not a subset written by subsetsel, or is damaged: {error}."
             ) from error
 
     @classmethod
@@ -307,11 +312,3 @@ _SCALARS = (
     "compile_time",
     "message",
 )
-
-_LIMIT_WORDS = {
-    "time": "time limit",
-    "iterations": "iteration limit",
-    "gap": "gap reached",
-    "target": "target reached",
-    "interrupted": "interrupted",
-}

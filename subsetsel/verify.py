@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import BoolArray
+from subsetsel.summaries import as_html, as_lines, check_facts, check_verdict
 
 if TYPE_CHECKING:
     from subsetsel.influence import Head, Refit
@@ -101,35 +102,12 @@ class Verification:
         -------
         str
         """
-        lines = [
-            f"{self._verdict()} (scope: {self.scope})",
-            f"  pruned    {self.num_pruned:,} of {self.n:,} ({self.num_pruned / self.n:.1%}), "
-            f"kept {self.n - self.num_pruned:,}",
-            f"  change    {self.change:.6g}, certain to within {self.change_error:.2g}",
-            f"  predicted {self.predicted_kept:.6g} to first order, {self.predicted_newton:.6g} "
-            f"by one Newton step (||W^T S|| = {self.predicted_full:.6g})",
-            f"  curvature {self.curvature:.3g} of it is kept where least is",
-        ]
-        if self.accuracy is not None and self.full_accuracy is not None:
-            lines.append(
-                f"  test      accuracy {self.accuracy:.2%} (on all examples "
-                f"{self.full_accuracy:.2%}), loss {self.loss_gap:+.3g}"
-            )
-        if self.class_sizes:
-            name = max(self.class_sizes, key=lambda c: self.class_pruned[c] / self.class_sizes[c])
-            lines.append(
-                f"  classes   {len(self.class_sizes)}; most pruned: {name}, "
-                f"{self.class_pruned[name]:,} of {self.class_sizes[name]:,}"
-            )
-        return "\n".join(lines)
+        verdict = f"{check_verdict(self)} (scope: {self.scope})"
+        return as_lines(verdict, check_facts(self), width=10)
 
-    def _verdict(self) -> str:
-        if self.is_verified is None:
-            return f"refitted exactly: the head moves by {self.change:.6g}"
-        reach = self.change + self.change_error
-        if self.is_verified:
-            return f"verified: the head moves by at most {reach:.6g} <= epsilon = {self.epsilon:g}"
-        return f"NOT verified: the head moves by up to {reach:.6g} > epsilon = {self.epsilon:g}"
+    def _repr_html_(self) -> str:
+        facts = [*check_facts(self), ("scope", self.scope)]
+        return as_html("Verification", check_verdict(self), facts, is_good=self.is_verified)
 
 
 def verify(

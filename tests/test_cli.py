@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -22,9 +23,9 @@ from subsetsel.report.files import sha256_of_file
 from subsetsel.report.manifest import Manifest
 
 
-def call(*arguments: Any, expect: int = 0) -> Any:
+def call(*arguments: Any, expect: int = 0, stdin: bytes | None = None) -> Any:
     """Run a command in this process; its result has stdout and stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     assert result.exit_code == expect, result.output
     return result
 
@@ -172,6 +173,35 @@ def test_ctrl_c_saves_the_best_subset_so_far(
     assert Manifest.read(tmp_path / "pruned.manifest.json").solution["limit"] == "interrupted"
 
 
+def test_standard_input_is_told_apart_by_its_first_bytes(matrix: Path) -> None:
+    """npy, npz and text give the same answer as the file, and a table goes to stdout."""
+    S = np.load(matrix)
+    packed, text = io.BytesIO(), io.StringIO()
+    np.savez(packed, S=S)
+    np.savetxt(text, S, delimiter=",", fmt="%.17g")
+    quick = ("--size", 20, "--solver", "greedy", "--out", "-")
+    tables = [
+        call("solve", "-", *quick, stdin=content).stdout
+        for content in (matrix.read_bytes(), packed.getvalue(), text.getvalue().encode())
+    ]
+    assert tables[0] == tables[1] == tables[2] == call("solve", matrix, *quick).stdout
+    assert tables[0].startswith("index,pruned\n0,")
+    assert sum(line.endswith(",1") for line in tables[0].splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["solve", "-", "--size", "2"], "standard input is empty"),
+        (["prune", "-", "--test", "-", "--l2", "1", "--size", "2"], "only one of the files"),
+        (["solve", "S.npy", "--size", "2", "--out", "-", "--json"], "choose one"),
+    ],
+)
+def test_misuse_of_standard_streams_is_refused(arguments: list[str], message: str) -> None:
+    """One clear line."""
+    assert message in call(*arguments, expect=2, stdin=b"").stderr
+
+
 # --- prune, verify, report ----------------------------------------------------------------------
 
 
@@ -215,6 +245,48 @@ def test_a_table_gives_the_same_subset_as_an_npz(data: Path, tmp_path: Path) -> 
     prune(tmp_path / "data.csv", "--label", "kind", "--size", 30, "--out", tmp_path / "two.npz")
     one, two = (Solution.load(tmp_path / f"{name}.npz") for name in ("one", "two"))
     assert np.array_equal(one.mask, two.mask)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "parquet"])
+def test_ids_are_carried_from_any_format_to_any_format(
+    suffix: str, data: Path, tmp_path: Path
+) -> None:
+    """The same subset by the same names, and the file written is what `verify` reads."""
+    pytest.importorskip({"parquet": "pyarrow"}.get(suffix, suffix))
+    from subsetsel.formats.tensors import write_tensors
+
+    with np.load(data) as arrays:
+        X, y, ids = (arrays[name] for name in ("X", "y", "ids"))
+    other = tmp_path / f"data.{suffix}"
+    if suffix == "parquet":
+        import pyarrow.parquet
+
+        columns = {"e": X.tolist(), "y": y, "id": ids.tolist()}
+        pyarrow.parquet.write_table(pyarrow.table(columns), other)
+    else:
+        write_tensors(other, {"X": X, "y": y}, {"ids": json.dumps(ids.tolist())})
+    quick = ("--size", 30, "--option", "num_proposals=500", "--out")
+    prune(data, *quick, tmp_path / "one.npz")
+    prune(other, *quick, tmp_path / f"two.{suffix}")
+    one, two = (Manifest.read(tmp_path / f"{name}.manifest.json") for name in ("one", "two"))
+    assert one.pruned == two.pruned
+    assert one.pruned[0].startswith("image-")
+    assert one.trace[-1]["size"] == 30
+    check = call("verify", tmp_path / f"two.{suffix}", "--data", other, "--json")
+    assert json.loads(check.stdout)["verification"]["num_pruned"] == 30
+
+
+def test_a_run_from_standard_input_is_repeated_from_standard_input(
+    data: Path, tmp_path: Path
+) -> None:
+    """The manifest keeps the content's SHA-256, and - as its name."""
+    content = data.read_bytes()
+    quick = ("--l2", 0.01, "--size", 30, "--option", "num_proposals=500")
+    call("prune", "-", *quick, "--out", tmp_path / "pruned.npz", stdin=content)
+    (entry,) = Manifest.read(tmp_path / "pruned.manifest.json").inputs
+    assert (entry["path"], entry["sha256"]) == ("-", sha256_of_file(data))
+    result = call("prune", "--from", tmp_path / "pruned.manifest.json", stdin=content)
+    assert "the same subset" in result.stderr
 
 
 def test_a_held_out_set_is_compared(data: Path, tmp_path: Path) -> None:

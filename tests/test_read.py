@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subsetsel.cli.read import read_data, read_matrix
 from subsetsel.errors import FileFormatError
+from subsetsel.formats import read_data, read_matrix
 
 S = np.arange(6.0).reshape(3, 2)
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from subsetsel.cli import about, data, demo, experiment, report, search, verify
 from subsetsel.cli.console import ExitCode, print_note, print_text
+from subsetsel.cli.streams import temporary_files
 from subsetsel.errors import SubsetselError
 
 
@@ -22,7 +23,8 @@ class _Group(TyperGroup):
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             try:
-                return super().invoke(ctx)
+                with temporary_files():
+                    return super().invoke(ctx)
             except KeyboardInterrupt:
                 print_note("interrupted; nothing was written")
                 raise typer.Exit(ExitCode.INTERRUPTED) from None

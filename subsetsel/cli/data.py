@@ -13,9 +13,11 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, solve_progress
 from subsetsel.cli.outcome import check_certificate, check_out, exit_code, save, show
 from subsetsel.cli.plan import Plan
-from subsetsel.cli.read import Data
+from subsetsel.cli.streams import files_of
 from subsetsel.errors import OptionError
+from subsetsel.formats import Data
 from subsetsel.report.manifest import Manifest
+from subsetsel.report.trail import Trail
 from subsetsel.solution import Solution
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from subsetsel.verify import Verification
 
 Examples = Annotated[
-    Path | None, typer.Argument(help="Features X and labels y (and ids): .npz, .csv or .tsv.")
+    Path | None,
+    typer.Argument(
+        help="Features X and labels y (and ids): .npz, .safetensors, .parquet, .csv, .tsv; - for "
+        "standard input."
+    ),
 ]
 RelEpsilon = Annotated[
     float | None, typer.Option(help="Largest allowed change as a fraction of ||theta||_2.")
@@ -108,6 +114,9 @@ def prune(
       subsetsel prune data.npz --l2 1e-3 --max-accuracy-drop 0.002 --validation val.npz
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --dry-run
       subsetsel prune --from pruned.manifest.json
+      subsetsel prune data.parquet --label species --id name --l2 1e-3 --fraction 0.4 \\
+        --out pruned.parquet
+      xzcat data.csv.xz | subsetsel prune - --l2 1e-3 --fraction 0.4 --out - > pruned.csv
     """
     goal = {
         "epsilon": epsilon,
@@ -145,25 +154,30 @@ def prune(
             "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
             "measured on it; examples that take no part in the choice are named by --test."
         )
-    check_out(out)
+    check_out(out, as_json=as_json)
     check_certificate(certificate)
-    examples = {name: plan.read(path) for name, path in inputs.items()}
+    paths = files_of(inputs)
+    examples = {name: plan.read(path) for name, path in paths.items()}
     if dry_run:
         _show_cost(examples["data"], plan.device, as_json)
         return
-    problem, solution, check = _prune(plan, examples)
+    trail = Trail()
+    problem, solution, check = _prune(plan, examples, trail)
+    ids = examples["data"].ids
     manifest = Manifest.of(
         solution,
         command="prune",
         settings=asdict(plan),
-        inputs=inputs,
+        inputs=paths,
+        paths=inputs,
         verification=check,
-        ids=examples["data"].ids,
+        ids=ids,
+        trace=trail.records,
     )
-    written = [] if out is None else save(solution, manifest, out)
+    written = [] if out is None else save(solution, manifest, out, ids)
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
-    show(solution, as_json=as_json, verification=check, files=written)
+    show(solution, as_json=as_json, verification=check, files=written, out=out)
     code = exit_code(solution)
     if earlier is not None and not _is_repeated(earlier, manifest):
         code = ExitCode.UNSATISFIED
@@ -171,7 +185,7 @@ def prune(
 
 
 def _prune(
-    plan: Plan, examples: Mapping[str, Data]
+    plan: Plan, examples: Mapping[str, Data], trail: Trail
 ) -> tuple[Problem, Solution, Verification | None]:
     import subsetsel
 
@@ -184,7 +198,8 @@ def _prune(
         problem = subsetsel.Problem.from_features(
             data.X, data.y, l2=plan.l2, device=plan.device, **plan.question(data.y)
         )
-        search = {**plan.search, "progress": progress}
+        trail.forward = progress
+        search = {**plan.search, "progress": trail}
         if plan.is_verified_search:
             found = subsetsel.prune(
                 problem, test=test, validation=validation, **plan.criteria, **search

@@ -33,11 +33,15 @@ SolverOptions = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Where to save the subset (.npz); a manifest (.json) is put beside it."),
+    typer.Option(
+        help="Where to save the subset: .npz, .safetensors, .parquet, .csv, .tsv; a manifest "
+        "(.json) is put beside it. - writes a table to standard output."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Key = Annotated[
-    str | None, typer.Option(help="Which array of an .npz file; needed if it holds several.")
+    str | None,
+    typer.Option(help="Which array of an .npz or .safetensors file; needed if there are several."),
 ]
 Label = Annotated[str, typer.Option(help="Column of a table that holds the labels.")]
 Identity = Annotated[

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text
+from subsetsel.cli.streams import STANDARD
 from subsetsel.errors import OptionError
+from subsetsel.formats import SUBSET_SUFFIXES, write_solution
+from subsetsel.formats.data import Array
+from subsetsel.formats.subset import require_writer, solution_table
 from subsetsel.report.manifest import Manifest, solution_record
 from subsetsel.solution import Solution
 
@@ -23,18 +28,34 @@ def manifest_path(out: Path) -> Path:
     return out.with_suffix(".manifest.json")
 
 
-def check_out(out: Path | None) -> None:
+def check_out(out: Path | None, *, as_json: bool = False) -> None:
     """Refuse a bad place for the result before any work is done.
+
+    Parameters
+    ----------
+    out : Path, optional
+    as_json : bool
+        Whether a JSON object goes to stdout, where ``-`` has no place then.
 
     Raises
     ------
     OptionError
-        If its name does not end in .npz, or it is a folder.
+        If its name ends in no known format, or it is a folder.
+    MissingExtraError
+        If the package that writes the format is not installed.
     """
     if out is None:
         return
-    if out.suffix.lower() != ".npz" or out.is_dir():
-        raise OptionError(f"--out must name an .npz file, got {out}.")
+    if out == STANDARD:
+        if as_json:
+            raise OptionError("--out - and --json both write to standard output; choose one.")
+        return
+    if out.suffix.lower() not in SUBSET_SUFFIXES or out.is_dir():
+        raise OptionError(
+            f"--out must name an {SUBSET_SUFFIXES[0]} file, or one that ends in "
+            f"{', '.join(SUBSET_SUFFIXES[1:])}, or be -; got {out}."
+        )
+    require_writer(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent):
         pass
@@ -55,14 +76,17 @@ def check_certificate(path: Path | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def save(solution: Solution, manifest: Manifest, out: Path) -> list[Path]:
-    """Write the subset and its manifest, each whole or not at all.
+def save(solution: Solution, manifest: Manifest, out: Path, ids: Array | None = None) -> list[Path]:
+    """Write the subset and its manifest, each whole or not at all; for ``-`` a table to stdout.
 
     Returns
     -------
     list of Path
     """
-    solution.save(out)
+    if out == STANDARD:
+        sys.stdout.write(solution_table(solution, ids))
+        return []
+    write_solution(solution, out, ids)
     manifest.write(manifest_path(out))
     return [out, manifest_path(out)]
 
@@ -74,6 +98,7 @@ def show(
     verification: Any = None,
     files: list[Path] | None = None,
     extra: Mapping[str, Any] | None = None,
+    out: Path | None = None,
 ) -> None:
     """Print a solution for people or for machines.
 
@@ -86,6 +111,8 @@ def show(
         What was written.
     extra : mapping, optional
         More fields of the JSON object.
+    out : Path, optional
+        ``-`` where the subset itself goes to stdout: then this goes to stderr.
     """
     if as_json:
         record: dict[str, Any] = {"solution": solution_record(solution)}
@@ -93,11 +120,12 @@ def show(
             record["verification"] = verification
         print_json({**record, **(extra or {}), "files": [str(name) for name in files or []]})
         return
-    print_text(str(solution))
+    say: Callable[[str], None] = print_note if out == STANDARD else print_text
+    say(str(solution))
     if verification is not None:
-        print_text(str(verification))
+        say(str(verification))
     for name in files or []:
-        print_text(f"wrote {name}")
+        say(f"wrote {name}")
 
 
 def exit_code(solution: Solution, *, is_verified: bool = True) -> ExitCode:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.cli.options import given_goal
-from subsetsel.cli.read import Data, read_data
 from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.formats import Data, read_data
 from subsetsel.report.manifest import Manifest
 
 _ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}

@@ -9,8 +9,8 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_text
-from subsetsel.cli.read import read_data
 from subsetsel.errors import OptionError
+from subsetsel.formats import read_data
 from subsetsel.report.files import written_whole
 from subsetsel.report.manifest import Manifest
 

@@ -10,11 +10,18 @@ import typer
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, solve_progress, working
 from subsetsel.cli.outcome import check_out, exit_code, save, show
-from subsetsel.cli.read import read_matrix
+from subsetsel.cli.streams import file_of
 from subsetsel.errors import OptionError
+from subsetsel.formats import read_matrix
 from subsetsel.report.manifest import Manifest, solution_record
+from subsetsel.report.trail import Trail
 
-Matrix = Annotated[Path, typer.Argument(help="S, one row per example: .npy, .npz or .csv.")]
+Matrix = Annotated[
+    Path,
+    typer.Argument(
+        help="S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."
+    ),
+]
 Normalized = Annotated[
     str, typer.Option(help="full (Eq. 3 of the paper) or kept (epsilon times the kept share).")
 ]
@@ -45,6 +52,8 @@ def solve(
       subsetsel solve S.npy --epsilon 0.1
       subsetsel solve S.npy --size 20000 --time-limit 60 --out pruned.npz
       subsetsel solve S.npy --epsilon 0.1 --solver cpsat --json
+      subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
+      python make_rows.py | subsetsel solve - --epsilon 0.1 --out - > pruned.csv
     """
     import subsetsel
 
@@ -61,15 +70,24 @@ def solve(
         "num_workers": num_workers,
         **given.solver_options(option),
     }
-    check_out(out)
-    S = read_matrix(matrix, key)
+    check_out(out, as_json=as_json)
+    file = file_of(matrix)
+    S = read_matrix(file, key)
     with solve_progress(f"{solver} on {S.shape[0]:,} examples", time_limit) as progress:
-        solution = subsetsel.solve(S, progress=progress, **settings)
+        trail = Trail(progress)
+        solution = subsetsel.solve(S, progress=trail, **settings)
     files = []
     if out is not None:
-        manifest = Manifest.of(solution, command="solve", settings=settings, inputs={"S": matrix})
+        manifest = Manifest.of(
+            solution,
+            command="solve",
+            settings=settings,
+            inputs={"S": file},
+            paths={"S": matrix},
+            trace=trail.records,
+        )
         files = save(solution, manifest, out)
-    show(solution, as_json=as_json, files=files)
+    show(solution, as_json=as_json, files=files, out=out)
     raise typer.Exit(exit_code(solution))
 
 
@@ -98,7 +116,7 @@ def compare_solvers(
 
     goal = given.given_goal(epsilon=epsilon, size=size, fraction=fraction, num_kept=num_kept)
     names = subsetsel.available_solvers() if solvers is None else solvers.split(",")
-    problem = subsetsel.Problem(read_matrix(matrix, key), **goal)
+    problem = subsetsel.Problem(read_matrix(file_of(matrix), key), **goal)
     rows: list[dict[str, Any]] = []
     for name in names:
         try:

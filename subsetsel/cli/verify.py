@@ -13,12 +13,12 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, working
 from subsetsel.cli.outcome import manifest_path
 from subsetsel.cli.plan import Plan
-from subsetsel.cli.read import Data, read_data
+from subsetsel.cli.streams import file_of
 from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.formats import Data, read_data, read_solution
 from subsetsel.report.files import sha256_of_file
 from subsetsel.report.manifest import Manifest
 from subsetsel.rows.base import BoolArray
-from subsetsel.solution import Solution
 
 
 def verify(
@@ -45,7 +45,10 @@ def verify(
       subsetsel verify pruned.npz --data data.npz
       subsetsel verify pruned.manifest.json --data data.npz --test test.npz --json
       subsetsel verify claim.json --data data.npz
+      subsetsel verify pruned.parquet --data data.parquet --label species --id name
+      xzcat data.csv.xz | subsetsel verify pruned.npz --data -
     """
+    data = file_of(data)
     examples = read_data(data, label=label, identity=identity)
     held_out = None if test is None else read_data(test, label=label, identity=identity)
     manifest = None
@@ -55,11 +58,13 @@ def verify(
         manifest = Manifest.read(claim)
         mask, epsilon = manifest.mask(examples.ids), manifest.solution.get("epsilon")
     else:
-        solution = Solution.load(claim)
+        solution = read_solution(claim)
         mask, epsilon = solution.mask, solution.epsilon
         beside = manifest_path(claim)
         if beside.exists():
             manifest = Manifest.read(beside)
+            # A table of text knows the subset and nothing else.
+            epsilon = manifest.solution.get("epsilon") if epsilon is None else epsilon
     if manifest is not None:
         _compare_digest(manifest, data)
     if l2 is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import FileFormatError
+from subsetsel.limits import Progress
 from subsetsel.report.environment import environment
 from subsetsel.report.files import plain, sha256_of_array, sha256_of_file, write_json
 from subsetsel.rows.base import BoolArray
@@ -54,6 +55,8 @@ class Manifest:
         As in `subsetsel.report.environment.environment`.
     created : str
         UTC, ISO 8601.
+    trace : list of dict
+        The search as it went on: the fields of a `Progress`.
     """
 
     command: str
@@ -65,6 +68,7 @@ class Manifest:
     verification: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=environment)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    trace: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -76,6 +80,8 @@ class Manifest:
         inputs: Mapping[str, Any],
         verification: Any = None,
         ids: ArrayLike | None = None,
+        paths: Mapping[str, Any] | None = None,
+        trace: Sequence[Progress] = (),
     ) -> Self:
         """Record a solution.
 
@@ -89,6 +95,9 @@ class Manifest:
         verification : Verification, optional
         ids : array_like of shape (n,), optional
             The user's names of the examples; indices otherwise.
+        paths : mapping, optional
+            The names of the files as they were given, where ``inputs`` has stand-ins.
+        trace : sequence of Progress
 
         Returns
         -------
@@ -107,11 +116,15 @@ class Manifest:
         return cls(
             command=command,
             settings=plain(settings),
-            inputs=[fingerprint(name, source) for name, source in inputs.items()],
+            inputs=[
+                {**fingerprint(name, source), **({"path": str(paths[name])} if paths else {})}
+                for name, source in inputs.items()
+            ],
             solution=solution_record(solution),
             kept=plain(names[solution.kept]),
             pruned=plain(names[solution.pruned]),
             verification=None if verification is None else plain(verification),
+            trace=plain(list(trace)),
         )
 
     def write(self, path: str | PathLike[str]) -> None:
@@ -149,6 +162,9 @@ class Manifest:
         for name, kind in _REQUIRED.items():
             if not isinstance(record.get(name), kind):
                 raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
+        trace = record.get("trace", [])
+        if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
+            raise FileFormatError(f"{path}: trace must be a list of records.")
         if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
             raise FileFormatError(f"{path}: ids must be texts or numbers.")
         try:

@@ -1,0 +1,85 @@
+"""Labelled examples, and what every reader must see to before it allocates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import FileFormatError
+from subsetsel.rows.factored import free_memory
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled examples.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, h)
+    y : ndarray of shape (n,)
+    ids : ndarray of shape (n,) or None
+        The user's names of the examples.
+    """
+
+    X: Array
+    y: Array
+    ids: Array | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.X)
+
+    @property
+    def num_features(self) -> int:
+        """Numbers per example."""
+        return self.X.size // max(1, len(self.X))
+
+    @property
+    def num_classes(self) -> int:
+        """Different labels."""
+        return len(np.unique(self.y))
+
+
+def check_fits(what: str, num_bytes: int) -> None:
+    """Refuse what the memory cannot hold, before it is asked to.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message: a file, and which part of it.
+    num_bytes : int
+
+    Raises
+    ------
+    FileFormatError
+        If there is less free memory.
+    """
+    free = free_memory()
+    if num_bytes > free:
+        raise FileFormatError(
+            f"{what} would take {num_bytes / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are "
+            "free. An influence matrix of any size can be read from an .npy file, which is mapped."
+        )
+
+
+def as_text(what: str, values: Sequence[str]) -> Array:
+    """Make a text array, in which every element is as wide as the longest.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message: a file, and which part of it.
+    values : sequence of str
+
+    Returns
+    -------
+    ndarray of shape (n,), fixed-width text
+    """
+    check_fits(what, 4 * len(values) * max(map(len, values), default=0))
+    return np.array(values, dtype=np.str_)

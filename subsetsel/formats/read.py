@@ -1,0 +1,133 @@
+"""One door for every format: the name's ending says which it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from subsetsel.errors import FileFormatError
+from subsetsel.formats.arrays import map_npy, names_in_npz, read_npz
+from subsetsel.formats.data import Array, Data, as_text
+from subsetsel.formats.parquet import read_parquet, read_parquet_matrix
+from subsetsel.formats.tables import read_table, read_table_matrix
+from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_text_list
+
+MATRIX_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
+
+
+def read_matrix(path: Path, key: str | None = None) -> Array:
+    """Read one array.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy`` (mapped, not copied), ``.npz``, ``.safetensors``, ``.parquet`` of numbers, or
+        ``.csv`` / ``.tsv`` of numbers, with or without a line of names.
+    key : str, optional
+        Which array of an ``.npz`` or ``.safetensors`` that holds several.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    FileFormatError
+        If the file is something else, is damaged, or its array is not of numbers.
+    MissingExtraError
+        If the package that reads the format is not installed.
+    """
+    suffix = check_suffix(path)
+    if suffix == ".npy":
+        array = map_npy(path)
+    elif suffix in {".npz", ".safetensors"}:
+        names = names_in_npz(path) if suffix == ".npz" else names_in_tensors(path)
+        if key is None and len(names) != 1:
+            raise FileFormatError(
+                f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}); "
+                "say which with --key."
+            )
+        array = (read_npz if suffix == ".npz" else read_tensor)(path, key or names[0])
+    elif suffix == ".parquet":
+        array = read_parquet_matrix(path)
+    else:
+        array = read_table_matrix(path)
+    if array.dtype.kind not in "fiu":
+        raise FileFormatError(f"{path}: the array must hold real numbers, it holds {array.dtype}.")
+    return array
+
+
+def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
+    """Read labelled examples.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npz`` or ``.safetensors`` with the arrays ``X``, ``y`` and, if there are any, ``ids``; or
+        ``.parquet`` / ``.csv`` / ``.tsv`` with named columns. Tensors hold no text: a safetensors
+        file has text labels and ids as JSON lists under the same names in its metadata.
+    label, identity : str
+        Columns of a table that hold the labels and the ids; all others are features. A column of
+        lists in a parquet file stands for as many features.
+
+    Returns
+    -------
+    Data
+
+    Raises
+    ------
+    FileFormatError
+        If the file is something else, is damaged, or lacks the labels.
+    MissingExtraError
+        If the package that reads the format is not installed.
+    """
+    suffix = check_suffix(path)
+    if suffix == ".npy":
+        raise FileFormatError(
+            f"{path}: an .npy file holds one array, and X and y are needed; "
+            "write both with numpy.savez(path, X=X, y=y)."
+        )
+    if suffix == ".parquet":
+        return read_parquet(path, label, identity)
+    if suffix in {".csv", ".tsv"}:
+        return read_table(path, label, identity)
+    if suffix == ".npz":
+        ids = read_npz(path, "ids") if "ids" in names_in_npz(path) else None
+        return Data(read_npz(path, "X"), read_npz(path, "y"), ids)
+    names = names_in_tensors(path)
+    labels, ids = (
+        read_tensor(path, name) if name in names else _texts(path, name) for name in ("y", "ids")
+    )
+    if labels is None:
+        # The message of a tensor that is not there.
+        labels = read_tensor(path, "y")
+    return Data(read_tensor(path, "X"), labels, ids)
+
+
+def _texts(path: Path, name: str) -> Array | None:
+    texts = read_text_list(path, name)
+    return None if texts is None else as_text(f"{path}: {name!r}", texts)
+
+
+def check_suffix(path: Path, known: tuple[str, ...] = MATRIX_SUFFIXES) -> str:
+    """Tell the format from the name, and see that there is such a file.
+
+    Returns
+    -------
+    str
+        Lower case, with the dot.
+
+    Raises
+    ------
+    FileFormatError
+        If the ending is none of those known.
+    FileNotFoundError
+        If there is no such file.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in known:
+        raise FileFormatError(
+            f"{path}: the name must end in one of {', '.join(known)}, so that the format is known."
+        )
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file", str(path))
+    return suffix

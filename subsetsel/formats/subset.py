@@ -1,0 +1,181 @@
+"""A subset as a file: whole, or not there; the user's ids beside the indices."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.extras import import_extra
+from subsetsel.formats.data import Array
+from subsetsel.formats.parquet import read_parquet_column, read_parquet_metadata
+from subsetsel.formats.read import check_suffix
+from subsetsel.formats.tables import read_columns
+from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
+from subsetsel.report.files import written_whole
+from subsetsel.solution import Solution
+
+SUBSET_SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
+
+_ABOUT = b"subsetsel"
+
+
+def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | None = None) -> None:
+    """Write a subset in the format that the name ends in.
+
+    ``.npz`` and ``.safetensors`` hold the arrays ``pruned``, ``kept`` and ``ids``; ``.parquet``,
+    ``.csv`` and ``.tsv`` one line per example, with the columns ``index``, ``id`` and ``pruned``.
+    All but the text tables hold the rest of the solution too.
+
+    Parameters
+    ----------
+    solution : Solution
+    path : str or path-like
+    ids : ndarray of shape (n,), optional
+        The user's names of the examples.
+
+    Raises
+    ------
+    OptionError
+        If the ending is none of `SUBSET_SUFFIXES`.
+    MissingExtraError
+        If the package that writes the format is not installed.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in SUBSET_SUFFIXES:
+        raise OptionError(f"{target}: the name must end in one of {', '.join(SUBSET_SUFFIXES)}.")
+    if suffix == ".npz":
+        solution.save(target, ids=ids)
+        return
+    with written_whole(target) as part:
+        if suffix == ".safetensors":
+            _write_tensors(solution, part, ids)
+        elif suffix == ".parquet":
+            _write_parquet(solution, part, ids)
+        else:
+            delimiter = "\t" if suffix == ".tsv" else ","
+            part.write_text(solution_table(solution, ids, delimiter), encoding="utf-8")
+
+
+def require_writer(path: Path) -> None:
+    """Find out before the work whether its result can be written.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    MissingExtraError
+        If the package that writes the format is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        import_extra("pyarrow.parquet", "parquet", "parquet files")
+    elif suffix == ".safetensors":
+        import_extra("safetensors.numpy", "safetensors", "safetensors files")
+
+
+def solution_table(solution: Solution, ids: Array | None = None, delimiter: str = ",") -> str:
+    """Write a subset as text, one line per example.
+
+    Returns
+    -------
+    str
+        A line of names, then ``index``, ``id`` where there are ids, and ``pruned``, 1 or 0.
+    """
+    stream = io.StringIO()
+    table = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+    columns = _columns(solution, ids)
+    table.writerow(columns)
+    table.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    return stream.getvalue()
+
+
+def read_solution(path: str | PathLike[str]) -> Solution:
+    """Read what `write_solution` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Solution
+        Of a text table only the subset is known: its ``norm`` is NaN, its ``epsilon`` None.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is something else, is truncated, or contradicts itself.
+    FileNotFoundError
+        If there is no such file.
+    MissingExtraError
+        If the package that reads the format is not installed.
+    """
+    source = Path(path)
+    suffix = check_suffix(source, SUBSET_SUFFIXES)
+    if suffix == ".npz":
+        return Solution.load(source)
+    if suffix == ".safetensors":
+        about = read_metadata(source).get("about", "")
+        return Solution.of_parts(
+            source, read_tensor(source, "pruned"), read_tensor(source, "kept"), about
+        )
+    if suffix == ".parquet":
+        text = read_parquet_metadata(source).get(_ABOUT, b"").decode("utf-8", "replace")
+        index, pruned = (read_parquet_column(source, name) for name in ("index", "pruned"))
+    else:
+        text = None
+        columns = read_columns(source)
+        try:
+            index, pruned = (
+                np.array(columns[name]).astype(np.int64) for name in ("index", "pruned")
+            )
+        except (KeyError, ValueError, OverflowError) as error:
+            raise FileFormatError(
+                f"{source} is no table of a subset: it needs the columns 'index' and 'pruned', "
+                "of integers."
+            ) from error
+    if not np.isin(pruned, (0, 1)).all():
+        raise FileFormatError(f"{source}: column 'pruned' must hold 0 and 1.")
+    is_pruned = pruned.astype(np.bool_)
+    index = index.astype(np.int64)
+    return Solution.of_parts(source, np.sort(index[is_pruned]), np.sort(index[~is_pruned]), text)
+
+
+def _columns(solution: Solution, ids: Array | None) -> dict[str, Array]:
+    columns: dict[str, Array] = {"index": np.arange(solution.n)}
+    if ids is not None:
+        columns["id"] = np.asarray(ids)
+    columns["pruned"] = solution.mask.astype(np.int8)
+    return columns
+
+
+def _write_tensors(solution: Solution, part: Path, ids: Array | None) -> None:
+    arrays: dict[str, Array] = {"pruned": solution.pruned, "kept": solution.kept}
+    texts = {"about": solution.about()}
+    if ids is not None and ids.dtype.kind in "iuf":
+        arrays["ids"] = ids
+    elif ids is not None:
+        texts["ids"] = json.dumps([str(name) for name in ids.tolist()])
+    write_tensors(part, arrays, texts)
+
+
+def _write_parquet(solution: Solution, part: Path, ids: Array | None) -> None:
+    arrow = import_extra("pyarrow", "parquet", "parquet files")
+    parquet: Any = import_extra("pyarrow.parquet", "parquet", "parquet files")
+    columns = {
+        name: column.tolist() if column.dtype.kind == "U" else column
+        for name, column in _columns(solution, ids).items()
+    }
+    columns["pruned"] = np.asarray(solution.mask)
+    table = arrow.table(columns).replace_schema_metadata({_ABOUT: solution.about().encode()})
+    parquet.write_table(table, part)

@@ -1,0 +1,122 @@
+"""safetensors: named arrays behind a JSON header, whose sizes the library checks as it opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import FileFormatError
+from subsetsel.extras import import_extra
+from subsetsel.formats.data import Array, check_fits
+
+
+@contextmanager
+def _opened(path: Path, framework: str = "numpy") -> Iterator[Any]:
+    library = import_extra("safetensors", "safetensors", "safetensors files")
+    try:
+        with library.safe_open(path, framework=framework) as tensors:
+            yield tensors
+    except (library.SafetensorError, OSError, ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(
+            f"{path} is not a safetensors file, or is damaged: {error}."
+        ) from error
+
+
+def names_in_tensors(path: Path) -> list[str]:
+    """List the tensors of a safetensors file.
+
+    Returns
+    -------
+    list of str
+    """
+    with _opened(path) as tensors:
+        return list(tensors.keys())
+
+
+def read_tensor(path: Path, key: str) -> Array:
+    """Read one tensor.
+
+    Returns
+    -------
+    ndarray
+        float32 where the file holds bfloat16, which NumPy does not know.
+
+    Raises
+    ------
+    FileFormatError
+        If there is none of that name, the file is damaged, or the tensor does not fit into memory.
+    """
+    with _opened(path) as tensors:
+        names = list(tensors.keys())
+        if key not in names:
+            raise FileFormatError(
+                f"{path} has no tensor {key!r}; it holds {', '.join(names) or 'none'}."
+            )
+        part = tensors.get_slice(key)
+        kind = part.get_dtype()
+        shape = part.get_shape()
+        # The library has compared the shape with the file's size; eight bytes a number at most.
+        check_fits(f"{path}: tensor {key!r}", 8 * int(np.prod(shape, dtype=object)))
+        if kind != "BF16":
+            array: Array = tensors.get_tensor(key)
+            return array
+    with _opened(path, "pt") as tensors:
+        wide: Array = tensors.get_tensor(key).float().numpy()
+    return wide
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts that a safetensors file carries.
+
+    Returns
+    -------
+    dict
+    """
+    with _opened(path) as tensors:
+        return dict(tensors.metadata() or {})
+
+
+def read_text_list(path: Path, name: str) -> list[str] | None:
+    """Read a list of texts from the metadata, where it is a JSON list.
+
+    Returns
+    -------
+    list of str, or None if there is none of that name
+
+    Raises
+    ------
+    FileFormatError
+        If it is no list of texts.
+    """
+    text = read_metadata(path).get(name)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: metadata {name!r} is no JSON list: {error}.") from error
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise FileFormatError(f"{path}: metadata {name!r} must be a JSON list of texts.")
+    return values
+
+
+def write_tensors(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
+    """Write arrays and texts.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet there, or to be overwritten.
+    arrays, texts : mapping
+        name -> array, name -> text.
+    """
+    library = import_extra("safetensors.numpy", "safetensors", "safetensors files")
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    library.save_file(contiguous, path, metadata=dict(texts))

@@ -1,0 +1,232 @@
+"""What people read of a result: the same facts as lines of text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from subsetsel.problem import Problem
+    from subsetsel.solution import Solution
+    from subsetsel.verify import Verification
+
+Facts = Sequence[tuple[str, str]]
+
+LIMIT_WORDS = {
+    "time": "time limit",
+    "iterations": "iteration limit",
+    "gap": "gap reached",
+    "target": "target reached",
+    "interrupted": "interrupted",
+}
+
+
+def as_lines(verdict: str, facts: Facts, width: int) -> str:
+    """Put a verdict and facts under each other.
+
+    Parameters
+    ----------
+    verdict : str
+    facts : sequence of (name, text)
+    width : int
+        Columns for the names.
+
+    Returns
+    -------
+    str
+    """
+    return "\n".join([verdict, *(f"  {name:<{width}}{text}" for name, text in facts)])
+
+
+def as_html(title: str, verdict: str, facts: Facts, *, is_good: bool | None = None) -> str:
+    """Put a verdict and facts into a small table, with no style sheet or script around it.
+
+    Parameters
+    ----------
+    title, verdict : str
+    facts : sequence of (name, text)
+    is_good : bool, optional
+        Colours the edge; grey where there is nothing to judge.
+
+    Returns
+    -------
+    str
+        HTML in which every text is escaped.
+    """
+    colour = {True: "#0b5394", False: "#c1440e", None: "#8a8f98"}[is_good]
+    cell = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top"
+    rows = "".join(
+        f'<tr><th style="{cell};font-weight:500">{escape(name)}</th>'
+        f'<td style="{cell}">{escape(text)}</td></tr>'
+        for name, text in facts
+    )
+    return (
+        f'<div style="border-left:4px solid {colour};padding:.2em 0 .2em .8em;margin:.4em 0">'
+        f"<div><strong>{escape(title)}</strong> {escape(verdict)}</div>"
+        f'<table style="border-collapse:collapse;margin:.3em 0 0">{rows}</table></div>'
+    )
+
+
+# --- problems -----------------------------------------------------------------------------------
+
+
+def problem_facts(problem: Problem) -> Facts:
+    """Say what is asked, of what.
+
+    Returns
+    -------
+    sequence of (name, text)
+    """
+    if problem.epsilon is not None:
+        allowed = "||W^T S||_2" if problem.normalization == "full" else "||W^T S||_2 n / (n - m)"
+        goal = f"prune as many as {allowed} <= {problem.epsilon:.6g} allows"
+    else:
+        goal = f"prune {problem.size:,}, with the smallest ||W^T S||_2"
+    facts = [
+        ("examples", f"{problem.n:,}"),
+        ("S", f"{problem.n:,} x {problem.d:,} ({type(problem.rows).__name__})"),
+        ("goal", goal),
+        ("normalization", problem.normalization),
+    ]
+    head = problem.head
+    if head is not None:
+        facts.append((
+            "head",
+            f"{head.num_classes} classes, l2 = {head.l2:g}, ||theta||_2 = {head.theta_norm:.6g}",
+        ))
+    if len(problem.constraints):
+        facts.append(("constraints", f"{len(problem.constraints)} linear"))
+    for name in ("must_prune", "must_keep"):
+        count = int(np.count_nonzero(getattr(problem, name)))
+        if count:
+            facts.append((name, f"{count:,} examples"))
+    return facts
+
+
+# --- solutions ----------------------------------------------------------------------------------
+
+
+def solution_verdict(solution: Solution) -> str:
+    """Say what the subset is and why the search stopped.
+
+    Returns
+    -------
+    str
+    """
+    if solution.limit is None:
+        return str(solution.status)
+    return f"{solution.status} (stopped: {LIMIT_WORDS[solution.limit]})"
+
+
+def solution_facts(solution: Solution) -> Facts:
+    """Say what was found and how good it is.
+
+    Returns
+    -------
+    sequence of (name, text)
+    """
+    facts: list[tuple[str, str]] = []
+    if solution.is_feasible:
+        facts.append((
+            "pruned",
+            f"{solution.size:,} of {solution.n:,} ({solution.size / solution.n:.1%}), "
+            f"kept {solution.n - solution.size:,}",
+        ))
+        if np.isnan(solution.norm):
+            facts.append(("norm", "unknown: chosen without influence rows S"))
+        else:
+            facts.append(("norm", f"{solution.norm:.6g}{_allowed(solution)}"))
+            facts.append(("bound", _bound(solution)))
+    facts.append((
+        "solver",
+        f"{solution.solver}, seed {solution.seed}, {solution.solve_time:.2f} s "
+        f"(+ {solution.compile_time:.2f} s to load or compile), "
+        f"{solution.num_iterations:,} iterations",
+    ))
+    if solution.message:
+        facts.append(("note", solution.message))
+    return facts
+
+
+def _allowed(solution: Solution) -> str:
+    epsilon = solution.epsilon
+    predicted = f"{solution.predicted_kept:.6g}"
+    if epsilon is None:
+        return f", predicted change after retraining on what is kept {predicted}"
+    if solution.normalization == "full":
+        return f" <= epsilon = {epsilon:.6g}"
+    share = (solution.n - solution.size) / solution.n
+    if solution.norm > epsilon * share * (1 + 1e-9):
+        # A verified set may be better than its first-order prediction.
+        return f", predicted change {predicted}, epsilon = {epsilon:.6g}"
+    return (
+        f" <= epsilon * kept share = {epsilon * share:.6g} "
+        f"(predicted change {predicted} <= epsilon = {epsilon:.6g})"
+    )
+
+
+def _bound(solution: Solution) -> str:
+    if solution.bound is None:
+        return "none was computed" if solution.status == "optimal" else "none is proved"
+    if solution.epsilon is None:
+        return f"the norm cannot be below {solution.bound:.6g} (proved)"
+    gap = "optimal" if solution.gap == 0 else f"gap {solution.gap:.3%}"
+    return f"at most {int(np.floor(solution.bound)):,} can be pruned (proved): {gap}"
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def check_verdict(check: Verification) -> str:
+    """Say in one sentence what can be relied on.
+
+    Returns
+    -------
+    str
+    """
+    reach = check.change + check.change_error
+    if check.is_verified is None:
+        return f"refitted exactly: the head moves by {check.change:.6g}"
+    if check.is_verified:
+        return f"verified: the head moves by at most {reach:.6g} <= epsilon = {check.epsilon:g}"
+    return f"NOT verified: the head moves by up to {reach:.6g} > epsilon = {check.epsilon:g}"
+
+
+def check_facts(check: Verification) -> Facts:
+    """Say what was measured.
+
+    Returns
+    -------
+    sequence of (name, text)
+    """
+    facts = [
+        (
+            "pruned",
+            f"{check.num_pruned:,} of {check.n:,} ({check.num_pruned / check.n:.1%}), "
+            f"kept {check.n - check.num_pruned:,}",
+        ),
+        ("change", f"{check.change:.6g}, certain to within {check.change_error:.2g}"),
+        (
+            "predicted",
+            f"{check.predicted_kept:.6g} to first order, {check.predicted_newton:.6g} "
+            f"by one Newton step (||W^T S|| = {check.predicted_full:.6g})",
+        ),
+        ("curvature", f"{check.curvature:.3g} of it is kept where least is"),
+    ]
+    if check.accuracy is not None and check.full_accuracy is not None:
+        facts.append((
+            "test",
+            f"accuracy {check.accuracy:.2%} (on all examples {check.full_accuracy:.2%}), "
+            f"loss {check.loss_gap:+.3g}",
+        ))
+    if check.class_sizes:
+        name = max(check.class_sizes, key=lambda c: check.class_pruned[c] / check.class_sizes[c])
+        facts.append((
+            "classes",
+            f"{len(check.class_sizes)}; most pruned: {name}, "
+            f"{check.class_pruned[name]:,} of {check.class_sizes[name]:,}",
+        ))
+    return facts
