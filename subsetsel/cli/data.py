@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -164,16 +164,13 @@ def prune(
     trail = Trail()
     problem, solution, check = _prune(plan, examples, trail)
     ids = examples["data"].ids
-    manifest = Manifest.of(
-        solution,
-        command="prune",
-        settings=asdict(plan),
-        inputs=paths,
-        paths=inputs,
-        verification=check,
-        ids=ids,
-        trace=trail.records,
-    )
+    about: dict[str, Any] = {
+        "command": "prune",
+        "settings": asdict(plan),
+        "inputs": paths,
+        "paths": inputs,
+    }
+    manifest = Manifest.of(solution, **about, verification=check, ids=ids, trace=trail.records)
     written = [] if out is None else save(solution, manifest, out, ids)
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
