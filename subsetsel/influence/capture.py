@@ -118,12 +118,8 @@ class Capture:
 
         Returns
         -------
-        tensor of shape (b, h), float32 on the CPU (float64 where the model is float64)
-
-        Raises
-        ------
-        ProblemError
-            If the layer is not called exactly once, or its input is no row per example.
+        tensor
+            As `take` returns it.
         """
         self._caught.clear()
         with (
@@ -131,12 +127,31 @@ class Capture:
             torch.autocast(device.type, dtype=self.precision, enabled=self.precision is not None),
         ):
             self.model(*batch.args, **batch.kwargs)
+        return self.take(batch)
+
+    def take(self, batch: Batch) -> torch.Tensor:
+        """Take what the classifier was given since it was last asked, by one forward pass.
+
+        Parameters
+        ----------
+        batch : Batch
+            What the model was run on.
+
+        Returns
+        -------
+        tensor of shape (b, h), float32 on the CPU (float64 where the model is float64)
+
+        Raises
+        ------
+        ProblemError
+            If the layer is not called exactly once, or its input is no row per example.
+        """
         if len(self._caught) != 1:
             raise ProblemError(
                 f"the classifier {self.classifier!r} was called {len(self._caught)} times in one "
                 "forward pass, not once; name another layer with classifier=."
             )
-        features = self._pool(self._caught[0], batch.mask)
+        features = self._pool(self._caught.pop(), batch.mask)
         if len(features) != len(batch.labels):
             raise ProblemError(
                 f"the classifier was given {len(features)} rows for a batch of "

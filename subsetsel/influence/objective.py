@@ -86,7 +86,11 @@ class HeadObjective(ABC):
         """
         n, h = features.shape
         X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
-        X[:, :h] = torch.as_tensor(features, device=device)
+        # Both ways take read-only arrays, such as memory maps, without a warning.
+        if device.type == "cpu":
+            X.numpy()[:, :h] = features
+        else:
+            X[:, :h] = torch.tensor(features, device=device)
         X[:, h] = 1.0
         squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
         for start in range(0, n, CHUNK_ROWS):

@@ -1,0 +1,206 @@
+"""PyTorch Lightning: a callback that keeps what the classifier is given."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+
+from subsetsel.errors import ProblemError
+from subsetsel.extras import import_extra
+from subsetsel.influence.batches import OrderedData, split_batch
+from subsetsel.influence.capture import Capture, Pooling, find_classifier, own_head
+from subsetsel.influence.features import ModelFeatures
+from subsetsel.influence.fit import fit_head
+from subsetsel.problem import Problem
+
+
+def _callback() -> Any:
+    """Find the base class in the Lightning that is in use, which goes by two names."""
+    module = "lightning.pytorch"
+    if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:
+        module = "pytorch_lightning"
+    return import_extra(module, "lightning", "Lightning callbacks").Callback
+
+
+class FeatureCapture(_callback()):  # type: ignore[misc]
+    """Keep what the classifier is given while a `Trainer` validates, tests or predicts.
+
+    The pass that is run anyway is used, on the trainer's device and in its precision. Only whole
+    passes over one loader in one process count: the loader must not shuffle, so that row i is
+    example i. `Problem.from_model` does the same without a trainer.
+
+    Parameters
+    ----------
+    classifier : str, optional
+        Name of the layer that gives the logits; by default the last `torch.nn.Linear` called.
+    pooling : {"first", "last", "mean"}, optional
+        Which position speaks for a sequence, where the classifier works on all of them.
+
+    Attributes
+    ----------
+    found : ModelFeatures or None
+        ``X``, ``y``, ``num_classes``, ``theta``, ``classifier`` of the last pass.
+
+    Examples
+    --------
+    ::
+
+        capture = FeatureCapture()
+        trainer = Trainer(callbacks=[capture], logger=False)
+        trainer.validate(model, DataLoader(train_set, batch_size=256))
+        problem = capture.problem(l2=5e-4, fraction=0.4)
+    """
+
+    def __init__(self, classifier: str | None = None, pooling: Pooling | None = None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.pooling = pooling
+        self.found: ModelFeatures | None = None
+        self._capture: Capture | None = None
+        self._hook = ExitStack()
+        self._rows: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def problem(self, *, l2: float, device: str = "auto", **question: Any) -> Problem:
+        """Train the classifier to its minimum on what was captured, and ask.
+
+        Parameters
+        ----------
+        l2 : float
+            Weight decay the model was trained with.
+        device : str
+            Of the algebra.
+        **question
+            As in `Problem.from_head`: a goal, formulation, limits.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            If nothing was captured yet.
+        """
+        if self.found is None:
+            raise ProblemError(
+                "nothing was captured: run trainer.validate(model, loader) with this callback, "
+                "over the training examples in their own order."
+            )
+        found = self.found
+        head = fit_head(
+            found.X,
+            found.y,
+            l2=l2,
+            num_classes=found.num_classes,
+            theta=found.theta,
+            device=device,
+        )
+        return Problem.from_head(head, **question)
+
+    # --- what the trainer calls -----------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin a pass."""
+        self._begin(trainer, trainer.val_dataloaders)
+
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin a pass."""
+        self._begin(trainer, trainer.test_dataloaders)
+
+    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin a pass."""
+        self._begin(trainer, trainer.predict_dataloaders)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Hang the hook on the classifier once it is known."""
+        self._attach(pl_module, batch)
+
+    on_test_batch_start = on_validation_batch_start
+    on_predict_batch_start = on_validation_batch_start
+
+    def on_validation_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what was caught."""
+        if self._capture is not None:
+            parts = split_batch(batch, pl_module.device)
+            self._rows.append((self._capture.take(parts), parts.labels))
+
+    on_test_batch_end = on_validation_batch_end
+    on_predict_batch_end = on_validation_batch_end
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Put the pass together."""
+        self._end(pl_module)
+
+    on_test_end = on_validation_end
+    on_predict_end = on_validation_end
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Take the hook off whatever happens."""
+        self._forget()
+
+    # --- one pass -------------------------------------------------------------------------------
+
+    def _begin(self, trainer: Any, loaders: Any) -> None:
+        self._forget()
+        self._is_skipped = trainer.sanity_checking
+        if self._is_skipped:
+            return
+        if trainer.world_size > 1:
+            raise ProblemError(
+                f"{trainer.world_size} processes share the examples, so which is which would be "
+                "lost; capture with Trainer(devices=1)."
+            )
+        if isinstance(loaders, (list, tuple)):
+            if len(loaders) != 1:
+                raise ProblemError(f"FeatureCapture reads one loader, got {len(loaders)}.")
+            (loaders,) = loaders
+        # Refuses a loader that shuffles, drops or samples.
+        self._n = OrderedData(loaders).n
+
+    def _attach(self, module: Any, batch: Any) -> None:
+        if self._is_skipped or self._capture is not None:
+            return
+        parts = split_batch(batch, module.device)
+        name = find_classifier(module, parts, self.classifier)
+        self._capture = Capture(module, name, self.pooling)
+        self._hook.enter_context(self._capture.attached())
+
+    def _end(self, module: Any) -> None:
+        if self._capture is None:
+            return
+        name = self._capture.classifier
+        rows, labels = (torch.cat(parts).numpy() for parts in zip(*self._rows, strict=True))
+        self._forget()
+        if len(rows) != self._n:
+            raise ProblemError(
+                f"the pass saw {len(rows)} of {self._n} examples; lift limit_val_batches and its "
+                "like."
+            )
+        layer = module.get_submodule(name)
+        is_wide = layer.out_features > 1
+        self.found = ModelFeatures(
+            rows,
+            labels.astype(np.int64),
+            max(2, layer.out_features),
+            own_head(layer) if is_wide else None,
+            name,
+        )
+
+    def _forget(self) -> None:
+        self._hook.close()
+        self._rows.clear()
+        self._capture = None
