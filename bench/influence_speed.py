@@ -5,7 +5,9 @@
     python bench/influence_speed.py large --classes 100 --features 512 --examples 50000
 
 Each run prints one table and, with --out, writes the same numbers as JSON with the environment.
-Times are wall-clock seconds; memory is the largest resident size of the process so far.
+Times are wall-clock seconds, and beside them processor seconds of all threads, which show whether
+the machine was shared; memory is the largest resident size of the process so far. The variable
+SUBSETSEL_MEMORY_GIB sets the memory the package believes it may use.
 """
 
 from __future__ import annotations
@@ -50,9 +52,10 @@ class Record:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Time a block, and note the memory after it."""
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         yield
         self.note(f"{name}_time", time.perf_counter() - started)
+        self.note(f"{name}_cpu_time", time.process_time() - cpu)
         self.note(f"{name}_peak_gib", peak_memory())
 
 

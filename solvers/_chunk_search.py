@@ -12,7 +12,8 @@ import numpy as np
 from subsetsel.problem import Problem
 from subsetsel.rows import Rows
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.rows.factored import SEARCH_SHARE, free_memory
+from subsetsel.rows.factored import SEARCH_SHARE
+from subsetsel.rows.memory import free_memory
 from subsetsel.run import Run
 
 from ._anneal_kernels import core_swaps

@@ -10,7 +10,7 @@ from head_oracle import blobs
 
 from subsetsel import Problem
 from subsetsel.influence import fit_head, influence_rows
-from subsetsel.rows.factored import FactoredRows, free_memory
+from subsetsel.rows.factored import FactoredRows
 
 X, Y = blobs(n=70, num_classes=4, seed=6)
 HEAD = fit_head(X, Y, l2=1e-2)
@@ -131,8 +131,3 @@ def test_a_problem_works_on_factored_rows() -> None:
     mask = np.arange(N) < 20
     assert factored.norm(mask) == pytest.approx(dense.norm(mask), rel=1e-10)
     assert factored.S is factored.rows
-
-
-def test_free_memory_is_a_sensible_number() -> None:
-    """More than a page, less than a petabyte."""
-    assert 4096 < free_memory() < 2**50

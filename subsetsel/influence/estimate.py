@@ -10,7 +10,7 @@ import torch
 
 from subsetsel.influence.fit import choose_device
 from subsetsel.influence.inverse import choose_inverse
-from subsetsel.rows.factored import free_memory
+from subsetsel.rows.memory import free_memory
 
 # Passes over the features that a fit needs, as counted on digits and on Fashion-MNIST, rounded up.
 _PASSES = 100

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from subsetsel.errors import OptionError
 from subsetsel.influence.objective import HeadObjective
-from subsetsel.rows.factored import free_memory
+from subsetsel.rows.memory import free_memory
 
 Metric = Literal["parameter", "loss"]
 

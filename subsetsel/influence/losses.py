@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.influence.objective import CHUNK_BYTES, UNIT, HeadObjective
+from subsetsel.influence.objective import UNIT, HeadObjective
 
 Loss = Literal["cross_entropy", "squared"]
 
@@ -134,20 +134,16 @@ class SoftmaxObjective(HeadObjective):
                 "float64 and its factor as much again; use inverse='cg', or reduce the number of "
                 "features, for example to their principal components."
             ) from error
-        row_bytes = 8 * num_free * max(q, self.num_classes)
-        for rows in self.chunks(max(16, CHUNK_BYTES // row_bytes)):
-            X = self.X[rows]
-            p = self.outputs(theta, rows)
-            centred = self.basis - (p @ self.basis)[:, None, :]
-            weighted = self.weigh(rows, p[:, :, None] * centred)
-            for a in range(num_free):
-                weights = torch.einsum("ic,icb->ib", weighted[:, :, a], centred[:, :, a:])
-                scaled = (weights[:, :, None] * X[:, None, :]).reshape(len(X), -1)
-                out[a, :, a:, :] += (X.T @ scaled).reshape(q, num_free - a, q)
-        out /= self.total
+        p = torch.cat([self.outputs(theta, rows) for rows in self.chunks()])
+        means = p @ self.basis
         for a in range(num_free):
-            for b in range(a):
-                out[a, :, b, :] = out[b, :, a, :].T
+            centred = self.basis[:, a] - means[:, a : a + 1]
+            weighted = self.weigh(slice(None), centred.mul_(p))
+            for b in range(a, num_free):
+                covariances = weighted @ self.basis[:, b] - weighted.sum(dim=1) * means[:, b]
+                gram = self.weighted_gram(covariances)
+                out[a, :, b, :] = gram
+                out[b, :, a, :] = gram
         matrix = out.reshape(self.d, self.d)
         matrix.diagonal().add_(self.ridge.repeat(num_free))
         return matrix

@@ -16,8 +16,9 @@ from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import TOLERANCE, Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
-from subsetsel.rows.factored import FactoredRows, free_memory
+from subsetsel.rows.factored import FactoredRows
 from subsetsel.rows.kronecker import KroneckerRows
+from subsetsel.rows.memory import free_memory
 
 Ridge = Literal["included", "excluded"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray, Rows
+from subsetsel.rows.memory import free_memory
 
 # S is written out for a search up to this share of the memory that is free.
 SEARCH_SHARE = 0.5
@@ -199,20 +199,3 @@ class FactoredRows(Rows):
             probes = rng.standard_normal((min(16, num_directions - start), self.d))
             out[:, start : start + len(probes)] = scale * self.products(probes).T
         return out
-
-
-def free_memory() -> int:
-    """Bytes of memory that can be had without swapping; 4 GiB where the system does not say.
-
-    Returns
-    -------
-    int
-    """
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return 1024 * int(line.split()[1])
-    return 4 * 2**30
