@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel import Solution
+import subsetsel
+from subsetsel import ProblemError, Progress, Solution
+from subsetsel.report.curve import measure_points, points_of_record
+from subsetsel.report.figures import Picture, pictures_of
+from subsetsel.report.gallery import Looks, picture_source, render_gallery
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.page import MAX_IDS, render_page
 from subsetsel.report.plots import draw_classes, draw_tradeoff, new_figure, save_figure
@@ -54,12 +58,15 @@ def make(n: int = 6, **more: Any) -> Manifest:
 
 def test_a_page_is_well_formed_and_self_contained() -> None:
     """Nothing is loaded from anywhere, and no script runs."""
-    figure, _ = new_figure(1, "A picture")
-    outline = Outline(render_page(make(), figures=[figure]))
+    figure, _ = new_figure(1, "")
+    picture = Picture("<i>A picture</i>", figure, "What it <b>says</b>.")
+    outline = Outline(render_page(make(), pictures=[picture]))
     assert outline.open == []
     assert "script" not in outline.tags
-    assert all(source.startswith("data:image/png;base64,") for source in outline.sources)
+    assert "i" not in outline.tags
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in outline.sources)
     assert len(outline.sources) == 1
+    assert "What it <b>says</b>." in outline.text
 
 
 def test_ids_and_settings_are_escaped() -> None:
@@ -97,7 +104,7 @@ def test_a_page_lists_no_more_ids_than_can_be_read() -> None:
 def test_class_bars_add_up_to_the_classes() -> None:
     """Kept and pruned bars hold every example once."""
     _, (axes,) = new_figure(1, "classes")
-    draw_classes(axes, np.array(["a", "b", "b", "b"]), np.array([True, False, True, False]))
+    draw_classes(axes, ["a", "b"], [1, 1], [1, 3])
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     assert heights == [[0, 2], [1, 1]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
@@ -106,10 +113,12 @@ def test_class_bars_add_up_to_the_classes() -> None:
 def test_the_tradeoff_shows_both_curves_and_epsilon() -> None:
     """Ours, the rival, the line that is allowed."""
     _, (axes,) = new_figure(1, "curve")
-    draw_tradeoff(axes, [0.1, 0.2], [1.0, 2.0], {"random": [[3, 4], [5, 6]]}, epsilon=1.5)
+    rivals = {"random": ([0.1, 0.2], [[3, 4], [5, 6]])}
+    draw_tradeoff(axes, [0.1, 0.2], [1.0, 2.0], rivals, epsilon=1.5, chosen=(0.2, 2.0))
     ours = next(line for line in axes.lines if "subsetsel" in str(line.get_label()))
     assert np.array_equal(np.asarray(ours.get_ydata()), [1.0, 2.0])
-    assert any("epsilon = 1.5" in text.get_text() for text in axes.texts)
+    words = [text.get_text() for text in axes.texts]
+    assert words == ["epsilon = 1.5", "chosen: 20.0%"]
 
 
 def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
@@ -119,3 +128,126 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
     save_figure(figure, tmp_path / "a.svg")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "a.svg").read_bytes()
+
+
+# --- which pictures a page has ------------------------------------------------------------------
+
+
+def step(m: int, change: float, **more: Any) -> dict[str, Any]:
+    """A point of the curve as a verified search records it."""
+    return {"m": m, "predicted_kept": 0.5, "change": change, "change_error": 0.1, **more}
+
+
+def test_of_two_subsets_of_one_size_the_better_is_drawn() -> None:
+    """And the one that was chosen, whatever else was tried at its size."""
+    curve = [step(2, 0.7), step(4, 0.9), step(2, 0.6), step(0, 0.0)]
+    check = {"num_pruned": 4, "predicted_kept": 0.8, "change": 0.95}
+    points = points_of_record(curve, 10, check)
+    assert [(p.share, p.change, p.is_chosen) for p in points] == [
+        (0.2, 0.6, False),
+        (0.4, 0.95, True),
+    ]
+
+
+def test_a_page_shows_what_the_record_holds() -> None:
+    """Curve, prediction, classes and search; nothing of what is not there."""
+    check = {
+        **step(3, 0.8, num_pruned=3, accuracy=0.9, full_accuracy=0.95),
+        "class_sizes": {"a": 3, "b": 3},
+        "class_pruned": {"a": 1, "b": 2},
+    }
+    full = make(verification=check, trace=[Progress(0.1, 5, 1, 0.2, None)] * 2)
+    full.solution["stats"] = {"curve": [step(1, 0.3, is_verified=True)]}
+    titles = [picture.title for picture in pictures_of(full)]
+    assert len(titles) == 4
+    text = Outline(render_page(full, pictures=pictures_of(full))).text
+    assert all(title in text for title in titles)
+    assert "Measured over predicted: 0.6 to 1.6" in text
+    assert "Most is pruned of b (66.7%), least of a (33.3%)" in text
+    assert "90.00%" in text
+    assert "The 1 subsets that the search refitted" in text
+    assert pictures_of(make()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"bound": 3.2, "gap": 0.0}, "At most 3 can be pruned, and this is proved: which proves"),
+        ({"bound": 4.9, "gap": 0.25}, "a gap of 25.000%"),
+        ({"normalization": "kept"}, "a larger verified subset may exist"),
+        ({"epsilon": None, "target_size": 3}, "No bound is proved"),
+    ],
+)
+def test_the_search_is_shown_with_what_is_proved(more: dict[str, Any], words: str) -> None:
+    """And no gap where there is none."""
+    manifest = make(trace=[Progress(0.1, 5, 1, 0.2, None), Progress(0.2, 9, 3, 0.1, None)])
+    manifest.solution.update(more)
+    (picture,) = pictures_of(manifest)
+    assert words in picture.caption
+
+
+def test_points_are_measured_with_random_subsets_beside_them() -> None:
+    """The chosen subset is one of them, and its numbers are those of its check."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    problem = subsetsel.Problem.from_features(X, X[:, 0] > 0, l2=0.1, size=20)
+    solution = subsetsel.solve(problem, solver="greedy")
+    check = subsetsel.verify(problem, solution)
+    points = measure_points(problem, solution, check, shares=(0.5,), num_random=2, solver="greedy")
+    assert [point.share for point in points] == [20 / 60, 0.5]
+    assert [point.is_chosen for point in points] == [True, False]
+    assert points[0].change == check.change
+    assert all(len(point.random) == 2 for point in points)
+    assert min(points[0].random) > check.change
+
+
+# --- examples to look at ------------------------------------------------------------------------
+
+
+MASK = np.array([True, False, False, True])
+LABELS = np.array(["<i>", "<i>", "b", "b"])
+
+
+def test_a_gallery_shows_kept_beside_pruned_of_each_class() -> None:
+    """One picture each, as PNG; names are text."""
+    pictures = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)
+    page = render_gallery(Looks(pictures=pictures), LABELS, MASK, ["w", "x", "y", "z"])
+    outline = Outline(page)
+    assert outline.open == []
+    assert "i" not in outline.tags
+    assert len(outline.sources) == 4
+    assert all(source.startswith("data:image/png;base64,") for source in outline.sources)
+    kept, pruned = page.index('title="x"'), page.index('title="w"')
+    assert kept < pruned < page.index('title="y"')
+
+
+def test_a_gallery_of_texts_is_escaped_and_short() -> None:
+    """Whatever the examples say."""
+    texts = ["<script>", "x" * 1000, "fine", "good"]
+    outline = Outline(render_gallery(Looks(texts=texts), LABELS, MASK, range(4)))
+    assert "script" not in outline.tags
+    assert "<script>" in outline.text
+    assert "x" * 300 not in outline.text
+
+
+def test_bytes_are_shown_as_they_are_and_numbers_stretched() -> None:
+    """Read back from the PNG."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    def shown(picture: Any) -> Any:
+        content = picture_source(picture).partition(",")[2]
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+    grey = np.array([[7, 250]], dtype=np.uint8)
+    assert np.array_equal(shown(grey), grey)
+    assert np.array_equal(shown(np.array([[-1.0, 1.0]])), [[0, 255]])
+    assert shown(np.zeros((2, 3, 3), dtype=np.uint8)).shape == (2, 3, 3)
+    assert max(shown(np.zeros((400, 200))).shape) == 96
+
+
+def test_pictures_must_be_pictures() -> None:
+    """Two channels are no colour."""
+    with pytest.raises(ProblemError, match=r"must have the shape \(n, height, width\)"):
+        Looks(pictures=np.zeros((3, 2, 2, 2)))

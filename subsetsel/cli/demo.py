@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,13 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, working
 from subsetsel.cli.outcome import check_out, exit_code, save
 from subsetsel.errors import SubsetselError
+from subsetsel.report.files import written_whole
 from subsetsel.report.manifest import Manifest
 
 if TYPE_CHECKING:
     from subsetsel.influence.head import Head
     from subsetsel.problem import Problem
+    from subsetsel.report.curve import Point
     from subsetsel.solution import Solution
     from subsetsel.verify import Verification
 
@@ -57,12 +60,12 @@ class Results:
 
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="Where the subset, the manifest and the picture go.")
+        Path, typer.Option(help="Where the subset, the manifest, the picture and the page go.")
     ] = Path("demo-output"),
     seed: given.Seed = 0,
     as_json: given.Json = False,
 ) -> None:
-    """Prune handwritten digits, check the result, draw a picture.
+    """Prune handwritten digits, check the result, write a page about it.
 
     The data are those that scikit-learn ships. 40 % are chosen together and checked by exact refit
     of the head; random subsets of the same size are shown beside them.
@@ -71,21 +74,34 @@ def demo(
     Example:
       subsetsel demo
     """
+    from subsetsel.report.curve import measure_points
+
     start_time = time.perf_counter()
     out = folder / "pruned.npz"
     check_out(out)
     digits = load_digits()
     results = run(digits, seed)
     with working("refitting along the curve, drawing the picture"):
-        picture = draw(results, digits, folder / "demo.png", seed)
+        points = measure_points(
+            results.problem,
+            results.solution,
+            results.check,
+            shares=SHARES,
+            num_random=NUM_RANDOM,
+            seed=seed,
+            random_checks=results.random_checks,
+        )
+        picture = draw(results, points, folder / "demo.png")
     manifest = Manifest.of(
         results.solution,
         command="demo",
         settings={"data": "scikit-learn digits / 16", "l2": L2, "fraction": SHARE, "seed": seed},
         inputs=vars(digits),
         verification=results.check,
+        trace=results.solution.trace,
     )
-    files = [*save(results.solution, manifest, out), picture]
+    page = write_report(manifest, points, digits, folder / "report.html")
+    files = [*save(results.solution, manifest, out), picture, page]
     run_time = time.perf_counter() - start_time
     if as_json:
         print_json({
@@ -129,13 +145,14 @@ def run(digits: Digits, seed: int) -> Results:
     """Do the work: two prunings, their checks, the rivals, the bound."""
     import subsetsel
     from subsetsel.influence import fit_head
+    from subsetsel.report.curve import random_masks
 
     test = (digits.X_test, digits.y_test)
     with working("training the head, computing S"):
         head = fit_head(digits.X, digits.y, l2=L2)
         problem = subsetsel.Problem.from_head(head, fraction=SHARE)
     with working(f"choosing the {SHARE:.0%} to leave out"):
-        solution = subsetsel.solve(problem, seed=seed)
+        solution = subsetsel.solve(problem, seed=seed, trace=True)
     with working("refitting the head on what is kept"):
         check = subsetsel.verify(problem, solution, test=test)
         random_checks = [
@@ -155,50 +172,43 @@ def run(digits: Digits, seed: int) -> Results:
     return Results(head, problem, solution, check, random_checks, largest, largest_check, paper)
 
 
-def random_masks(n: int, size: int, count: int, seed: int) -> list[Any]:
-    """Draw subsets of one size, uniformly."""
-    rng = np.random.default_rng(seed)
-    masks = []
-    for _ in range(count):
-        mask = np.zeros(n, dtype=np.bool_)
-        mask[rng.choice(n, size=size, replace=False)] = True
-        masks.append(mask)
-    return masks
-
-
-def draw(results: Results, digits: Digits, path: Path, seed: int) -> Path:
-    """Refit along the trade-off curve and draw it beside the classes."""
-    import subsetsel
+def draw(results: Results, points: Sequence[Point], path: Path) -> Path:
+    """Draw the trade-off beside the classes."""
     from subsetsel.report.plots import draw_classes, draw_tradeoff, new_figure, save_figure
 
-    problem = results.problem
-    changes, rivals = [], []
-    for share in SHARES:
-        if share == SHARE:
-            changes.append(results.check.change)
-            rivals.append([check.change for check in results.random_checks])
-            continue
-        point = problem.replace(size=round(share * problem.n))
-        changes.append(change(results.head, subsetsel.solve(point, seed=seed).mask))
-        masks = random_masks(problem.n, round(share * problem.n), NUM_RANDOM, seed)
-        rivals.append([change(results.head, mask) for mask in masks])
     figure, (left, right) = new_figure(2, "Handwritten digits: what can be left out")
+    shares = [point.share for point in points]
     draw_tradeoff(
         left,
-        SHARES,
-        changes,
-        {"random": rivals},
+        shares,
+        [point.change for point in points],
+        {"random": (shares, [point.random for point in points])},
         epsilon=results.largest.epsilon,
-        chosen=results.largest.size / problem.n,
+        chosen=(results.largest.size / results.problem.n, results.largest_check.change),
     )
-    draw_classes(right, digits.y, results.solution.mask)
+    check = results.check
+    draw_classes(
+        right,
+        list(check.class_sizes),
+        list(check.class_pruned.values()),
+        list(check.class_sizes.values()),
+    )
     save_figure(figure, path)
     return path
 
 
-def change(head: Head, mask: Any) -> float:
-    """How far an exact refit without the pruned examples moves the head."""
-    return float(np.linalg.norm(head.refit(~mask).theta - head.theta))
+def write_report(manifest: Manifest, points: Sequence[Point], digits: Digits, path: Path) -> Path:
+    """Write the page that `subsetsel report` would, with the digits to look at."""
+    from subsetsel.report.figures import pictures_of
+    from subsetsel.report.gallery import Looks, render_gallery
+    from subsetsel.report.page import render_page
+
+    looks = Looks(pictures=digits.X.reshape(-1, 8, 8))
+    gallery = render_gallery(looks, digits.y, manifest.mask(), range(looks.n))
+    content = render_page(manifest, pictures=pictures_of(manifest, points), gallery=gallery)
+    with written_whole(path) as part:
+        part.write_text(content, encoding="utf-8")
+    return path
 
 
 def tell(results: Results, digits: Digits, files: list[Path], run_time: float) -> str:

@@ -13,32 +13,65 @@ from subsetsel.report.manifest import Manifest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from subsetsel.report.figures import Picture
+
 # A page that lists a million ids helps nobody; the manifest has them all.
 MAX_IDS = 1000
+MAX_STEPS = 40
 
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; }
-h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid #8886; padding-bottom: .2rem; }
+:root { color-scheme: light dark; --ours: #0b5394; --bad: #c1440e; --line: #8886; --soft: #8881; }
+@media (prefers-color-scheme: dark) { :root { --ours: #6fa8dc; --bad: #ee8a5f; } }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif;
+  max-width: 66rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .2rem; }
+h2 { font-size: 1.15rem; margin: 2.4rem 0 .8rem; border-bottom: 1px solid var(--line);
+  padding-bottom: .25rem; }
+.made, .caption { opacity: .75; font-size: .9rem; margin: .2rem 0 1rem; }
+.verdict { font-size: 1.1rem; padding: .6rem .9rem; border-left: 4px solid var(--ours);
+  background: var(--soft); margin: 1rem 0; }
+.verdict.bad { border-color: var(--bad); }
+.tiles { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1rem 0; }
+.tiles div { border: 1px solid var(--line); border-radius: 6px; padding: .5rem .9rem;
+  min-width: 8.5rem; }
+.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tiles span { font-size: .85rem; opacity: .75; }
+.pictures-of-run { display: grid; gap: 1.4rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
+figure { margin: 0; }
+figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
+figure img { width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
+figcaption { font-size: .9rem; opacity: .8; }
 table { border-collapse: collapse; }
-th { text-align: left; font-weight: 500; padding: .15rem 1.5rem .15rem 0; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; padding: .15rem 0; overflow-wrap: anywhere; }
-.verdict { font-size: 1.1rem; padding: .5rem .8rem; border-left: 4px solid #0b5394; }
-.verdict.bad { border-color: #c1440e; }
-img { max-width: 100%; background: #fff; border-radius: 4px; }
+th { text-align: left; font-weight: 500; padding: .2rem 1.5rem .2rem 0; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; padding: .2rem 1.5rem .2rem 0; overflow-wrap: anywhere; }
+table.steps td, table.steps th { text-align: right; }
+table.gallery { width: 100%; }
+table.gallery tbody tr { border-top: 1px solid var(--line); }
+table.gallery th, table.gallery td { padding: .45rem .8rem .45rem 0; vertical-align: top; }
+table.gallery.pictures tbody th { vertical-align: middle; }
+table.gallery td { width: 46%; }
+table.gallery img { width: 2.6rem; height: 2.6rem; object-fit: contain; image-rendering: pixelated;
+  margin: 0 .25rem 0 0; background: #000; border-radius: 3px; }
+table.gallery td p { margin: 0 0 .5rem; font-size: .9rem; }
+details { margin: .6rem 0; }
+summary { cursor: pointer; font-weight: 500; }
 code { overflow-wrap: anywhere; }
+@media print { details { display: none; } }
 """
 
 
-def render_page(manifest: Manifest, *, figures: Sequence[Figure] = ()) -> str:
+def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery: str = "") -> str:
     """Turn a manifest into a page that can be mailed, archived and printed.
 
     Parameters
     ----------
     manifest : Manifest
-    figures : sequence of matplotlib.figure.Figure
+    pictures : sequence of Picture
         Shown under the verdict, embedded in the page.
+    gallery : str, optional
+        What `render_gallery` made: HTML, put in as it is.
 
     Returns
     -------
@@ -49,20 +82,35 @@ def render_page(manifest: Manifest, *, figures: Sequence[Figure] = ()) -> str:
     n = num_pruned + num_kept
     share = num_pruned / n if n else 0.0
     title = f"{num_pruned:,} of {n:,} examples pruned ({share:.1%})"
+    stats = manifest.solution.get("stats") or {}
+    solution = {
+        **manifest.solution,
+        "stats": {name: value for name, value in stats.items() if name != "curve"},
+    }
+    check = {
+        name: value
+        for name, value in (manifest.verification or {}).items()
+        if name not in {"class_sizes", "class_pruned"}
+    }
+    shown = f'<div class="pictures-of-run">{"".join(map(_figure, pictures))}</div>'
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
-        f"<p>subsetsel {escape(manifest.command)}, {escape(manifest.created)}</p>",
+        f'<p class="made">subsetsel {escape(manifest.command)}, {escape(manifest.created)}</p>',
         _verdict(manifest),
-        *(_image(figure) for figure in figures),
-        _section("Verification by exact refit", manifest.verification or {}),
-        _section("Solution", manifest.solution),
+        _tiles(manifest),
+        f"<h2>Pictures</h2>{shown}" if pictures else "",
+        f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
+        _section("Verification by exact refit", check),
+        _steps(stats.get("curve") or []),
+        _section("Solution", solution),
         _section("Settings", manifest.settings),
         *(_section(f"Input: {item.get('name')}", item) for item in manifest.inputs),
-        _section("Environment", manifest.environment),
+        "<h2>For the record</h2>",
+        _folded("Environment", f"<table>{''.join(_rows(manifest.environment))}</table>"),
         _ids("Pruned", manifest.pruned),
         _ids("Kept", manifest.kept),
         "</body></html>",
@@ -91,6 +139,46 @@ def _verdict(manifest: Manifest) -> str:
     )
 
 
+def _tiles(manifest: Manifest) -> str:
+    """Show the few numbers that people look for first."""
+    check, solution = manifest.verification or {}, manifest.solution
+    tiles = [(f"{len(manifest.kept):,}", "examples kept")]
+    if check.get("change") is not None:
+        tiles.append((f"{check['change']:.4g}", "change of the head"))
+    if solution.get("epsilon") is not None:
+        tiles.append((f"{solution['epsilon']:.4g}", "epsilon, the change allowed"))
+    if check.get("accuracy") is not None:
+        tiles.append((
+            f"{check['accuracy']:.2%}",
+            f"test accuracy; {check['full_accuracy']:.2%} on all",
+        ))
+    if solution.get("gap") is not None:
+        tiles.append((f"{solution['gap']:.3%}", f"gap to the bound {int(solution['bound']):,}"))
+    if check.get("curvature") is not None:
+        tiles.append((f"{check['curvature']:.1%}", "of the curvature kept at least"))
+    if solution.get("solve_time"):
+        tiles.append((f"{solution['solve_time']:.1f} s", f"{solution.get('solver')}"))
+    cells = "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in tiles)
+    return f'<div class="tiles">{cells}</div>'
+
+
+def _steps(curve: Sequence[Mapping[str, Any]]) -> str:
+    """List the sizes that a verified search tried."""
+    if not curve:
+        return ""
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("pruned", "predicted", "change", "certain to", "within limits")
+    )
+    rows = "".join(
+        f"<tr><td>{one['m']:,}</td><td>{one['predicted_kept']:.5g}</td><td>{one['change']:.5g}</td>"
+        f"<td>{one['change_error']:.1g}</td><td>{'yes' if one['is_verified'] else 'no'}</td></tr>"
+        for one in curve[:MAX_STEPS]
+    )
+    table = f'<table class="steps"><tr>{head}</tr>{rows}</table>'
+    return _folded(f"The {len(curve)} subsets that the search refitted", table)
+
+
 def _section(title: str, record: Mapping[str, Any]) -> str:
     rows = "\n".join(_rows(record))
     return f"<h2>{escape(title)}</h2>\n<table>{rows}</table>" if rows else ""
@@ -116,20 +204,30 @@ def _words(value: Any) -> str:
     return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
 def _ids(title: str, ids: Sequence[Any]) -> str:
     shown = ", ".join(escape(str(name)) for name in ids[:MAX_IDS])
     rest = len(ids) - MAX_IDS
     more = f", and {rest:,} more in the manifest" if rest > 0 else ""
+    return _folded(f"{title}: {len(ids):,} examples", f"<p><code>{shown}</code>{more}</p>")
+
+
+def _figure(picture: Picture) -> str:
     return (
-        f"<h2>{title}</h2>\n<details><summary>{len(ids):,} examples</summary>"
-        f"<code>{shown}</code>{more}</details>"
+        f"<figure><h3>{escape(picture.title)}</h3>"
+        f'<img alt="{escape(picture.title)}" src="{_svg_source(picture.figure)}">'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 
 
-def _image(figure: Figure) -> str:
+def _svg_source(figure: Figure) -> str:
+    """Embed a figure as SVG, sharp at any size; the same bytes each time it is drawn."""
+    import matplotlib as mpl
+
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
-    content = base64.b64encode(stream.getvalue()).decode("ascii")
-    return (
-        f'<p><img alt="{escape(figure.get_suptitle())}" src="data:image/png;base64,{content}"></p>'
-    )
+    with mpl.rc_context({"svg.hashsalt": "subsetsel"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

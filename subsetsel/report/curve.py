@@ -1,0 +1,144 @@
+"""Points of the trade-off: more and less pruned, refitted, with random subsets beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from subsetsel.problem import Problem
+from subsetsel.rows.base import BoolArray
+from subsetsel.solution import Solution
+from subsetsel.solve import solve
+from subsetsel.verify import Verification, verify
+
+SHARES = (0.2, 0.4, 0.6, 0.8)
+NUM_RANDOM = 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size: what was predicted and what an exact refit measured.
+
+    Attributes
+    ----------
+    share : float
+        Of the examples that are pruned.
+    predicted, change : float
+    random : tuple of float
+        Changes after pruning as many at random; empty where that was not measured.
+    is_chosen : bool
+        Whether this is the subset that the page is about.
+    """
+
+    share: float
+    predicted: float
+    change: float
+    random: tuple[float, ...] = ()
+    is_chosen: bool = False
+
+
+def points_of_record(
+    curve: Sequence[Mapping[str, Any]], n: int, check: Mapping[str, Any] | None
+) -> list[Point]:
+    """Take the points that a verified search left in its record.
+
+    Parameters
+    ----------
+    curve : sequence of mapping
+        ``solution.stats["curve"]``.
+    n : int
+    check : mapping, optional
+        The check of the subset that was chosen.
+
+    Returns
+    -------
+    list of Point
+        By share; of several subsets of one size, the one that moves the head least.
+    """
+    best: dict[int, Point] = {}
+    for one in curve:
+        point = Point(one["m"] / n, one["predicted_kept"], one["change"])
+        if one["m"] and (one["m"] not in best or point.change < best[one["m"]].change):
+            best[one["m"]] = point
+    if check is not None and check.get("num_pruned"):
+        m = check["num_pruned"]
+        best[m] = Point(m / n, check["predicted_kept"], check["change"], is_chosen=True)
+    return [best[m] for m in sorted(best)]
+
+
+def measure_points(
+    problem: Problem,
+    solution: Solution,
+    check: Verification,
+    *,
+    shares: Sequence[float] = SHARES,
+    num_random: int = NUM_RANDOM,
+    solver: str = "anneal",
+    seed: int = 0,
+    random_checks: Sequence[Verification] = (),
+) -> list[Point]:
+    """Prune other shares too, refit, and draw random subsets of each size.
+
+    Parameters
+    ----------
+    problem : Problem
+        With a head.
+    solution, check
+        The subset that was chosen and its check; its share is one of the points.
+    shares : sequence of float
+    num_random : int
+        Random subsets of each size.
+    solver : str
+    seed : int
+    random_checks : sequence of Verification, optional
+        Of random subsets as large as the chosen one, where they are known already.
+
+    Returns
+    -------
+    list of Point
+        By share.
+    """
+    sizes = sorted({round(share * problem.n) for share in shares} | {solution.size})
+    points = []
+    for size in sizes:
+        is_chosen = size == solution.size
+        one = check
+        if not is_chosen:
+            other = problem.replace(size=size)
+            found = solve(other, solver=solver, seed=seed, bound=False)
+            if not found.is_feasible:
+                continue
+            one = verify(other, found)
+        known = [known.change for known in random_checks] if is_chosen else []
+        rivals = known or [
+            _change(problem, mask) for mask in random_masks(problem.n, size, num_random, seed)
+        ]
+        share = size / problem.n
+        points.append(Point(share, one.predicted_kept, one.change, tuple(rivals), is_chosen))
+    return points
+
+
+def random_masks(n: int, size: int, count: int, seed: int) -> list[BoolArray]:
+    """Draw subsets of one size, uniformly.
+
+    Returns
+    -------
+    list of ndarray of shape (n,), bool
+    """
+    rng = np.random.default_rng(seed)
+    masks = []
+    for _ in range(count):
+        mask = np.zeros(n, dtype=np.bool_)
+        mask[rng.choice(n, size=size, replace=False)] = True
+        masks.append(mask)
+    return masks
+
+
+def _change(problem: Problem, mask: BoolArray) -> float:
+    """How far an exact refit without the pruned examples moves the head."""
+    head = problem.head
+    assert head is not None
+    return float(np.linalg.norm(head.refit(~mask).theta - head.theta))
