@@ -175,10 +175,8 @@ def prune(
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
     show(solution, as_json=as_json, verification=check, files=written, out=out)
-    code = exit_code(solution)
-    if earlier is not None and not _is_repeated(earlier, manifest):
-        code = ExitCode.UNSATISFIED
-    raise typer.Exit(code)
+    is_repeated = earlier is None or _is_repeated(earlier, manifest)
+    raise typer.Exit(exit_code(solution) if is_repeated else ExitCode.UNSATISFIED)
 
 
 def _prune(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.rows.factored import free_memory
+from subsetsel.rows.memory import free_memory
 
 Array = np.ndarray[Any, Any]
 
