@@ -129,7 +129,7 @@ class Problem(FromData):
             max_size=max_size,
             must_leave_one=normalization == "kept",
         )
-        self.normalization: Normalization = normalization
+        self.normalization = normalization
         self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
         self.must_prune, self.must_keep = must_prune, must_keep
         # As the user gave it: another question of the same S asks for it anew.
@@ -140,6 +140,11 @@ class Problem(FromData):
         """S as an array where it is one, else the `Rows` that stand for it."""
         dense = self.rows.dense()
         return self.rows if dense is None else dense
+
+    @property
+    def approximation(self) -> str | None:
+        """In what way S is no exact influence; None where nothing is known against it."""
+        return self.rows.approximation
 
     @property
     def form(self) -> Form:
@@ -302,7 +307,8 @@ class Problem(FromData):
             else f"size={self.size}"
         )
         extra = f", {len(self.constraints)} linear constraints" if len(self.constraints) else ""
-        return f"Problem(n={self.n}, d={self.d}, {goal}{extra})"
+        approximate = ", approximate influence" if self.approximation else ""
+        return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
 
     def _repr_html_(self) -> str:
         return as_html("Problem", "", problem_facts(self))

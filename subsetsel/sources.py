@@ -24,6 +24,7 @@ class FromData:
     """The ways to make a `Problem` from data; torch is imported when one is used."""
 
     constraints: Constraints
+    normalization: Normalization
 
     def __init__(self, S: Any, **arguments: Any) -> None:
         raise NotImplementedError
@@ -114,6 +115,9 @@ class FromData:
         dtype: Any = np.float32,
         storage: Storage = "auto",
         features: dict[str, Any] | None = None,
+        parameters: Any = None,
+        curvature: Literal["gauss-newton", "hessian"] = "gauss-newton",
+        damping: float = 0.0,
         **goal: Any,
     ) -> Self:
         """Capture what a model feeds its classifier, train that classifier to its minimum, ask.
@@ -133,6 +137,13 @@ class FromData:
             Options of the capture: ``classifier``, ``pooling``, ``batch_size``, ``num_workers``,
             ``precision``, ``cache_dir``, ``progress``; see
             `subsetsel.influence.features.features_from_model`.
+        parameters : str or iterable of str, optional
+            Parameters or modules of the model instead of its last layer alone: approximate, see
+            `subsetsel.influence.parameter_influence`; `Problem.approximation` says how, and
+            `verify` has no head to refit. ``features`` may then hold ``batch_size`` and
+            ``num_workers``.
+        curvature, damping : optional
+            Of ``parameters``.
         formulation, ridge, normalization, metric, dtype, storage, **goal
             As in `from_features`.
 
@@ -145,6 +156,29 @@ class FromData:
         ProblemError
             For a model or data set that makes no sense, or bad settings.
         """
+        if parameters is not None:
+            ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
+            from subsetsel.influence import parameter_influence
+
+            found = parameter_influence(
+                model,
+                dataset,
+                l2=l2,
+                parameters=parameters,
+                curvature=curvature,
+                damping=damping,
+                ridge=ridge,
+                metric=metric,
+                dtype=dtype,
+                storage=storage,
+                device=device,
+                **_loading(features),
+            )
+            if goal.get("rel_epsilon") is not None:
+                goal["epsilon"] = goal.pop("rel_epsilon") * found.theta_norm
+            problem = cls(found.rows, normalization=normalization, **goal)
+            problem.keep_one_of_each(found.labels)
+            return problem
         from subsetsel.influence.from_model import head_from_model
 
         head = head_from_model(model, dataset, l2=l2, device=device, **(features or {}))
@@ -185,30 +219,63 @@ class FromData:
         """
         from subsetsel.influence import influence_rows
 
-        if formulation not in {"retrain", "paper"}:
-            raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
-        usual: tuple[Ridge, Normalization] = (
-            ("included", "kept") if formulation == "retrain" else ("excluded", "full")
-        )
-        ridge, normalization = ridge or usual[0], normalization or usual[1]
-        if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
-            warnings.warn(
-                f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
-                "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
-                "normalization full.",
-                FormulationWarning,
-                stacklevel=2,
-            )
-        if metric == "loss" and goal.get("rel_epsilon") is not None:
-            raise ProblemError(
-                "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
-                "give epsilon in units of the root of the training objective."
-            )
+        ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
         rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
         problem = cls(rows, normalization=normalization, head=head, **goal)
-        if normalization == "kept":
-            problem.constraints = problem.constraints.join(_keep_one_of_each(head.labels))
+        problem.keep_one_of_each(head.labels)
         return problem
+
+    def keep_one_of_each(self, labels: Any) -> None:
+        """Keep at least one example per class where the normalization is "kept".
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n,), int64
+        """
+        if self.normalization == "kept":
+            self.constraints = self.constraints.join(_keep_one_of_each(labels))
+
+
+def _settle(
+    formulation: str,
+    ridge: Ridge | None,
+    normalization: Normalization | None,
+    metric: str,
+    goal: dict[str, Any],
+) -> tuple[Ridge, Normalization]:
+    """Fill in what a formulation says, and warn where the halves do not belong together."""
+    if formulation not in {"retrain", "paper"}:
+        raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
+    usual: tuple[Ridge, Normalization] = (
+        ("included", "kept") if formulation == "retrain" else ("excluded", "full")
+    )
+    ridge, normalization = ridge or usual[0], normalization or usual[1]
+    if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
+        warnings.warn(
+            f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
+            "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
+            "normalization full.",
+            FormulationWarning,
+            stacklevel=3,
+        )
+    if metric == "loss" and goal.get("rel_epsilon") is not None:
+        raise ProblemError(
+            "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
+            "give epsilon in units of the root of the training objective."
+        )
+    return ridge, normalization
+
+
+def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
+    """Pass on the options of the capture that make sense where nothing is captured."""
+    given = features or {}
+    unknown = sorted(set(given) - {"batch_size", "num_workers"})
+    if unknown:
+        raise ProblemError(
+            f"features holds {', '.join(unknown)}, which has no meaning with parameters=; it may "
+            "hold batch_size and num_workers."
+        )
+    return given
 
 
 def _keep_one_of_each(labels: Any) -> Constraints:

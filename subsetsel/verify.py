@@ -142,6 +142,11 @@ def verify(
         If the problem knows no head, everything is pruned, or the test examples do not fit.
     """
     head = problem.head
+    if head is None and problem.approximation is not None:
+        raise ProblemError(
+            f"verify has no head to refit: S is approximate, {problem.approximation}. Train the "
+            "network on what is kept to see what became of it."
+        )
     if head is None:
         raise ProblemError(
             "verify needs a problem that knows its head and data: make it with "

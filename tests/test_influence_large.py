@@ -65,7 +65,7 @@ def test_a_large_head_is_polished_without_its_factor(
 def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where conjugate gradients do not converge."""
     monkeypatch.setattr("subsetsel.influence.fit._MAX_FACTORED_POLISH", 1)
-    monkeypatch.setattr("subsetsel.influence.iterative._MAX_STEPS", 1)
+    monkeypatch.setattr("subsetsel.influence.conjugate._MAX_STEPS", 1)
     np.testing.assert_allclose(small_head("auto").theta, exact.theta, atol=1e-11)
 
 
@@ -203,7 +203,7 @@ def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
 
 def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conjugate gradients that do not converge are an error, not a wrong answer."""
-    monkeypatch.setattr("subsetsel.influence.iterative._MAX_STEPS", 2)
+    monkeypatch.setattr("subsetsel.influence.conjugate._MAX_STEPS", 2)
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
         solver.solve(torch.randn(large.objective_function.d, 1, dtype=torch.float64))

@@ -7,6 +7,7 @@ from subsetsel.influence.from_model import head_from_model
 from subsetsel.influence.head import Head
 from subsetsel.influence.kept import Refit
 from subsetsel.influence.lissa import LissaRows, lissa_influence
+from subsetsel.influence.parameters import ParameterInfluence, parameter_influence
 from subsetsel.influence.rows import influence_rows
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Head",
     "LissaRows",
     "ModelFeatures",
+    "ParameterInfluence",
     "Refit",
     "estimate_cost",
     "features_from_model",
@@ -21,4 +23,5 @@ __all__ = [
     "head_from_model",
     "influence_rows",
     "lissa_influence",
+    "parameter_influence",
 ]

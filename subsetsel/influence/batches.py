@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -40,6 +41,23 @@ class Batch:
     kwargs: dict[str, Any]
     labels: torch.Tensor
     mask: torch.Tensor | None
+
+    def split(self, length: int) -> Iterator[Batch]:
+        """Cut a batch whose inputs are all tensors into shorter ones.
+
+        Yields
+        ------
+        Batch
+        """
+        for start in range(0, len(self.labels), length):
+            rows = slice(start, start + length)
+
+            def cut(value: Any, rows: slice = rows) -> Any:
+                return value[rows] if isinstance(value, torch.Tensor) else value
+
+            args, kwargs = tree_map(cut, (self.args, self.kwargs))
+            mask = None if self.mask is None else self.mask[rows]
+            yield Batch(args, kwargs, self.labels[rows], mask)
 
 
 def split_batch(batch: Any, device: torch.device) -> Batch:
@@ -175,8 +193,21 @@ class OrderedData:
             What the collate function makes of a batch.
         """
         rest = self.dataset if start == 0 else Subset(self.dataset, range(start, self.n))
+        yield from self._load(rest)
+
+    def take(self, indices: Sequence[int]) -> Iterator[Any]:
+        """Read chosen examples, in the order given.
+
+        Yields
+        ------
+        object
+            What the collate function makes of a batch.
+        """
+        yield from self._load(Subset(self.dataset, indices))
+
+    def _load(self, part: Any) -> Iterator[Any]:
         yield from DataLoader(
-            rest,
+            part,
             batch_size=self.batch_size,
             shuffle=False,
             num_workers=self._workers or 0,

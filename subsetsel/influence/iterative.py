@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
+from subsetsel.influence.conjugate import conjugate_gradients
 from subsetsel.influence.ekfac import KroneckerInverse
 from subsetsel.influence.inverse import TOLERANCE, Inverse
 from subsetsel.influence.objective import HeadObjective
 
-_MAX_STEPS = 2000
-# So many columns share each pass over the features.
-_COLUMNS = 32
 _MAX_LOBPCG = 100
 
 
@@ -74,41 +72,14 @@ class IterativeInverse(Inverse):
         ProblemError
             If that is not reached.
         """
-        self.num_steps = 0
-        parts = [
-            self._solve_block(columns[:, start : start + _COLUMNS], tolerance)
-            for start in range(0, columns.shape[1], _COLUMNS)
-        ]
-        return torch.cat(parts, dim=1)
-
-    def _solve_block(self, columns: Tensor, tolerance: float) -> Tensor:
-        out = torch.zeros_like(columns)
-        residual = columns.clone()
-        guess = self.guess.solve(residual)
-        direction = guess.clone()
-        squared = (residual * guess).sum(dim=0)
-        target = tolerance**2 * squared
-        open_columns = torch.nonzero(squared > 0).flatten()
-        for step in range(1, _MAX_STEPS + 1):
-            if not len(open_columns):
-                return out
-            part = direction[:, open_columns]
-            bent = self.multiply(part)
-            length = squared[open_columns] / (part * bent).sum(dim=0)
-            out[:, open_columns] += length * part
-            residual[:, open_columns] -= length * bent
-            guess = self.guess.solve(residual[:, open_columns])
-            new = (residual[:, open_columns] * guess).sum(dim=0)
-            direction[:, open_columns] = guess + (new / squared[open_columns]) * part
-            squared[open_columns] = new
-            open_columns = open_columns[new > target[open_columns]]
-            self.num_steps = max(self.num_steps, step)
-        worst = float((squared / target).max().sqrt()) * tolerance
-        raise ProblemError(
-            f"conjugate gradients stopped after {_MAX_STEPS} steps at a relative residual of "
-            f"{worst:.1e}, not {tolerance:.1e}: the Hessian is too badly conditioned. Standardize "
-            "the features or raise l2."
+        solved, self.num_steps = conjugate_gradients(
+            self.multiply,
+            self.guess.solve,
+            columns,
+            tolerance,
+            cure="Standardize the features or raise l2.",
         )
+        return solved
 
     def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
         """Refuse: there is no factor L.

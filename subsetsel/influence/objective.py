@@ -316,12 +316,7 @@ class HeadObjective(ABC):
         return out.T + columns * self.ridge.repeat(m)[:, None]
 
     def gram(self) -> Tensor:
-        """X^T diag(w) X / sum w of the scaled features.
-
-        Returns
-        -------
-        Tensor of shape (q, q)
-        """
+        """X^T diag(w) X / sum w of the scaled features, shape (q, q)."""
         return self.weighted_gram(self.weigh(slice(None), self.X.new_ones(self.n)))
 
     def weighted_gram(self, weights: Tensor) -> Tensor:
@@ -338,8 +333,7 @@ class HeadObjective(ABC):
         -------
         Tensor of shape (q, q)
         """
-        out = self.X.new_zeros((self.q, self.q))
-        num_strips = -(-self.q // STRIP)
+        out, num_strips = self.X.new_zeros((self.q, self.q)), -(-self.q // STRIP)
         edges = [k * self.q // num_strips for k in range(num_strips + 1)]
         for rows in self.chunks(max(16, GRAM_BYTES // (8 * self.q))):
             X = self.X[rows]

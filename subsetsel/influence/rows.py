@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import TOLERANCE, Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
-from subsetsel.rows.factored import FactoredRows
+from subsetsel.rows.factored import FactoredRows, Factors
 from subsetsel.rows.kronecker import KroneckerRows
 from subsetsel.rows.memory import free_memory
 
@@ -83,6 +84,17 @@ class HeadInfluence:
         ndarray of shape (m, d), float64
         """
         return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
+
+    def walk(self) -> Iterator[Tensor]:
+        """Solve for all rows of S in order, a block at a time.
+
+        Yields
+        ------
+        Tensor of shape (b, d), float64
+        """
+        for start in range(0, self.shape[0], self.block_size):
+            rows = slice(start, min(start + self.block_size, self.shape[0]))
+            yield self.inverse.influence(self.gradients(rows), self.metric).T
 
     def gradients(self, indices: IndexArray | slice) -> Tensor:
         """Share of chosen examples in the objective's gradient, in scaled parameters.
@@ -177,7 +189,7 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 class HeadRows(DenseRows):
-    """S of a head as an array, which knows its unit.
+    """S as an array, which knows its unit.
 
     Parameters
     ----------
@@ -185,7 +197,7 @@ class HeadRows(DenseRows):
     metric : {"parameter", "loss"}
     """
 
-    def __init__(self, array: AnyFloatArray, metric: Metric) -> None:
+    def __init__(self, array: AnyFloatArray, metric: str) -> None:
         super().__init__(array)
         self.metric = metric
 
@@ -234,36 +246,76 @@ def influence_rows(
     ----------
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
-    for name, value, allowed in (
-        ("ridge", ridge, ("included", "excluded")),
-        ("metric", metric, ("parameter", "loss")),
-        ("storage", storage, ("auto", "dense", "factored")),
-    ):
-        if value not in allowed:
-            raise OptionError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    check_choices(ridge=ridge, metric=metric, storage=storage)
+    return hold(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
+
+
+_CHOICES = {
+    "ridge": ("included", "excluded"),
+    "metric": ("parameter", "loss"),
+    "storage": ("auto", "dense", "factored"),
+    "curvature": ("gauss-newton", "hessian"),
+}
+
+
+def check_choices(**given: str) -> None:
+    """Refuse what is none of the words a setting knows.
+
+    Raises
+    ------
+    OptionError
+    """
+    for name, value in given.items():
+        if value not in _CHOICES[name]:
+            raise OptionError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
+
+
+class Walkable(Factors, Protocol):
+    """Factors that can be walked through in the order of the data."""
+
+    def walk(self) -> Iterator[Tensor]:
+        """Rows of S in order, float64."""
+
+
+def hold(influence: Walkable, dtype: Any, storage: str) -> Rows:
+    """Write S out where that fits and pays, or keep the formula.
+
+    Parameters
+    ----------
+    influence : Walkable
+    dtype : numpy dtype
+        float32 or float64.
+    storage : {"auto", "dense", "factored"}
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    OptionError
+        For another dtype.
+    ProblemError
+        If there is no memory for S.
+    """
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
-    influence = HeadInfluence(head, ridge=ridge, metric=metric)
     n, d = influence.shape
     if storage == "auto":
         fits = n * d * kind.itemsize <= DENSE_SHARE * free_memory()
         storage = "dense" if fits and influence.is_exact else "factored"
     if storage == "factored":
         return FactoredRows(influence, dtype=kind)
-    return HeadRows(_fill(influence, kind), metric)
-
-
-def _fill(influence: HeadInfluence, dtype: np.dtype[Any]) -> AnyFloatArray:
-    n, d = influence.shape
     try:
-        S = np.empty((n, d), dtype=dtype)
+        S = np.empty((n, d), dtype=kind)
     except MemoryError as error:
         raise ProblemError(
-            f"S of {n:,} x {d:,} takes {n * d * dtype.itemsize / 2**30:.1f} GiB; "
+            f"S of {n:,} x {d:,} takes {n * d * kind.itemsize / 2**30:.1f} GiB; "
             "use storage='factored'."
         ) from error
-    for start in range(0, n, influence.block_size):
-        rows = slice(start, min(start + influence.block_size, n))
-        S[rows] = influence.rows(rows)
-    return S
+    done = 0
+    for part in influence.walk():
+        S[done : done + len(part)] = part.contiguous().cpu().numpy()
+        done += len(part)
+    return HeadRows(S, influence.metric)

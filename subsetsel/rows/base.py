@@ -35,6 +35,8 @@ class Rows(ABC):
 
     shape: tuple[int, int]
     dtype: np.dtype[np.floating]
+    # In what way the rows are no exact influence, where it is known that they are not.
+    approximation: str | None = None
     # Seconds that one pass over S takes, once `total` has measured it.
     pass_time: float = 0.0
 
