@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.problem import Problem
+from subsetsel.report.environment import environment
 from subsetsel.rows import Rows
 
 L2 = 1e-3
 _NUM_RANDOM = 3
 _NUM_CHECKED = 4
+_PYDVL_BATCH = 4096
 
 Array = NDArray[Any]
 
@@ -133,6 +135,38 @@ def hessian_residual(head: Head, S: Array) -> float:
 
 def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record) -> None:
     """Let pyDVL's exact method compute the same rows."""
+    influence, data, loader = _pydvl(head, X, y)
+    with record.timed("pydvl_fit"):
+        influence.fit(loader)
+    worst, largest = 0.0, float(np.sqrt(np.square(S, dtype=np.float64).sum(axis=1)).max())
+    with record.timed("pydvl_factors"):
+        for start in range(0, len(X), _PYDVL_BATCH):
+            rows = slice(start, start + _PYDVL_BATCH)
+            factors = influence.influence_factors(*data[rows]).detach().numpy() / len(X)
+            worst = max(worst, _largest_difference(head, S[rows], factors))
+    record.note("pydvl_difference", worst / largest)
+    for unit in ("time", "cpu_time"):
+        ours = sum(float(record.values[f"{step}_{unit}"]) for step in ("hessian", "S"))
+        theirs = sum(float(record.values[f"pydvl_{step}_{unit}"]) for step in ("fit", "factors"))
+        record.note(f"pydvl_{unit}_ratio", theirs / ours)
+
+
+def time_pydvl(head: Head, X: Array, y: Array, record: Record, num_batches: int) -> None:
+    """Time pyDVL on some batches only, where all of them would take too long."""
+    num_examples = num_batches * _PYDVL_BATCH
+    influence, data, loader = _pydvl(head, X[:num_examples], y[:num_examples])
+    with record.timed("pydvl_part_fit"):
+        influence.fit(loader)
+    with record.timed("pydvl_part_factors"):
+        influence.influence_factors(*data[:_PYDVL_BATCH])
+    share = len(X) / num_examples
+    for unit in ("time", "cpu_time"):
+        fit = share * float(record.values[f"pydvl_part_fit_{unit}"])
+        factors = share * num_batches * float(record.values[f"pydvl_part_factors_{unit}"])
+        record.note(f"pydvl_estimated_{unit}", fit + factors)
+
+
+def _pydvl(head: Head, X: Array, y: Array) -> tuple[Any, Any, Any]:
     from pydvl.influence.torch import DirectInfluence  # type: ignore[import-not-found]
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -142,19 +176,7 @@ def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record)
         model.bias.copy_(torch.as_tensor(head.theta[:, -1].copy()))
     data = TensorDataset(torch.as_tensor(X, dtype=torch.float64), torch.as_tensor(y))
     influence = DirectInfluence(model, torch.nn.functional.cross_entropy, regularization=L2)
-    with record.timed("pydvl_fit"):
-        influence.fit(DataLoader(data, batch_size=4096))
-    worst, largest = 0.0, float(np.sqrt(np.square(S, dtype=np.float64).sum(axis=1)).max())
-    started = time.perf_counter()
-    for start in range(0, len(X), 4096):
-        rows = slice(start, start + 4096)
-        factors = influence.influence_factors(*data[rows]).detach().numpy() / len(X)
-        worst = max(worst, _largest_difference(head, S[rows], factors))
-    record.note("pydvl_factors_time", time.perf_counter() - started)
-    record.note("pydvl_difference", worst / largest)
-    ours = float(record.values["hessian_time"]) + float(record.values["S_time"])
-    theirs = float(record.values["pydvl_fit_time"]) + float(record.values["pydvl_factors_time"])
-    record.note("pydvl_ratio", theirs / ours)
+    return influence, data, DataLoader(data, batch_size=_PYDVL_BATCH)
 
 
 def _largest_difference(head: Head, S: Array, factors: Array) -> float:
@@ -215,7 +237,9 @@ def run_features(options: argparse.Namespace, record: Record) -> None:
     X, y = planted(options.examples, options.features, options.classes)
     head = measure_head(X, y, record, options.classes, options)
     S = measure_dense(head, record)
-    if options.pydvl:
+    if options.pydvl_batches:
+        time_pydvl(head, X, y, record, options.pydvl_batches)
+    elif options.pydvl:
         compare_with_pydvl(head, S, X, y, record)
 
 
@@ -245,6 +269,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, help="seconds for the search of a large head")
     parser.add_argument("--pydvl", action="store_true", help="compare with pyDVL's DirectInfluence")
+    parser.add_argument("--pydvl-batches", type=int, help="time pyDVL on so many batches only")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
@@ -255,14 +280,47 @@ def main() -> None:
     record.note("threads", torch.get_num_threads())
     RUNS[options.run](options, record)
     if options.out:
-        about = {
-            "run": options.run,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "date": time.strftime("%Y-%m-%d"),
-        }
-        options.out.write_text(json.dumps(about | record.values, indent=1) + "\n")
+        options.out.write_text(json.dumps(about_run(options.run) | record.values, indent=1) + "\n")
+
+
+def about_run(name: str) -> dict[str, Any]:
+    """Say what a run ran on and how it was called, the kernels of the linear algebra included.
+
+    Returns
+    -------
+    dict
+        JSON types.
+    """
+    return {
+        "run": name,
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "environment": environment(),
+        "BLAS kernel": blas_kernels(),
+    }
+
+
+def blas_kernels() -> dict[str, str]:
+    """Name the kernels that multiply matrices for NumPy and for torch.
+
+    Returns
+    -------
+    dict
+    """
+    found = {"torch": torch.backends.cpu.get_cpu_capability()}
+    if "mkl" in torch.__config__.show().lower():
+        found["torch"] = f"MKL, {found['torch']}"
+    try:
+        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        return found
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            name = Path(library["filepath"]).name.split("-")[0]
+            found[name] = f"{library['internal_api']} {library['version']}, " + str(
+                library.get("architecture")
+            )
+    return found
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

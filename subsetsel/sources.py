@@ -11,6 +11,7 @@ from subsetsel.constraints import Constraints, group_constraints
 from subsetsel.errors import FormulationWarning, ProblemError
 
 if TYPE_CHECKING:
+    from subsetsel.influence.estimate import Estimate
     from subsetsel.influence.head import Head
 
 Normalization = Literal["full", "kept"]
@@ -192,6 +193,33 @@ class FromData:
             storage=storage,
             **goal,
         )
+
+    @staticmethod
+    def estimate(
+        X: Any, y: Any, *, num_classes: int | None = None, storage: Storage = "auto", **cost: Any
+    ) -> Estimate:
+        """Say what memory and time `from_features` will take, before anything runs.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, h)
+            Only its shape is looked at.
+        y : array_like of shape (n,)
+        num_classes : int, optional
+        storage : {"auto", "dense", "factored"}
+        **cost
+            ``inverse``, ``itemsize`` and ``device``; see `subsetsel.influence.estimate_cost`.
+
+        Returns
+        -------
+        Estimate
+            Prints as a few lines.
+        """
+        from subsetsel.influence import estimate_cost
+
+        n, num_features = np.shape(X)
+        classes = num_classes or len(np.unique(np.asarray(y)))
+        return estimate_cost(n, num_features, classes, storage=storage, **cost)
 
     @classmethod
     def from_head(

@@ -12,6 +12,7 @@ from head_oracle import AutogradHead, blobs
 import subsetsel
 from subsetsel.errors import FormulationWarning, OptionError, ProblemError
 from subsetsel.influence import fit_head, influence_rows
+from subsetsel.problem import Problem
 
 L2 = 1e-2
 X, Y = blobs()
@@ -187,3 +188,37 @@ def test_cuda_gives_the_same_matrix() -> None:
         for name in ("cpu", "cuda")
     ]
     assert np.abs(rows[1] - rows[0]).max() <= 1e-10 * np.abs(rows[0]).max()
+
+
+def test_a_hessian_that_does_not_fit_says_how_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory: the size, and the ways out."""
+    head = fit_head(X, Y, l2=L2)
+
+    def fail(*_: Any) -> torch.Tensor:
+        raise RuntimeError("not enough memory: you tried to allocate")
+
+    monkeypatch.setattr(torch.Tensor, "new_zeros", fail)
+    with pytest.raises(ProblemError, match=r"GiB.*inverse='cg'.*number of features"):
+        _ = head.inverse
+
+
+def test_rows_that_do_not_fit_say_how_large_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory: the size of S, and the storage that needs none."""
+    head = fit_head(X, Y, l2=L2)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("subsetsel.influence.rows.np.empty", fail)
+    with pytest.raises(ProblemError, match=r"GiB.*storage='factored'"):
+        influence_rows(head, storage="dense")
+
+
+def test_the_cost_is_known_before_anything_runs() -> None:
+    """Problem.estimate takes what from_features takes, and counts features and classes."""
+    estimate = Problem.estimate(X, Y)
+    assert (estimate.n, estimate.d) == (len(X), (len(np.unique(Y)) - 1) * (X.shape[1] + 1))
+    large = Problem.estimate(np.broadcast_to(0.0, (50_000, 512)), np.arange(50_000) % 100)
+    assert large.d == 50_787
+    assert large.storage == "factored"
+    assert "GiB" in str(large)

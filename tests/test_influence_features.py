@@ -335,6 +335,17 @@ def test_bad_model(model: Any, options: dict[str, Any], word: str) -> None:
         features_from_model(model, small_data(), **options)
 
 
+def test_a_device_out_of_memory_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the batch that did not fit and what to give instead."""
+
+    def fail(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("subsetsel.influence.capture.Capture.features", fail)
+    with pytest.raises(ProblemError, match=r"batch of 16 examples.*smaller batch_size"):
+        features_from_model(small_model(), small_data(), batch_size=16)
+
+
 @pytest.mark.parametrize("options", [{"device": "tpu"}, {"precision": "int8"}])
 def test_bad_options(options: dict[str, Any]) -> None:
     """An unknown device or precision is an option error."""
