@@ -5,12 +5,14 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint docs screenshots bench clean
 
 help:
 	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
 	@echo "make test    run the test suite"
 	@echo "make lint    style and types"
+	@echo "make docs    build the documentation, warnings as errors"
+	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
 	@echo "make clean   remove $(VENV), caches and outputs"
 
@@ -24,6 +26,13 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
+screenshots: $(STAMP)
+	$(BIN)/python docs/screenshots.py
 
 bench: $(STAMP)
 	$(BIN)/python bench/compare_solvers.py $(ARGS)

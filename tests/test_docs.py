@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_blocks import assert_same_output, blocks_of, run_python_blocks
@@ -16,8 +18,24 @@ TEXTS = [*PAGES, *ROOT.glob("*.md")]
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in a checkout")
 
 
+# Pages about other libraries: what they import, and whose warnings are not ours.
+NEEDS = {
+    "integrations.md": ("pandas", "pyarrow", "datasets", "lightning"),
+    "text-embeddings.md": ("datasets",),
+}
+
+
+def runnable(page: Path) -> Any:
+    """A page, with what it takes to run it."""
+    needs = NEEDS.get(page.name, ())
+    missing = [name for name in needs if find_spec(name) is None]
+    marks = [pytest.mark.filterwarnings("ignore")] if needs else []
+    skip = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+    return pytest.param(page, marks=[*marks, skip], id=page.name)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [runnable(page) for page in PAGES])
 def test_python_blocks_run_and_print_what_they_say(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
