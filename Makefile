@@ -5,7 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint docs screenshots bench clean
+TOOLS := .tools
+LOCK := pyproject.toml --all-extras --group dev --constraint constraints.txt --universal \
+	--python-version 3.11.7 --generate-hashes --no-header --no-annotate --quiet
+
+.PHONY: help demo test lint docs screenshots bench clean coverage mutations lock lowest audit sbom reproducible
 
 help:
 	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"

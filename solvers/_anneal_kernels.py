@@ -13,9 +13,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from subsetsel.compiled import njit
 
 Array = NDArray[Any]
 
@@ -40,7 +41,7 @@ class Columns(NamedTuple):
     upper: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def is_allowed(columns: Columns, leaving: int, joining: int) -> bool:
     """Whether one example may leave and one may join the pruned set; -1 for none."""
     if columns.lower.size == 0:
@@ -59,7 +60,7 @@ def is_allowed(columns: Columns, leaving: int, joining: int) -> bool:
     return allowed
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def apply_move(columns: Columns, leaving: int, joining: int) -> None:
     """Update the left-hand sides."""
     if leaving >= 0:
@@ -70,7 +71,7 @@ def apply_move(columns: Columns, leaving: int, joining: int) -> None:
             columns.activity[columns.members[entry]] += columns.coefficients[entry]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def core_chain(
     gram: Array,
     chosen: Array,
@@ -165,7 +166,7 @@ def core_chain(
     return num_accepted
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def core_swaps(
     gram: Array,
     pruned: Array,
@@ -223,7 +224,7 @@ def core_swaps(
 
 
 # Reassociation lets the sums use vector registers: the loop is then bound by memory.
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "contract"})
 def swap_change(rows: Array, total: Array, leaving: int, joining: int) -> float:
     """Change of ||total||^2 when one row leaves and one joins."""
     change = 0.0
@@ -233,7 +234,7 @@ def swap_change(rows: Array, total: Array, leaving: int, joining: int) -> float:
     return change
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "contract"})
 def flip_change(rows: Array, total: Array, i: int, sign: float) -> float:
     """Change of ||total||^2 when ``sign`` times row i is added."""
     change = 0.0
@@ -243,7 +244,7 @@ def flip_change(rows: Array, total: Array, i: int, sign: float) -> float:
     return change
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def row_swaps(
     rows: Array,
     mask: Array,
@@ -318,7 +319,7 @@ def row_swaps(
     return num_accepted
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def row_flips(
     rows: Array,
     mask: Array,
@@ -402,7 +403,7 @@ def row_flips(
     return num_accepted
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def penalty_flips(
     rows: Array,
     mask: Array,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit
 from numpy.typing import NDArray
+
+from subsetsel.compiled import njit
 
 Array = NDArray[Any]
 
@@ -32,7 +33,7 @@ class LinearSide(NamedTuple):
     stiffness: Array
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "contract"})
 def product(rows: Array, i: int, vector: Array) -> float:
     """Inner product of row i and a vector."""
     total = 0.0
@@ -41,7 +42,7 @@ def product(rows: Array, i: int, vector: Array) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def sweep(
     rows: Array,
     items: Array,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from subsetsel.compiled import njit
 
 Array = NDArray[Any]
 
@@ -36,7 +37,7 @@ class Pool(NamedTuple):
     coefficients: Array
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def can_move(pool: Pool, limits: Array, enters: int, leaves: int) -> bool:
     """Whether the linear constraints hold once ``enters`` is pruned and ``leaves`` is kept.
 
@@ -74,7 +75,7 @@ def can_move(pool: Pool, limits: Array, enters: int, leaves: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def flip(pool: Pool, limits: Array, chosen: Array, gains: Array, state: Array, i: int) -> None:
     """Move one example to the other side and update everything in place."""
     sign = -1.0 if chosen[i] else 1.0
@@ -87,7 +88,7 @@ def flip(pool: Pool, limits: Array, chosen: Array, gains: Array, state: Array, i
         limits[0, pool.members[e]] += sign * pool.coefficients[e]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def flip_best(
     pool: Pool,
     limits: Array,
@@ -141,7 +142,7 @@ def flip_best(
     return max_moves
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def best_swap(
     pool: Pool, limits: Array, chosen: Array, gains: Array, state: Array, tabu: Array
 ) -> tuple[int, int, float]:
@@ -184,7 +185,7 @@ def best_swap(
     return enters, leaves, lowest
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def swap_best(
     pool: Pool,
     limits: Array,

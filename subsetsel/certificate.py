@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.npz import read_npz
 from subsetsel.problem import Problem
 from subsetsel.report import files
 from subsetsel.rows.base import FloatArray, IndexArray
@@ -134,7 +136,7 @@ def write_certificate(
     if not outcome.is_confirmed:
         raise ProblemError(f"the claim does not hold for these data: {outcome.reasons[0]}.")
     beside = target.with_suffix(".npz")
-    with files.written_whole(beside) as part:
+    with written_whole(beside) as part:
         np.savez_compressed(part, **arrays)
     record: dict[str, Any] = {
         "format": FORMAT,
@@ -267,9 +269,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
             record[name]
         beside = path.with_name(Path(record["arrays"]).name)
         record["sha256"].get("X")
-        with np.load(beside, allow_pickle=False) as data:
-            names = ("kept", "pruned", "theta", "theta_kept", "classes")
-            arrays = {name: data[name] for name in names}
+        arrays = read_npz(beside, ("kept", "pruned", "theta", "theta_kept", "classes"))
     except FileNotFoundError:
         raise
     except Exception as error:

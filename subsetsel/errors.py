@@ -38,6 +38,14 @@ class FileFormatError(SubsetselError, ValueError):
     """A file is not what it should be: truncated, of another format, or with missing fields."""
 
 
+class FolderInUseError(SubsetselError, RuntimeError):
+    """Another run is writing to the same folder."""
+
+
+class OutOfMemoryError(SubsetselError, MemoryError):
+    """The memory is not enough; the message says what was needed and what needs less."""
+
+
 class DegenerateProblemWarning(UserWarning):
     """The constraint lets every example be pruned, so the optimum says nothing."""
 

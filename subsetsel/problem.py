@@ -13,7 +13,7 @@ from subsetsel.constraints import Constraints, group_constraints
 from subsetsel.errors import ProblemError
 from subsetsel.goal import Goal
 from subsetsel.rows import Rows, as_rows
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, euclidean
 from subsetsel.sources import FromData, Normalization
 from subsetsel.summaries import as_html, problem_facts
 
@@ -24,6 +24,8 @@ Form = Literal["max_size", "min_norm"]
 
 # A subset counts as feasible when norm <= epsilon (1 + FEASIBILITY).
 FEASIBILITY = 1e-9
+# Entries of S are at most 1e140 (`subsetsel.rows.dense`).
+_LARGEST_RADIUS = 1e150
 
 
 class Problem(FromData):
@@ -171,9 +173,11 @@ class Problem(FromData):
         """
         if self.epsilon is None:
             return float("inf")
+        # No norm is larger, and its square can be computed.
+        epsilon = min(self.epsilon, _LARGEST_RADIUS)
         if self.normalization == "full":
-            return self.epsilon
-        return self.epsilon * (self.n - num_pruned) / self.n
+            return epsilon
+        return epsilon * (self.n - num_pruned) / self.n
 
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2 in float64, recomputed from S.
@@ -187,7 +191,7 @@ class Problem(FromData):
         -------
         float
         """
-        return float(np.linalg.norm(self.rows.sum(self.check_mask(mask))))
+        return euclidean(self.rows.sum(self.check_mask(mask)))
 
     def check_mask(self, mask: ArrayLike) -> BoolArray:
         """Validate a subset given by a user or a solver.

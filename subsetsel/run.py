@@ -10,10 +10,13 @@ import numpy as np
 
 from subsetsel.limits import Limits, Progress
 from subsetsel.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 
 if TYPE_CHECKING:
     from subsetsel.relaxation import Ascent, Relaxation
+
+# Rows whose squares lie so low that nothing can be divided by them.
+_VANISHING = 1e-140
 
 
 class Run:
@@ -230,11 +233,11 @@ class Run:
         if maximizes and self.mask is not None and size < self.size:
             return False
         total = self.sum_of(mask)
-        norm = float(np.linalg.norm(total))
+        norm = euclidean(total)
         if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
             # Too close for a sum that was updated rather than computed.
             total = self.problem.rows.sum(mask)
-            norm = float(np.linalg.norm(total))
+            norm = euclidean(total)
         if self.mask is not None:
             is_better = size > self.size or norm < self.norm if maximizes else norm < self.norm
             if not is_better:
@@ -280,12 +283,23 @@ class Run:
         if problem.rows.proxy is not problem.rows:
             return None
         if self._relaxation is None:
+            if self._is_vanishing():
+                return None
             from subsetsel.relaxation import COARSE, Ascent
 
             self._ascent = Ascent(problem)
             self._relaxation = self._ascent.run(COARSE, 0.5 * self.remaining)
             self.tighten_bound(self._relaxation.bound)
         return self._relaxation
+
+    def _is_vanishing(self) -> bool:
+        """Whether the squares of all rows that may be chosen are next to nothing."""
+        problem = self.problem
+        largest = float(np.sqrt(problem.rows.squared_norms[problem.free].max(initial=0.0)))
+        if largest > _VANISHING:
+            return False
+        # Squares may be exactly 0 where the rows are not.
+        return bool(problem.rows.sum(problem.free).any()) or largest > 0
 
     def sharpen_bound(self) -> None:
         """Close the relaxation's own gap as far as it goes: worth it near a proof of optimality."""
@@ -298,7 +312,7 @@ class Run:
 
     def tighten_bound(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""
-        if bound is None:
+        if bound is None or np.isnan(bound):
             return
         if self.bound is None:
             self.bound = bound

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -14,8 +12,10 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError
 from subsetsel.limits import Progress
+from subsetsel.npz import DAMAGE, read_npz
 from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.summaries import as_html, as_lines, solution_facts, solution_verdict
 
@@ -23,17 +23,7 @@ Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
 
 _FORMAT = "subsetsel-solution-1"
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DAMAGE = (*DAMAGE, AttributeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,16 +179,13 @@ class Solution:
         ids : array_like of shape (n,), optional
             The user's names of the examples, kept beside the indices.
         """
-        target = Path(path)
-        part = target.with_name(target.name + ".part")
         arrays: dict[str, Any] = {"pruned": self.pruned, "kept": self.kept}
         if ids is not None:
             names = np.asarray(ids)
             # An array of objects could only be pickled.
             arrays["ids"] = names.astype(np.str_) if names.dtype.hasobject else names
-        with part.open("wb") as stream:
+        with written_whole(path) as part, part.open("wb") as stream:
             np.savez_compressed(stream, about=np.array(self.about()), **arrays)
-        part.replace(target)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -216,16 +203,14 @@ class Solution:
             If there is no such file.
         """
         try:
-            with (
-                Path(path).open("rb") as stream,
-                np.load(stream, allow_pickle=False) as data,
-            ):
-                return cls._from_arrays(data["pruned"], data["kept"], str(data["about"][()]))
+            data = read_npz(Path(path), ("pruned", "kept", "about"))
+            return cls._from_arrays(data["pruned"], data["kept"], str(data["about"][()]))
         except FileNotFoundError:
             raise
         except _DAMAGE as error:
             raise FileFormatError(
-                f"{path} is not a solution written by Solution.save, or is damaged: {error}."
+                f"{path} is not a solution written by Solution.save, or is damaged: "
+                f"{str(error).removeprefix(f'{path}: ').rstrip('.')}."
             ) from error
 
     @classmethod

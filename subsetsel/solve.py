@@ -20,8 +20,12 @@ from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
 from subsetsel.registry import Solver, SolverSpec, get_spec
 from subsetsel.run import Run
+from subsetsel.shortage import needs_memory
 from subsetsel.solution import Solution
 from subsetsel.sources import Normalization
+
+# Memory of a search, S included, as measured by bench/resources.py.
+_SHARE_OF_S = 1.3
 
 
 def solve(
@@ -241,6 +245,23 @@ def _solve(
     warm_up_solver(solver, problem, options)
     compile_time = time.perf_counter() - started
 
+    with needs_memory(
+        f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
+        lambda: int(_SHARE_OF_S * problem.rows.nbytes),
+        "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
+        "solver='anneal' take less.",
+    ):
+        return _search(problem, spec, solver, options, limits, compile_time)
+
+
+def _search(
+    problem: Problem,
+    spec: SolverSpec,
+    solver: Solver,
+    options: Any,
+    limits: Limits,
+    compile_time: float,
+) -> Solution:
     run = Run(problem, limits)
     guess = run.initial_mask()
     candidate = Candidate()

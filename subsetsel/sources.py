@@ -9,6 +9,7 @@ import numpy as np
 
 from subsetsel.constraints import Constraints, group_constraints
 from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.shortage import needs_memory
 
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
@@ -89,7 +90,12 @@ class FromData:
         """
         from subsetsel.influence import fit_head
 
-        head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
+        with needs_memory(
+            "the head of these features",
+            lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
+            _CURE,
+        ):
+            head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
         return cls.from_head(
             head,
             formulation=formulation,
@@ -248,7 +254,12 @@ class FromData:
         from subsetsel.influence import influence_rows
 
         ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
-        rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
+
+        def num_bytes() -> int:
+            return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
+
+        with needs_memory("S of this head", num_bytes, _CURE):
+            rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
         problem = cls(rows, normalization=normalization, head=head, **goal)
         problem.keep_one_of_each(head.labels)
         return problem
@@ -304,6 +315,19 @@ def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
             "hold batch_size and num_workers."
         )
     return given
+
+
+_CURE = (
+    "storage='factored' never writes S out; float32, fewer features or fewer examples take less. "
+    "`subsetsel prune --dry-run` says beforehand what it will be."
+)
+
+
+def _cost(n: int, num_features: int, num_classes: int) -> int:
+    """Bytes for the features, the Hessian and S together."""
+    from subsetsel.influence.estimate import estimate_cost
+
+    return estimate_cost(n, num_features, num_classes, device="cpu").num_bytes
 
 
 def _keep_one_of_each(labels: Any) -> Constraints:

@@ -14,6 +14,8 @@ from subsetsel.rows.base import BoolArray, FloatArray
 # Sizes are reached in about so many batches, so that each sees the sum that the last one left.
 _NUM_BATCHES = 12
 _MAX_ROUNDS = 200
+# Examples on either side whose swaps are looked at one by one.
+_NUM_TRIED = 64
 
 
 def start_near(problem: Problem, guess: BoolArray) -> BoolArray:
@@ -59,10 +61,20 @@ def _mend(problem: Problem, mask: BoolArray) -> BoolArray:
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     unit = 1.0 / np.where(lengths > 0, lengths, 1.0)
     free = problem.free
+
+    def excess_of(activity: FloatArray) -> FloatArray:
+        shape = (-1, *[1] * (activity.ndim - 1))
+        over = np.maximum(activity - constraints.upper.reshape(shape), 0.0)
+        under = np.maximum(constraints.lower.reshape(shape) - activity, 0.0)
+        difference: FloatArray = over - under
+        return difference
+
+    def broken(activity: FloatArray) -> FloatArray:
+        measure: FloatArray = np.einsum("i...,i->...", excess_of(activity) ** 2, unit**2)
+        return measure
+
     for _ in range(_MAX_ROUNDS):
-        activity = constraints.activity(mask)
-        excess = np.maximum(activity - constraints.upper, 0.0)
-        excess -= np.maximum(constraints.lower - activity, 0.0)
+        excess = excess_of(constraints.activity(mask))
         if not constraints.violations(mask):
             break
         pull: FloatArray = matrix.T @ (excess * unit**2)
@@ -77,5 +89,17 @@ def _mend(problem: Problem, mask: BoolArray) -> BoolArray:
         count = min(int(np.searchsorted(np.cumsum(gains), wanted)) + 1, int((gains > 0).sum()))
         if not count:
             break
-        mask[leaving[:count]], mask[joining[:count]] = False, True
+        trial = mask.copy()
+        trial[leaving[:count]], trial[joining[:count]] = False, True
+        if broken(constraints.activity(trial)) >= wanted:
+            # What mends one limit breaks another: look at what single swaps do to all of them.
+            out, into = leaving[:_NUM_TRIED], joining[:_NUM_TRIED]
+            columns = matrix[:, out].toarray()[:, :, None] - matrix[:, into].toarray()[:, None, :]
+            left = broken(constraints.activity(mask)[:, None, None] - columns)
+            best = np.unravel_index(int(np.argmin(left)), left.shape)
+            if left[best] >= wanted:
+                break
+            trial = mask.copy()
+            trial[out[best[0]]], trial[into[best[1]]] = False, True
+        mask = trial
     return mask

@@ -175,8 +175,8 @@ def test_what_memory_cannot_hold_is_refused_before_it_is_asked_to(
         np.savez_compressed(path, S=zeros[:, None])
     else:
         parquet(path, {"S": zeros})
-    monkeypatch.setattr("subsetsel.formats.data.free_memory", lambda: 10**6)
-    with pytest.raises(FileFormatError, match=r"would take 0\.008 GB of memory, and 0\.001 GB"):
+    monkeypatch.setattr("subsetsel.shortage.free_memory", lambda: 10**6)
+    with pytest.raises(FileFormatError, match=r"would take 7\.6\d+ MiB of memory, and 976\.6 KiB"):
         read_matrix(path)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError
-from subsetsel.report.files import plain, sha256_of_array, sha256_of_file, written_whole
+from subsetsel.report.files import plain, sha256_of_array, sha256_of_file
 from subsetsel.report.manifest import Manifest
 from subsetsel.solution import Solution
 

@@ -178,3 +178,79 @@ def test_damaged_files_raise_nothing_else(
     except FileFormatError:
         return
     assert array.dtype.kind in "fiu"
+
+
+# --- hostile archives ---------------------------------------------------------------------------
+
+
+def test_a_directory_that_claims_too_much_is_refused(tmp_path: Path) -> None:
+    """Header and directory agree on 8 TB; the file has 200 bytes.
+
+    Mutation: `_check_member` without its comparison with the size of the file: NumPy is asked for
+    8 TB, and the message is another.
+    """
+    shape = (10**12,)
+    stream = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    start = stream.getvalue()
+    path = write_npz(tmp_path / "S.npz", {"S.npy": start})
+    with zipfile.ZipFile(path) as archive:
+        (member,) = archive.infolist()
+    forged = with_claimed_size(path.read_bytes(), len(start), len(start) + 8 * shape[0])
+    path.write_bytes(forged)
+    assert member.file_size == len(start)
+    with pytest.raises(FileFormatError, match="can hold; it is truncated or forged"):
+        read_matrix(path)
+
+
+def with_claimed_size(content: bytes, size: int, claimed: int) -> bytes:
+    """Replace the unpacked size in a directory of one member, by a zip64 extra where needed."""
+    start = content.rindex(b"PK\x01\x02")
+    end = content.rindex(b"PK\x05\x06")
+    entry = bytearray(content[start:end])
+    assert int.from_bytes(entry[24:28], "little") == size
+    extra = (1).to_bytes(2, "little") + (8).to_bytes(2, "little") + claimed.to_bytes(8, "little")
+    entry[24:28] = b"\xff" * 4
+    entry[30:32] = len(extra).to_bytes(2, "little")
+    tail = bytearray(content[end:])
+    tail[12:16] = (len(entry) + len(extra)).to_bytes(4, "little")
+    return content[:start] + bytes(entry) + extra + bytes(tail)
+
+
+def test_items_of_no_bytes_are_not_endless(tmp_path: Path) -> None:
+    """A million million texts of no letters take no byte, and would take for ever.
+
+    Mutation: `_check_header` without its question for them: fails.
+    """
+    stream = io.BytesIO()
+    header = {"descr": "<U0", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    path = write_npz(tmp_path / "d.npz", {"X.npy": npy_bytes(S), "y.npy": stream.getvalue()})
+    with pytest.raises(FileFormatError, match="truncated or forged"):
+        read_data(path)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight megabytes of zeros in eight kilobytes, and one megabyte free.
+
+    Mutation: `_check_member` without `check_fits`: fails.
+    """
+    np.savez_compressed(tmp_path / "S.npz", S=np.zeros((1000, 1000)))
+    monkeypatch.setattr("subsetsel.shortage.free_memory", lambda: 1 << 20)
+    with pytest.raises(FileFormatError, match=r"would take 7\.63 MiB of memory, and 1 MiB"):
+        read_matrix(tmp_path / "S.npz")
+
+
+def test_a_method_that_numpy_does_not_write_is_refused(tmp_path: Path) -> None:
+    """The dictionary of an LZMA stream alone may be 4 GiB.
+
+    Mutation: `_check_member` without its list of methods: fails.
+    """
+    path = tmp_path / "S.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("S.npy", npy_bytes(S))
+    with pytest.raises(FileFormatError, match="compressed in a way no npz file is"):
+        read_matrix(path)

@@ -14,8 +14,8 @@ import typer
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, working
 from subsetsel.cli.outcome import check_out, exit_code, save
+from subsetsel.disk import written_whole
 from subsetsel.errors import SubsetselError
-from subsetsel.report.files import written_whole
 from subsetsel.report.manifest import Manifest
 
 if TYPE_CHECKING:

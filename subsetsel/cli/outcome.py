@@ -10,6 +10,7 @@ from typing import Any
 
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text
 from subsetsel.cli.streams import STANDARD
+from subsetsel.disk import written_whole
 from subsetsel.errors import OptionError
 from subsetsel.formats import SUBSET_SUFFIXES, write_solution
 from subsetsel.formats.data import Array
@@ -77,7 +78,7 @@ def check_certificate(path: Path | None) -> None:
 
 
 def save(solution: Solution, manifest: Manifest, out: Path, ids: Array | None = None) -> list[Path]:
-    """Write the subset and its manifest, each whole or not at all; for ``-`` a table to stdout.
+    """Write the subset and its manifest, both whole or neither; for ``-`` a table to stdout.
 
     Returns
     -------
@@ -86,9 +87,11 @@ def save(solution: Solution, manifest: Manifest, out: Path, ids: Array | None = 
     if out == STANDARD:
         sys.stdout.write(solution_table(solution, ids))
         return []
-    write_solution(solution, out, ids)
-    manifest.write(manifest_path(out))
-    return [out, manifest_path(out)]
+    beside = manifest_path(out)
+    with written_whole(out) as subset, written_whole(beside) as record:
+        write_solution(solution, subset, ids)
+        manifest.write(record)
+    return [out, beside]
 
 
 def show(

@@ -13,9 +13,9 @@ from subsetsel.cli.console import print_note, print_text, working
 from subsetsel.cli.looks import read_looks
 from subsetsel.cli.plan import Plan
 from subsetsel.cli.streams import STANDARD, file_of
+from subsetsel.disk import written_whole
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data, read_data
-from subsetsel.report.files import written_whole
 from subsetsel.report.manifest import Manifest
 
 if TYPE_CHECKING:

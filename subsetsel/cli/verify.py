@@ -63,6 +63,15 @@ def verify(
         beside = manifest_path(claim)
         if beside.exists():
             manifest = Manifest.read(beside)
+            # A table of text knows neither.
+            if not np.isnan(solution.norm) and (
+                (manifest.solution.get("size"), manifest.solution.get("norm"))
+                != (solution.size, solution.norm)
+            ):
+                raise FileFormatError(
+                    f"{claim} and {beside} name different subsets: they are of two runs. Name the "
+                    "manifest to check that one, or delete it and give --l2."
+                )
             # A table of text knows the subset and nothing else.
             epsilon = manifest.solution.get("epsilon") if epsilon is None else epsilon
     if manifest is not None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from subsetsel.errors import ProblemError
-from subsetsel.report.files import plain, write_json, written_whole
+from subsetsel.disk import held, written_whole
+from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.report.files import plain, write_json
 
 Record = dict[str, Any]
 Cell = TypeVar("Cell")
@@ -37,7 +38,7 @@ class RunLog:
         self.folder, self._path = folder, folder / "runs.jsonl"
         self._settings, self._common = folder / "settings.json", plain(about)
         if self._settings.exists():
-            self._compare(json.loads(self._settings.read_text()))
+            self._compare(_read_json(self._settings))
         self._records = self._read()
 
     @property
@@ -50,10 +51,10 @@ class RunLog:
 
     def _read(self) -> dict[str, Record]:
         records: dict[str, Record] = {}
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         for line in lines:
             # The last line of a run that was killed while writing is passed over.
-            with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 record = json.loads(line)
                 records[record["key"]] = record
         return records
@@ -92,14 +93,20 @@ class RunLog:
             Returns the record of a run, with ``key``, ``accuracy`` and ``train_time``.
         say : callable
             Given one line per run.
+
+        Raises
+        ------
+        FolderInUseError
+            If another process is doing runs of this folder.
         """
-        for number, cell in enumerate(todo, 1):
-            record = make(cell)
-            self.add(record)
-            say(
-                f"[{number}/{len(todo)}] {record['key']}: {record['accuracy']:.2%} "
-                f"({record['train_time']:.1f} s)"
-            )
+        with held(self.folder):
+            for number, cell in enumerate(todo, 1):
+                record = make(cell)
+                self.add(record)
+                say(
+                    f"[{number}/{len(todo)}] {record['key']}: {record['accuracy']:.2%} "
+                    f"({record['train_time']:.1f} s)"
+                )
 
     def write_csv(self, columns: Sequence[str]) -> None:
         """Write ``results.csv`` anew, in one piece."""
@@ -115,5 +122,15 @@ class RunLog:
         """Append to ``env.json`` what machine, code and command the following runs are of."""
         self._begin()
         path = self.folder / "env.json"
-        earlier = json.loads(path.read_text())["sittings"] if path.exists() else []
+        earlier = _read_json(path).get("sittings", []) if path.exists() else []
         write_json(path, {"sittings": [*earlier, plain(sitting)]})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is damaged: {error}; give another folder.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"{path} holds no settings; give another folder.")
+    return record

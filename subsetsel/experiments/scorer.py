@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.train import outputs, train
 from subsetsel.experiments.zoo import build_network
-from subsetsel.report.files import sha256_of_array, written_whole
+from subsetsel.report.files import sha256_of_array
 from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
 
 

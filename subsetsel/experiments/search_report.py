@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from subsetsel.disk import written_whole
 from subsetsel.experiments.compare import WHOLE
 from subsetsel.experiments.runs import Record
 from subsetsel.experiments.search import SearchPlan
 from subsetsel.experiments.statistics import rank_correlation
-from subsetsel.report.files import written_whole
 from subsetsel.report.plots import new_figure, save_figure
 
 _TOP = 10

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.errors import FileFormatError
-from subsetsel.rows.memory import free_memory
+from subsetsel.shortage import check_fits
 
 Array = np.ndarray[Any, Any]
 
@@ -44,28 +43,6 @@ class Data:
     def num_classes(self) -> int:
         """Different labels."""
         return len(np.unique(self.y))
-
-
-def check_fits(what: str, num_bytes: int) -> None:
-    """Refuse what the memory cannot hold, before it is asked to.
-
-    Parameters
-    ----------
-    what : str
-        Begins the message: a file, and which part of it.
-    num_bytes : int
-
-    Raises
-    ------
-    FileFormatError
-        If there is less free memory.
-    """
-    free = free_memory()
-    if num_bytes > free:
-        raise FileFormatError(
-            f"{what} would take {num_bytes / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are "
-            "free. An influence matrix of any size can be read from an .npy file, which is mapped."
-        )
 
 
 def as_text(what: str, values: Sequence[str]) -> Array:

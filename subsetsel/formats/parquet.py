@@ -11,8 +11,9 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError
 from subsetsel.extras import import_extra
-from subsetsel.formats.data import Array, Data, as_text, check_fits
+from subsetsel.formats.data import Array, Data, as_text
 from subsetsel.formats.tables import require_label
+from subsetsel.shortage import check_fits
 
 _BATCH = 1 << 14
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.arrays import map_npy, names_in_npz, read_npz
+from subsetsel.formats.arrays import map_npy
 from subsetsel.formats.data import Array, Data, as_text
 from subsetsel.formats.parquet import read_parquet, read_parquet_matrix
 from subsetsel.formats.tables import read_table, read_table_matrix
 from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_text_list
+from subsetsel.npz import npz_names, read_npz
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
@@ -40,13 +41,14 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     if suffix == ".npy":
         array = map_npy(path)
     elif suffix in {".npz", ".safetensors"}:
-        names = names_in_npz(path) if suffix == ".npz" else names_in_tensors(path)
+        names = npz_names(path) if suffix == ".npz" else names_in_tensors(path)
         if key is None and len(names) != 1:
             raise FileFormatError(
                 f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}); "
                 "say which with --key."
             )
-        array = (read_npz if suffix == ".npz" else read_tensor)(path, key or names[0])
+        name = key or names[0]
+        array = read_npz(path, [name])[name] if suffix == ".npz" else read_tensor(path, name)
     elif suffix == ".parquet":
         array = read_parquet_matrix(path)
     else:
@@ -91,8 +93,8 @@ def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
     if suffix in {".csv", ".tsv"}:
         return read_table(path, label, identity)
     if suffix == ".npz":
-        ids = read_npz(path, "ids") if "ids" in names_in_npz(path) else None
-        return Data(read_npz(path, "X"), read_npz(path, "y"), ids)
+        wanted = ["X", "y", *(["ids"] if "ids" in npz_names(path) else [])]
+        return Data(**read_npz(path, wanted))
     names = names_in_tensors(path)
     labels, ids = (
         read_tensor(path, name) if name in names else _texts(path, name) for name in ("y", "ids")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.extras import import_extra
 from subsetsel.formats.data import Array
@@ -18,7 +19,6 @@ from subsetsel.formats.parquet import read_parquet_column, read_parquet_metadata
 from subsetsel.formats.read import check_suffix
 from subsetsel.formats.tables import read_columns
 from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
-from subsetsel.report.files import written_whole
 from subsetsel.solution import Solution
 
 SUBSET_SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")

@@ -12,7 +12,8 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError
 from subsetsel.extras import import_extra
-from subsetsel.formats.data import Array, check_fits
+from subsetsel.formats.data import Array
+from subsetsel.shortage import check_fits
 
 
 @contextmanager

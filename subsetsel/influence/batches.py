@@ -159,11 +159,18 @@ class OrderedData:
         self, source: Any, *, batch_size: int | None = None, num_workers: int | None = None
     ) -> None:
         self._collate = self._workers = None
+        self._start: dict[str, Any] = {}
         if isinstance(source, DataLoader):
             _require_order(source)
             batch_size = batch_size or source.batch_size
             self._collate = source.collate_fn
             self._workers = source.num_workers
+            # How its workers are started and set up: fork and spawn see different worlds.
+            self._start = {
+                "multiprocessing_context": source.multiprocessing_context,
+                "worker_init_fn": source.worker_init_fn,
+                "timeout": source.timeout,
+            }
             source = source.dataset
         if isinstance(source, IterableDataset) or not hasattr(source, "__len__"):
             raise ProblemError(
@@ -179,6 +186,18 @@ class OrderedData:
         if num_workers is not None:
             self._workers = num_workers
 
+    def first_batch(self) -> Any:
+        """Read the first batch in this process, without starting workers for it.
+
+        Returns
+        -------
+        object
+            What the collate function makes of it.
+        """
+        few = Subset(self.dataset, range(min(self.batch_size, self.n)))
+        loader = DataLoader(few, batch_size=self.batch_size, collate_fn=self._collate)
+        return next(iter(loader))
+
     def batches(self, start: int = 0) -> Iterator[Any]:
         """Read on from one example.
 
@@ -191,6 +210,13 @@ class OrderedData:
         ------
         object
             What the collate function makes of a batch.
+
+        Raises
+        ------
+        ProblemError
+            If a worker process died.
+        RuntimeError
+            Of the data set itself.
         """
         rest = self.dataset if start == 0 else Subset(self.dataset, range(start, self.n))
         yield from self._load(rest)
@@ -206,13 +232,24 @@ class OrderedData:
         yield from self._load(Subset(self.dataset, indices))
 
     def _load(self, part: Any) -> Iterator[Any]:
-        yield from DataLoader(
+        loader = DataLoader(
             part,
             batch_size=self.batch_size,
             shuffle=False,
             num_workers=self._workers or 0,
             collate_fn=self._collate,
+            **(self._start if self._workers else {}),
         )
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ProblemError(
+                "a process that loads the data died, perhaps for want of memory or of shared "
+                f"memory ({error}); give fewer num_workers, 0 for none, or smaller batches. "
+                "Features in a cache_dir are kept up to there."
+            ) from error
 
     def fingerprint(self) -> str:
         """Digest of the length and of examples spread over the data set.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from subsetsel.disk import reserve
 from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.report.files import write_json
+from subsetsel.shortage import describe
 
 _FORMAT = "subsetsel-features-1"
 _MANIFEST = "manifest.json"
@@ -67,6 +72,10 @@ def fingerprint_model(model: nn.Module) -> str:
 class FeatureStore:
     """A folder with ``features.npy``, ``labels.npy`` and a manifest that says how far they go.
 
+    Until the last row is there, the arrays are called ``features.npy.part`` and
+    ``labels.npy.part``: their shape is that of the whole from the start, and their name must not
+    let anybody take them for it.
+
     Parameters
     ----------
     folder : Path
@@ -75,29 +84,20 @@ class FeatureStore:
     dtype : numpy dtype
     num_done : int
         Rows that are safely on disk.
+    about : dict
+        What the manifest says beside ``num_done``.
     """
 
     def __init__(
         self, folder: Path, shape: tuple[int, int], dtype: Any, num_done: int, about: dict[str, Any]
     ) -> None:
-        mode = "r+" if num_done else "w+"
-        self._folder, self._about = folder, about
-        try:
-            self.features = np.lib.format.open_memmap(
-                folder / "features.npy", mode=mode, dtype=dtype, shape=shape
-            )
-            self.labels = np.lib.format.open_memmap(
-                folder / "labels.npy", mode=mode, dtype=np.int64, shape=(shape[0],)
-            )
-        except (OSError, ValueError) as error:
-            raise FileFormatError(
-                f"the features in {folder} are damaged: {error}; delete the folder."
-            ) from error
-        if self.features.shape != shape or self.labels.shape != shape[:1]:
-            raise FileFormatError(
-                f"the features in {folder} have the shape {self.features.shape}, their manifest "
-                f"says {shape}; delete the folder."
-            )
+        self._folder, self._about, self._n = folder, about, shape[0]
+        arrays = {"features": (shape, np.dtype(dtype)), "labels": (shape[:1], np.dtype(np.int64))}
+        if not num_done:
+            for name, (its_shape, its_dtype) in arrays.items():
+                _reserve_array(folder / f"{name}.npy.part", its_shape, its_dtype)
+        found = {name: _map_array(folder, name, *kind) for name, kind in arrays.items()}
+        self.features, self.labels = found["features"], found["labels"]
         self.num_done = num_done
 
     @classmethod
@@ -109,7 +109,7 @@ class FeatureStore:
         Parameters
         ----------
         folder : Path
-            Made if it does not exist.
+            Made if it does not exist. Hold it (`subsetsel.disk.held`) as long as rows are written.
         fingerprint : Fingerprint
         shape : tuple of int
         dtype : numpy dtype
@@ -135,16 +135,7 @@ class FeatureStore:
         if not manifest.exists():
             folder.mkdir(parents=True, exist_ok=True)
             return cls(folder, shape, dtype, 0, about)
-        try:
-            found = json.loads(manifest.read_text())
-            old, num_done = found["fingerprint"], int(found["num_done"])
-            same_format = found["format"] == _FORMAT
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileFormatError(
-                f"{manifest} is no manifest of features: {error}; delete the folder."
-            ) from error
-        if not same_format:
-            raise FileFormatError(f"{manifest} is of the format {found['format']!r}.")
+        old, num_done = _read_manifest(manifest, about)
         for part, cure in _CURES.items():
             if old[part] != vars(fingerprint)[part]:
                 detail = f": {old[part]}, not {vars(fingerprint)[part]}" * (part == "settings")
@@ -152,11 +143,6 @@ class FeatureStore:
                     f"cache_dir {folder} does not fit: {cure}{detail}. Give another cache_dir, "
                     "or delete this one."
                 )
-        if [list(found["shape"]), found["dtype"]] != [about["shape"], about["dtype"]]:
-            raise FileFormatError(
-                f"{manifest} says shape {found['shape']} of {found['dtype']}, expected "
-                f"{about['shape']} of {about['dtype']}; delete the folder."
-            )
         return cls(folder, shape, dtype, num_done, about)
 
     def write(self, features: NDArray[Any], labels: NDArray[np.int64]) -> None:
@@ -175,9 +161,82 @@ class FeatureStore:
         """Bring everything written so far to disk, then say so in the manifest."""
         self.features.flush()
         self.labels.flush()
-        part = self._folder / (_MANIFEST + ".part")
-        part.write_text(json.dumps(self._about | {"num_done": self.num_done}, indent=1))
-        part.replace(self._folder / _MANIFEST)
+        if self.num_done == self._n:
+            for name in ("features", "labels"):
+                part = self._folder / f"{name}.npy.part"
+                if part.exists():
+                    part.replace(self._folder / f"{name}.npy")
+        write_json(self._folder / _MANIFEST, self._about | {"num_done": self.num_done})
+
+
+def _read_manifest(path: Path, about: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Give the fingerprint and the number of finished rows of a store, believing nothing."""
+    try:
+        found = json.loads(path.read_text())
+        old, num_done, format_ = found["fingerprint"], found["num_done"], found["format"]
+        shape, dtype = found["shape"], found["dtype"]
+        has_parts = all(part in old for part in _CURES)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} is no manifest of features: {error}; delete the folder."
+        ) from error
+    if format_ != _FORMAT:
+        raise FileFormatError(
+            f"{path} is of the format {format_!r}, not {_FORMAT!r}; delete the folder."
+        )
+    if not has_parts or not isinstance(old, dict):
+        raise FileFormatError(f"{path} has no whole fingerprint; delete the folder.")
+    is_same_data = all(old[part] == about["fingerprint"][part] for part in _CURES)
+    if is_same_data and [shape, dtype] != [about["shape"], about["dtype"]]:
+        raise FileFormatError(
+            f"{path} says shape {shape} of {dtype}, expected {about['shape']} of "
+            f"{about['dtype']}; delete the folder."
+        )
+    if type(num_done) is not int or not 0 < num_done <= max(1, about["shape"][0]):
+        raise FileFormatError(
+            f"{path} says that {num_done!r} rows are finished, of {about['shape'][0]}; delete the "
+            "folder."
+        )
+    return old, num_done
+
+
+def _reserve_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Make an array file with all the space it will need, so that a full disk shows here."""
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    try:
+        with path.open("w+b") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            reserve(stream, stream.tell() + math.prod(shape) * dtype.itemsize)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"{os.strerror(error.errno or 0)}: features of shape {shape} take "
+            f"{describe(math.prod(shape) * dtype.itemsize)}",
+            str(path),
+        ) from error
+
+
+def _map_array(
+    folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.memmap[Any, Any]:
+    """Map an array of a store, finished or not."""
+    whole = folder / f"{name}.npy"
+    path = whole if whole.exists() else folder / f"{name}.npy.part"
+    try:
+        # Open for writing, NumPy would fill a file that was cut short up with zeros.
+        np.lib.format.open_memmap(path, mode="r")
+        array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r+")
+    except (OSError, ValueError) as error:
+        raise FileFormatError(
+            f"the features in {folder} are damaged: {error}; delete the folder."
+        ) from error
+    if (array.shape, array.dtype) != (shape, dtype):
+        raise FileFormatError(
+            f"the features in {folder} have the shape {array.shape} of {array.dtype}, expected "
+            f"{shape} of {dtype}; delete the folder."
+        )
+    return array
 
 
 class MemoryStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from subsetsel.disk import held
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.batches import OrderedData, split_batch
 from subsetsel.influence.capture import Capture, Pooling, borrowed, find_classifier, own_head
@@ -124,28 +125,30 @@ def features_from_model(
     fingerprint_data = data.fingerprint()
     with borrowed(model, where):
         actual = next((p.device for p in model.parameters()), where)
-        first = split_batch(next(data.batches()), actual)
+        first = split_batch(data.first_batch(), actual)
         name = find_classifier(model, first, classifier)
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Linear)
         capture = Capture(model, name, pooling, _PRECISIONS[precision])
-        store: FeatureStore | MemoryStore
         dtype = np.float64 if layer.weight.dtype == torch.float64 else np.float32
         shape = (data.n, layer.in_features)
-        if cache_dir is None:
-            store = MemoryStore(shape, dtype)
-        else:
-            settings = {
-                "classifier": name,
-                "pooling": pooling,
-                "precision": precision,
-                "batch_size": data.batch_size,
-                "device": actual.type,
-            }
-            print_of = Fingerprint(fingerprint_model(model), fingerprint_data, settings)
-            store = FeatureStore.open(Path(cache_dir), print_of, shape, dtype)
+        settings = {
+            "classifier": name,
+            "pooling": pooling,
+            "precision": precision,
+            "batch_size": data.batch_size,
+            "device": actual.type,
+        }
         num_classes = max(2, layer.out_features)
-        with _reporting(progress, data.n) as report:
+        with ExitStack() as stack:
+            store: FeatureStore | MemoryStore
+            if cache_dir is None:
+                store = MemoryStore(shape, dtype)
+            else:
+                stack.enter_context(held(Path(cache_dir)))
+                print_of = Fingerprint(fingerprint_model(model), fingerprint_data, settings)
+                store = FeatureStore.open(Path(cache_dir), print_of, shape, dtype)
+            report = stack.enter_context(_reporting(progress, data.n))
             _fill(store, data, capture, actual, num_classes, report)
         theta = own_head(layer) if layer.out_features > 1 else None
     return ModelFeatures(store.features, store.labels, num_classes, theta, name)

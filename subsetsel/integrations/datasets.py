@@ -9,7 +9,8 @@ import numpy as np
 
 from subsetsel.errors import ProblemError
 from subsetsel.extras import import_extra
-from subsetsel.formats.data import Data, as_text, check_fits
+from subsetsel.formats.data import Data, as_text
+from subsetsel.shortage import check_fits
 from subsetsel.solution import Solution
 
 _BATCH = 4096

@@ -1,14 +1,11 @@
-"""Files that are either whole or not there, and the fingerprints of inputs."""
+"""Records as JSON, and the fingerprints of inputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,42 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from subsetsel.disk import written_whole
+
 _CHUNK = 1 << 20
-
-
-@contextmanager
-def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a place to write to; it takes the name ``path`` once the block ends without error.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Its folder is made if need be. A file that is there stays as it was until the new one is
-        complete and on the disk.
-
-    Yields
-    ------
-    Path
-        A temporary file in the same folder, with the same suffix.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
-    )
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        # mkstemp makes files private; an output is as readable as any other file of its owner.
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_json(path: str | PathLike[str], record: Mapping[str, Any]) -> None:

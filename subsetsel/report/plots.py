@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import SubsetselError
-from subsetsel.report.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

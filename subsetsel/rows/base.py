@@ -17,6 +17,27 @@ BoolArray = NDArray[np.bool_]
 
 # The float64 copy of one block stays near the last-level cache.
 BLOCK_BYTES = 8 * 2**20
+# Norms between these are what the root of a sum of squares says they are.
+_SMALLEST, _GREATEST = 1e-140, 1e150
+
+
+def euclidean(vector: FloatArray) -> float:
+    """||v||_2, also where the squares of its entries would vanish or overflow.
+
+    Parameters
+    ----------
+    vector : ndarray of shape (d,)
+
+    Returns
+    -------
+    float
+    """
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(vector))
+    if _SMALLEST < norm < _GREATEST or not vector.size:
+        return norm
+    scale = float(np.abs(vector).max())
+    return scale * float(np.linalg.norm(vector / scale)) if 0 < scale < np.inf else scale
 
 
 class Rows(ABC):

@@ -9,8 +9,10 @@ import numpy as np
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import AnyFloatArray, IndexArray, Rows
 
-# Squares of larger entries would overflow in a sum over a million rows.
-_LARGEST = 1e140
+# Squares of larger entries would overflow in a sum over a million rows, in the solvers' own type.
+_LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e140}
+# Squares of smaller ones are zero or nearly so: every subset would seem to have the norm 0.
+_SMALLEST = 1e-140
 
 
 class DenseRows(Rows):
@@ -54,15 +56,17 @@ class DenseRows(Rows):
         ProblemError
             Naming row, column and value.
         """
+        overall = 0.0
         for start, _, rows in self.blocks():
             # One pass sees every entry: a NaN survives maximum and minimum.
             largest = max(float(rows.max()), -float(rows.min()))
-            if largest <= _LARGEST:
+            if largest <= _LARGEST[self.dtype]:
+                overall = max(overall, largest)
                 continue
             if np.isfinite(largest):
                 raise ProblemError(
-                    f"S holds an entry of size {largest:g}; squares of such numbers overflow. "
-                    "Rescale S and epsilon together."
+                    f"S holds an entry of size {largest:g}; squares of such numbers overflow in "
+                    f"{self.dtype}. Rescale S and epsilon together."
                 )
             bad = np.argwhere(~np.isfinite(rows))
             if bad.size:
@@ -72,6 +76,11 @@ class DenseRows(Rows):
                     f"(the first of {len(bad)} such entries in rows {start} to "
                     f"{start + len(rows) - 1}); remove or repair these examples first."
                 )
+        if 0 < overall < _SMALLEST:
+            raise ProblemError(
+                f"the largest entry of S has the size {overall:g}; squares of such numbers vanish. "
+                "Rescale S and epsilon together."
+            )
 
     def block(self, start: int, stop: int) -> AnyFloatArray:
         """Rows ``start`` to ``stop``; see `Rows.block`.

@@ -18,9 +18,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 def free_memory() -> int:
     """Bytes of memory that can be had without swapping.
 
-    The least of what the system has free, what the container (cgroup) leaves, and, where the
-    environment variable ``SUBSETSEL_MEMORY_GIB`` names a limit for the whole process, what is left
-    of that.
+    The least of what the system has free, what the container (cgroup) leaves, what the limit of
+    the process (``ulimit -v``) leaves, and, where the environment variable
+    ``SUBSETSEL_MEMORY_GIB`` names a limit for the whole process, what is left of that.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def free_memory() -> int:
     OptionError
         If the variable is no positive number.
     """
-    known = [*_system(), *_container(), *_wanted()]
+    known = [*_system(), *_container(), *_allowed(), *_wanted()]
     return max(0, min(known, default=_UNKNOWN))
 
 
@@ -52,6 +52,17 @@ def _container() -> Iterator[int]:
             if line.startswith(("inactive_file ", "active_file "))
         )
         yield int(limit) - int(used) + files
+
+
+def _allowed() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    fields = _read(Path("/proc/self/statm")).split()
+    if limit != resource.RLIM_INFINITY and fields:
+        yield limit - int(fields[0]) * resource.getpagesize()
 
 
 def _wanted() -> Iterator[int]:

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.report.files import written_whole
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.scores.checks import as_array, check_labels, check_table
 from subsetsel.scores.outputs import margins_of, with_never_learned

@@ -1,0 +1,58 @@
+"""`njit` for the kernels: compiled code is kept on disk where that is possible, and only there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def njit(**options: Any) -> Callable[[Function], Function]:
+    """Compile as `numba.njit` does, with a disk cache that never stands in the way.
+
+    Numba refuses to define a cached function where neither the package's folder nor the user's
+    cache folder can be written to (a container with a read-only home), and fails in the middle of
+    a run where the disk or the quota is full. Then the kernels are compiled in each process anew.
+
+    Parameters
+    ----------
+    **options
+        Of `numba.njit`, except ``cache``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+
+    def compile_lazily(function: Function) -> Function:
+        try:
+            compiled = numba.njit(cache=True, **options)(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            compiled = numba.njit(**options)(function)
+        _forgive_a_full_disk(compiled)
+        result: Function = compiled
+        return result
+
+    return compile_lazily
+
+
+def _forgive_a_full_disk(compiled: Any) -> None:
+    """Let a compiled function be used that could not be kept."""
+    cache: Any = getattr(compiled, "_cache", None)
+    save = getattr(cache, "save_overload", None)
+    if save is None:
+        return
+
+    def save_if_possible(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*arguments)
+
+    with contextlib.suppress(AttributeError):
+        cache.save_overload = save_if_possible

@@ -1,0 +1,164 @@
+"""Files that are either whole or not there, and folders that one run at a time may write to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+from subsetsel.errors import FolderInUseError
+
+_ZEROS = bytes(1 << 20)
+_LOCK = ".lock"
+
+
+@contextmanager
+def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give a place to write to; it takes the name ``path`` once the block ends without error.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Its folder is made if need be. A file that is there stays as it was until the new one is
+        complete and on the disk.
+
+    Yields
+    ------
+    Path
+        A temporary file in the same folder, with the same suffix.
+
+    Raises
+    ------
+    OSError
+        As from the system, but always with the name of a file.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
+    )
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        # mkstemp makes files private; an output is as readable as any other file of its owner.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        part.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            # A full disk does not say which file it was.
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new name to the disk too, where the system lets a folder be opened for that."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def reserve(stream: IO[bytes], num_bytes: int) -> None:
+    """Take the space of a file before it is written to through a memory map.
+
+    A map over a hole of a file ends the process (SIGBUS) once the disk is full; here a full disk
+    is an OSError.
+
+    Parameters
+    ----------
+    stream : file
+        Open for writing, empty.
+    num_bytes : int
+
+    Raises
+    ------
+    OSError
+        If the disk has no such space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(stream.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                raise
+        else:
+            return
+    for start in range(0, num_bytes, len(_ZEROS)):
+        stream.write(_ZEROS[: num_bytes - start])
+    stream.flush()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder while the block lasts.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be. The file ``.lock`` in it stays there; what counts is the lock on it, which
+        the system releases when the process ends, however it ends.
+
+    Raises
+    ------
+    FolderInUseError
+        If another run holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _LOCK
+    with path.open("a+b") as stream:
+        try:
+            _lock(stream)
+        except BlockingIOError as error:
+            stream.seek(0)
+            owner = stream.read(64).decode(errors="replace") or "unknown"
+            raise FolderInUseError(
+                f"{folder} is in use by another run (process {owner}); wait for it, or give "
+                "another folder."
+            ) from error
+        except OSError:
+            # Some network file systems know no locks; they get none.
+            yield
+            return
+        stream.truncate(0)
+        stream.write(str(os.getpid()).encode())
+        stream.flush()
+        yield
+
+
+if sys.platform == "win32":  # pragma: no cover
+
+    def _lock(stream: IO[Any]) -> None:
+        import msvcrt
+
+        try:
+            # A byte beyond the text, which stays readable for others.
+            stream.seek(1 << 20)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+
+else:
+
+    def _lock(stream: IO[Any]) -> None:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,330 @@
+"""Take out the guard against each fault, and see that its test fails: python tests/mutations.py.
+
+Works on a copy of the tree. A test that still passes without its guard shows nothing; then the
+script says so and exits with 1. Names of tests given as arguments choose among the rows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# test function, file of the guard, the guard, what stands in its place.
+MUTATIONS = [
+    (
+        "test_features_killed_anywhere_go_on_with_one_chunk_lost_at_most",
+        "subsetsel/influence/feature_store.py",
+        "        self.features.flush()\n",
+        '        write_json(self._folder / _MANIFEST, self._about | {"num_done": self._n})\n',
+    ),
+    (
+        "test_unfinished_features_do_not_look_whole",
+        "subsetsel/influence/feature_store.py",
+        '{name}.npy.part"',
+        '{name}.npy"',
+    ),
+    (
+        "test_features_cut_short_are_refused",
+        "subsetsel/influence/feature_store.py",
+        '        np.lib.format.open_memmap(path, mode="r")\n',
+        "",
+    ),
+    (
+        "test_a_forged_manifest_of_features_is_refused",
+        "subsetsel/influence/feature_store.py",
+        'if type(num_done) is not int or not 0 < num_done <= max(1, about["shape"][0]):',
+        "if False:",
+    ),
+    (
+        "test_a_comparison_killed_anywhere_goes_on",
+        "subsetsel/disk.py",
+        "        yield part\n",
+        "        yield target\n        return\n",
+    ),
+    (
+        "test_each_training_is_on_the_disk_before_the_next_begins",
+        "subsetsel/experiments/runs.py",
+        "                self.add(record)\n",
+        "                self._records[record['key']] = record\n",
+    ),
+    (
+        "test_a_torn_line_is_passed_over",
+        "subsetsel/experiments/runs.py",
+        "suppress(ValueError, KeyError, TypeError, RecursionError)",
+        "suppress(KeyError)",
+    ),
+    (
+        "test_a_subset_killed_anywhere_is_the_old_or_the_new_one",
+        "subsetsel/disk.py",
+        "        part.replace(target)\n",
+        "        target.unlink(missing_ok=True)\n        part.rename(target)\n",
+    ),
+    (
+        "test_a_subset_killed_while_its_bytes_are_written_is_not_there",
+        "subsetsel/disk.py",
+        "        yield part\n",
+        "        yield target\n        return\n",
+    ),
+    (
+        "test_a_full_disk_leaves_the_old_subset_and_no_litter",
+        "subsetsel/disk.py",
+        "        part.unlink(missing_ok=True)\n",
+        "        pass\n",
+    ),
+    (
+        "test_a_full_disk_is_one_line_of_the_command_line",
+        "subsetsel/cli/app.py",
+        "except OSError as error:",
+        "except ZeroDivisionError as error:",
+    ),
+    (
+        "test_features_that_do_not_fit_on_the_disk_are_refused_at_once",
+        "subsetsel/influence/feature_store.py",
+        "    except OSError as error:\n        path.unlink(missing_ok=True)\n",
+        "    except ZeroDivisionError as error:\n        path.unlink(missing_ok=True)\n",
+    ),
+    (
+        "test_the_space_for_features_is_taken_before_it_is_mapped",
+        "subsetsel/disk.py",
+        "os.posix_fallocate(stream.fileno(), 0, num_bytes)",
+        "os.truncate(stream.fileno(), num_bytes)",
+    ),
+    (
+        "test_space_is_taken_where_the_system_has_no_call_for_it",
+        "subsetsel/disk.py",
+        "        stream.write(_ZEROS[: num_bytes - start])\n",
+        "        pass\n",
+    ),
+    (
+        "test_a_comparison_goes_on_once_there_is_room_again",
+        "subsetsel/experiments/runs.py",
+        "suppress(ValueError, KeyError, TypeError, RecursionError)",
+        "suppress(KeyError)",
+    ),
+    (
+        "test_a_read_only_folder_is_refused_before_the_work",
+        "subsetsel/cli/outcome.py",
+        "    with tempfile.TemporaryFile(dir=out.parent):\n        pass\n",
+        "",
+    ),
+    (
+        "test_kernels_compile_without_a_place_to_be_kept and read-only",
+        "subsetsel/compiled.py",
+        "except RuntimeError as error:",
+        "except ZeroDivisionError as error:",
+    ),
+    (
+        "test_kernels_compile_without_a_place_to_be_kept and full",
+        "subsetsel/compiled.py",
+        "        _forgive_a_full_disk(compiled)\n",
+        "",
+    ),
+    (
+        "test_two_runs_cannot_hold_one_folder",
+        "subsetsel/disk.py",
+        "            _lock(stream)\n",
+        "            pass\n",
+    ),
+    (
+        "test_a_killed_run_holds_nothing",
+        "subsetsel/disk.py",
+        "            _lock(stream)\n",
+        "            if stream.read(1): raise BlockingIOError\n",
+    ),
+    (
+        "test_two_comparisons_cannot_share_a_folder",
+        "subsetsel/experiments/runs.py",
+        "with held(self.folder):",
+        "with contextlib.nullcontext():",
+    ),
+    (
+        "test_two_captures_cannot_share_a_cache",
+        "subsetsel/influence/features.py",
+        "stack.enter_context(held(Path(cache_dir)))",
+        "pass",
+    ),
+    (
+        "test_two_saves_of_one_name_do_not_mix",
+        "subsetsel/disk.py",
+        "    part = Path(name)\n",
+        "    part = target.with_name('one.part')\n    part.touch()\n",
+    ),
+    (
+        "test_a_search_without_memory_says_what_it_needs",
+        "subsetsel/shortage.py",
+        "        raise OutOfMemoryError(",
+        "        raise MemoryError(",
+    ),
+    (
+        "test_a_head_without_memory_says_what_it_needs",
+        "subsetsel/shortage.py",
+        """"can't allocate memory" in str(error)""",
+        "False",
+    ),
+    (
+        "test_free_memory_knows_the_limit_of_the_process",
+        "subsetsel/rows/memory.py",
+        "*_allowed(), ",
+        "",
+    ),
+    (
+        "test_ctrl_c_twice_stops_at_once and bound",
+        "subsetsel/cli/app.py",
+        "except KeyboardInterrupt:",
+        "except ZeroDivisionError:",
+    ),
+    (
+        "test_ctrl_c_twice_stops_at_once and manifest",
+        "subsetsel/cli/outcome.py",
+        "written_whole(out) as subset, written_whole(beside) as record:",
+        "written_whole(beside) as record:\n        subset = out",
+    ),
+    (
+        "test_two_solves_at_once_are_as_each_alone and greedy",
+        "subsetsel/run.py",
+        "        self.mask: BoolArray | None = None\n",
+        "        Run.mask = None\n",
+    ),
+    (
+        "test_workers_started_as_the_user_says and spawn",
+        "subsetsel/influence/batches.py",
+        "            **(self._start if self._workers else {}),\n",
+        "",
+    ),
+    (
+        "test_a_worker_that_is_killed_is_one_error_that_helps",
+        "subsetsel/influence/batches.py",
+        "except RuntimeError as error:",
+        "except ZeroDivisionError as error:",
+    ),
+    (
+        "test_edge_numbers_are_solved_or_left_alone and beside and greedy",
+        "subsetsel/rows/base.py",
+        "    if _SMALLEST < norm < _GREATEST or not vector.size:\n",
+        "    if True:\n",
+    ),
+    (
+        "test_numbers_beyond_all_measure_are_refused",
+        "subsetsel/rows/dense.py",
+        "if 0 < overall < _SMALLEST:",
+        "if False:",
+    ),
+    (
+        "test_a_norm_is_right_at_any_scale",
+        "subsetsel/rows/base.py",
+        "    if _SMALLEST < norm < _GREATEST or not vector.size:\n",
+        "    if True:\n",
+    ),
+    (
+        "test_pickles_are_never_loaded",
+        "subsetsel/npz.py",
+        "    if dtype.hasobject:\n",
+        "    if False:\n",
+    ),
+    (
+        "test_a_claimed_size_is_checked_before_anything_is_allocated",
+        "subsetsel/npz.py",
+        "            _check_header(path, name, stream, member.file_size)\n",
+        "            pass\n",
+    ),
+    (
+        "test_a_directory_that_claims_too_much_is_refused",
+        "subsetsel/npz.py",
+        "    if member.file_size > held * (1 if is_stored else _LARGEST_RATIO):\n",
+        "    if False:\n",
+    ),
+    (
+        "test_items_of_no_bytes_are_not_endless",
+        "subsetsel/npz.py",
+        "num_items > 0 and dtype.itemsize == 0",
+        "False",
+    ),
+    (
+        "test_a_bomb_is_refused_before_it_is_unpacked",
+        "subsetsel/npz.py",
+        '    check_fits(f"{path}: array {name!r}", member.file_size)\n',
+        "",
+    ),
+    (
+        "test_a_method_that_numpy_does_not_write_is_refused",
+        "subsetsel/npz.py",
+        "    if member.compress_type not in _METHODS:\n",
+        "    if False:\n",
+    ),
+    (
+        "test_a_subset_and_a_manifest_of_two_runs_are_told_apart",
+        "subsetsel/cli/verify.py",
+        "if not np.isnan(solution.norm) and (",
+        "if False and (",
+    ),
+]
+
+
+def main() -> int:
+    """Try every row."""
+    # Started in the background of a shell Ctrl-C is ignored, and so it would be in the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    chosen = [row for row in MUTATIONS if not sys.argv[1:] or row[0].split()[0] in sys.argv[1:]]
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "tree")
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "results"))
+        for test, file, guard, instead in chosen:
+            started = time.monotonic()
+            path = copy / file
+            before = path.read_text()
+            if guard not in before:
+                raise SystemExit(f"{file} does not hold the guard of {test}:\n{guard}")
+            path.write_text(before.replace(guard, instead))
+            is_caught = _fails(copy, test)
+            path.write_text(before)
+            seconds = time.monotonic() - started
+            print(f"{'caught' if is_caught else 'SURVIVED':<9}{test} ({seconds:.0f} s)", flush=True)
+            if not is_caught:
+                survivors.append(test)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} guards are missed when taken out")
+    return bool(survivors)
+
+
+def _fails(copy: Path, test: str) -> bool:
+    """Run one test on the copy, which comes before the installed package."""
+    name = test.split()[0]
+    (file,) = [p for p in (copy / "tests").glob("test_*.py") if f"def {name}(" in p.read_text()]
+    # The folder solvers/ is mapped to subsetsel.solvers only once it is installed.
+    link = copy / "subsetsel" / "solvers"
+    if not link.exists():
+        link.symlink_to(copy / "solvers")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            str(file),
+            "-k",
+            test,
+        ],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in {0, 1}:
+        raise SystemExit(f"{test} could not be run:\n{done.stdout}{done.stderr}")
+    return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
