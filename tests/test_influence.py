@@ -91,7 +91,7 @@ def test_chunks_do_not_show(length: int, monkeypatch: pytest.MonkeyPatch) -> Non
     usual = influence_rows(fit_head(X, Y, l2=L2), dtype=np.float64).take(np.arange(90))
     monkeypatch.setattr("subsetsel.influence.objective.CHUNK_ROWS", length)
     monkeypatch.setattr("subsetsel.influence.objective.CHUNK_BYTES", 64 * length)
-    monkeypatch.setattr("subsetsel.influence.objective.GRAM_BYTES", 40 * length)
+    monkeypatch.setattr("subsetsel.influence.objective.GRAM_ROWS", length)
     monkeypatch.setattr("subsetsel.influence.objective.STRIP", length)
     monkeypatch.setattr("subsetsel.influence.rows.BLOCK_BYTES", 80 * length)
     chunked = influence_rows(fit_head(X, Y, l2=L2), dtype=np.float64).take(np.arange(90))

@@ -26,7 +26,7 @@ from subsetsel.influence.objective import HeadObjective
 from subsetsel.influence.setting import Setting
 
 # Heads with more parameters are polished without building their Hessian.
-_MAX_FACTORED_POLISH = 1000
+_MAX_FACTORED_POLISH = 1500
 
 
 def fit_head(

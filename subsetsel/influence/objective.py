@@ -22,9 +22,10 @@ CHUNK_ROWS = 1024
 CHUNK_ROWS_CUDA = 16_384
 # The weighted copies of the features that the Hessian needs at a time stay below this.
 CHUNK_BYTES = 64 * 2**20
-# So much of the features enters a Gram matrix at a time that its weighted copy stays in the cache.
-GRAM_BYTES = 2 * 2**20
-# Rows of a Gram matrix that are computed at a time: fewer waste less, more are faster.
+# Examples that enter a Gram matrix at a time: their weighted copy stays near the cache, and the sum
+# is not read too often.
+GRAM_ROWS = 512
+# Rows of a Gram matrix computed at a time, or an eighth: fewer waste less, more are faster.
 STRIP = 96
 UNIT = float(np.finfo(np.float64).eps) / 2
 
@@ -333,9 +334,9 @@ class HeadObjective(ABC):
         -------
         Tensor of shape (q, q)
         """
-        out, num_strips = self.X.new_zeros((self.q, self.q)), -(-self.q // STRIP)
+        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // STRIP))
         edges = [k * self.q // num_strips for k in range(num_strips + 1)]
-        for rows in self.chunks(max(16, GRAM_BYTES // (8 * self.q))):
+        for rows in self.chunks(GRAM_ROWS):
             X = self.X[rows]
             scaled = X * weights[rows, None]
             for start, stop in pairwise(edges):
