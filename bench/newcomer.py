@@ -1,4 +1,4 @@
-"""Time a newcomer's path: from a fresh clone to a verified pruning of one's own file, three commands.
+"""Time a newcomer's path: fresh clone to a verified pruning of one's own file, in three commands.
 
 python bench/newcomer.py
 

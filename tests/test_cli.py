@@ -446,7 +446,9 @@ def test_report_shows_curve_and_examples(data: Path, tmp_path: Path) -> None:
     quick = ("--size", 30, "--solver", "greedy", "--out", tmp_path / "pruned.npz")
     prune(data, *quick)
     manifest = tmp_path / "pruned.manifest.json"
-    call("report", manifest, "--data", data, "--image-shape", "2x2", "--curve")
+    shown = ("--data", data, "--image-shape", "2x2", "--curve", "--json")
+    record = json.loads(call("report", manifest, *shown).stdout)
+    assert [point["is_chosen"] for point in record["points"]].count(True) == 1
     page = (tmp_path / "pruned.manifest.html").read_text()
     assert "30 of 120 examples pruned" in page
     assert page.count("data:image/svg+xml;base64,") >= 3
@@ -539,6 +541,23 @@ def test_info_prints_versions() -> None:
     assert "numpy" in call("info").stdout
 
 
+def test_the_shell_completes_commands_options_and_solvers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As bash asks for it."""
+
+    def offered(words: str) -> list[str]:
+        monkeypatch.setenv("_SUBSETSEL_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        result: str = CliRunner().invoke(app, [], prog_name="subsetsel").stdout
+        return result.split()
+
+    assert offered("subsetsel pr") == ["prune"]
+    assert offered("subsetsel prune --rel") == ["--rel-epsilon"]
+    assert offered("subsetsel prune --solver gr") == ["greedy"]
+
+
 def test_version() -> None:
     """`--version` prints it and stops."""
     import subsetsel
@@ -550,7 +569,9 @@ def test_every_command_has_an_example_in_its_help() -> None:
     """Help shows how it is used, with the exit codes on the first page."""
     assert "130" in call("--help").stdout
     for name in ("demo", "prune", "verify", "solve", "compare", "report", "solvers", "info"):
-        assert f"subsetsel {name}" in call(name, "--help").stdout
+        text = call(name, "--help").stdout
+        assert f"subsetsel {name}" in text
+        assert "--json" in text
 
 
 def test_a_subset_and_a_manifest_of_two_runs_are_told_apart(data: Path, tmp_path: Path) -> None:

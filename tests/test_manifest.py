@@ -172,3 +172,15 @@ def test_differences_name_what_changed(solution: Solution) -> None:
     assert "setting l2: 0.001 there, 0.01 here" in lines
     assert f"version of numpy: {np.__version__} there, 0 here" in lines
     assert first.differences(make(solution)) == []
+
+
+def test_differences_name_the_machine_and_its_threads(solution: Solution) -> None:
+    """Whatever both runs tell; what one does not know explains nothing."""
+    first = make(solution)
+    there = {**first.environment, "threads": {"OMP_NUM_THREADS": "7"}, "torch_threads": 7}
+    lines = replace(first, environment=there).differences(first)
+    assert any(line.startswith("threads: {'OMP_NUM_THREADS': '7'} there") for line in lines)
+    assert any(line.startswith("torch_threads: 7 there") for line in lines)
+    old = {name: there[name] for name in there if name != "torch_threads"}
+    lines = replace(first, environment=old).differences(first)
+    assert not any(line.startswith("torch_threads") for line in lines)

@@ -20,7 +20,19 @@ Epsilon = Annotated[
 Size = Annotated[int | None, typer.Option(help="Prune exactly this many examples.")]
 Fraction = Annotated[float | None, typer.Option(help="Prune this share of the examples.")]
 NumKept = Annotated[int | None, typer.Option(help="Keep exactly this many examples.")]
-Solver = Annotated[str, typer.Option(help="A name that `subsetsel solvers` lists.")]
+
+
+def _solver_names(incomplete: str) -> list[str]:
+    """Offer the names of the solvers to the shell."""
+    from subsetsel.registry import registered_solvers
+
+    return [name for name in registered_solvers() if name.startswith(incomplete)]
+
+
+Solver = Annotated[
+    str,
+    typer.Option(help="A name that `subsetsel solvers` lists.", autocompletion=_solver_names),
+]
 TimeLimit = Annotated[
     float | None,
     typer.Option(help="Seconds; without it the solver stops by its own budget of work."),

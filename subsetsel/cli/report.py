@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import print_note, print_text, working
+from subsetsel.cli.console import print_json, print_note, print_text, working
 from subsetsel.cli.looks import read_looks
 from subsetsel.cli.plan import Plan
 from subsetsel.cli.streams import STANDARD, file_of
@@ -53,6 +53,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page; beside the manifest if left out; - for stdout.")
     ] = None,
+    as_json: given.Json = False,
 ) -> None:
     """Write one self-contained HTML page about a run.
 
@@ -71,6 +72,8 @@ def report(
     page = manifest.with_suffix(".html") if out is None else out
     if page != STANDARD and page.suffix.lower() not in {".html", ".htm"}:
         raise OptionError(f"--out must name an .html file, got {page}.")
+    if page == STANDARD and as_json:
+        raise OptionError("--out - and --json both write to standard output; choose one.")
     if data is None and (curve or examples is not None or image_shape is not None):
         raise OptionError("--curve, --examples and --image-shape need the examples: --data.")
     points: list[Point] = []
@@ -90,7 +93,10 @@ def report(
         return
     with written_whole(page) as part:
         part.write_text(content, encoding="utf-8")
-    print_text(f"wrote {page}")
+    if as_json:
+        print_json({"files": [str(page)], "points": points})
+    else:
+        print_text(f"wrote {page}")
 
 
 def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list[Point]:

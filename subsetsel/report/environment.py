@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,14 +53,20 @@ def environment() -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON types: ``python``, ``platform``, ``machine``, ``num_cpus``, ``threads`` (the variables
-        that are set), ``versions``.
+        JSON types: ``python``, ``platform``, ``machine``, ``num_cpus``, ``num_usable_cpus`` (what
+        the process may run on), ``torch_threads`` (None where torch was not loaded), ``threads``
+        (the variables that are set), ``versions``.
     """
+    torch: Any = sys.modules.get("torch")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "num_cpus": os.cpu_count(),
+        "num_usable_cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "torch_threads": None if torch is None else torch.get_num_threads(),
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
         "versions": installed_versions(),
     }

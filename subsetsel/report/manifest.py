@@ -21,6 +21,7 @@ from subsetsel.rows.base import BoolArray
 from subsetsel.solution import Solution
 
 _FORMAT = "subsetsel-manifest-1"
+_OF_THE_MACHINE = ("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads")
 _REQUIRED: dict[str, type] = {
     "command": str,
     "settings": dict,
@@ -220,9 +221,11 @@ class Manifest:
                     f"version of {name}": value
                     for name, value in one.environment.get("versions", {}).items()
                 },
+                # What one of the two, from an older version, does not tell explains nothing.
                 **{
-                    name: one.environment.get(name)
-                    for name in ("python", "machine", "num_cpus", "threads")
+                    name: one.environment[name]
+                    for name in _OF_THE_MACHINE
+                    if name in self.environment and name in other.environment
                 },
             }
             for one in (self, other)
