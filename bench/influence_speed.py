@@ -151,19 +151,14 @@ def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record)
         record.note(f"pydvl_{unit}_ratio", theirs / ours)
 
 
-def time_pydvl(head: Head, X: Array, y: Array, record: Record, num_batches: int) -> None:
-    """Time pyDVL on some batches only, where all of them would take too long."""
-    num_examples = num_batches * _PYDVL_BATCH
+def time_pydvl(head: Head, X: Array, y: Array, record: Record, num_examples: int) -> None:
+    """Time pyDVL on the first examples only, where all of them would take too long."""
     influence, data, loader = _pydvl(head, X[:num_examples], y[:num_examples])
     with record.timed("pydvl_part_fit"):
         influence.fit(loader)
     with record.timed("pydvl_part_factors"):
-        influence.influence_factors(*data[:_PYDVL_BATCH])
-    share = len(X) / num_examples
-    for unit in ("time", "cpu_time"):
-        fit = share * float(record.values[f"pydvl_part_fit_{unit}"])
-        factors = share * num_batches * float(record.values[f"pydvl_part_factors_{unit}"])
-        record.note(f"pydvl_estimated_{unit}", fit + factors)
+        influence.influence_factors(*data[:num_examples])
+    record.note("pydvl_part_examples", num_examples)
 
 
 def _pydvl(head: Head, X: Array, y: Array) -> tuple[Any, Any, Any]:
@@ -237,8 +232,8 @@ def run_features(options: argparse.Namespace, record: Record) -> None:
     X, y = planted(options.examples, options.features, options.classes)
     head = measure_head(X, y, record, options.classes, options)
     S = measure_dense(head, record)
-    if options.pydvl_batches:
-        time_pydvl(head, X, y, record, options.pydvl_batches)
+    if options.pydvl_examples:
+        time_pydvl(head, X, y, record, options.pydvl_examples)
     elif options.pydvl:
         compare_with_pydvl(head, S, X, y, record)
 
@@ -269,7 +264,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, help="seconds for the search of a large head")
     parser.add_argument("--pydvl", action="store_true", help="compare with pyDVL's DirectInfluence")
-    parser.add_argument("--pydvl-batches", type=int, help="time pyDVL on so many batches only")
+    parser.add_argument("--pydvl-examples", type=int, help="time pyDVL on so many only")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()

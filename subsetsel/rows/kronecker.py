@@ -61,12 +61,16 @@ class KroneckerRows(Rows):
         return self._rows(np.asarray(indices, dtype=np.int64))
 
     def _rows(self, chosen: IndexArray | slice) -> AnyFloatArray:
-        left, shares = self.left[chosen], self.shares[chosen]
+        left, shares = self.left[chosen], self.shares[chosen].astype(self.dtype)
+        # Everything in the precision of the rows: mixed products cost several times as much.
+        values, constant = (x.astype(self.dtype) for x in (self.values, self.constant))
         out = np.empty((len(left), *self.values.shape), dtype=self.dtype)
         np.multiply(left[:, :, None], self.right[chosen][:, None, :], out=out)
+        shift = np.empty_like(values)
         for one, share in zip(out, shares, strict=True):
-            one += share * self.constant
-        out *= self.values
+            np.multiply(constant, share, out=shift)
+            one += shift
+            one *= values
         return out.reshape(len(left), self.d)
 
     def dot(self, direction: FloatArray) -> FloatArray:
