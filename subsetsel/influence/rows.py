@@ -15,6 +15,7 @@ from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.ekfac import KroneckerInverse
 from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import TOLERANCE, Metric
+from subsetsel.influence.iterative import IterativeInverse
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -160,7 +161,10 @@ class HeadInfluence:
     @cached_property
     def proxy(self) -> KroneckerRows:
         """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
-        guess = KroneckerInverse(self.objective, self.theta)
+        if isinstance(self.inverse, IterativeInverse):
+            guess = self.inverse.guess
+        else:
+            guess = KroneckerInverse(self.objective, self.theta)
         constant = self.X.new_zeros(guess.inverse_values.shape)
         if self.constant is not None:
             constant = self.constant.reshape(constant.shape)
