@@ -9,7 +9,13 @@ TOOLS := .tools
 LOCK := pyproject.toml --all-extras --group dev --constraint constraints.txt --universal \
 	--python-version 3.11.7 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: help demo test lint docs screenshots bench clean coverage mutations lock lowest audit sbom reproducible
+# The tests that run every line of the kernels, less three that take minutes in plain Python.
+PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
+	tests/test_continuation.py -k "not pools_replace and not large_rows_are_pruned \
+	and not uneven_rows and not same_call"
+
+.PHONY: help demo test lint docs screenshots bench clean coverage coverage-of-kernels \
+	coverage-report mutations fuzz lock lowest audit sbom reproducible
 
 help:
 	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
@@ -18,6 +24,10 @@ help:
 	@echo "make docs    build the documentation, warnings as errors"
 	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
+	@echo "make coverage      the suite under coverage, the kernels as plain Python; 95 % of lines, 90 % of branches"
+	@echo "make mutations     take each guard of docs/faults.md out and see its test fail"
+	@echo "make fuzz          coverage-guided fuzzing (ARGS='npz --runs 100000')"
+	@echo "make lock lowest audit sbom reproducible    see docs/releasing.md"
 	@echo "make clean   remove $(VENV), caches and outputs"
 
 demo: $(STAMP)
@@ -41,6 +51,57 @@ screenshots: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/compare_solvers.py $(ARGS)
 
+# Kernels run compiled in the suite, where no line of theirs is seen; then once more as plain Python,
+# with the tests that are about them. Both halves are put together.
+coverage: $(STAMP)
+	rm -f .coverage .coverage.*
+	COVERAGE_FILE=.coverage.compiled $(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
+	$(MAKE) --no-print-directory coverage-of-kernels coverage-report
+
+coverage-of-kernels:
+	NUMBA_DISABLE_JIT=1 COVERAGE_FILE=.coverage.plain $(BIN)/python -m coverage run --rcfile=/dev/null --branch \
+		--include='*_kernels.py' -m pytest -n 0 -m "not slow" $(PLAIN)
+
+coverage-report:
+	$(BIN)/python -m coverage combine .coverage.compiled .coverage.plain
+	$(BIN)/python tests/coverage_floor.py
+
+mutations: $(STAMP)
+	$(BIN)/python tests/mutations.py $(ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	$(BIN)/python bench/fuzz.py $(ARGS)
+
+# Every file that may be installed, by its SHA-256: for those who install with --require-hashes.
+lock: $(TOOLS)/.installed
+	$(TOOLS)/bin/uv pip compile $(LOCK) --output-file requirements.lock
+
+# The oldest versions that pyproject.toml allows, really installed, and the fast tests on them.
+lowest: $(TOOLS)/.installed
+	$(TOOLS)/bin/uv venv --quiet --clear --python 3.11 .venv-lowest
+	$(TOOLS)/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct \
+		--editable . pytest hypothesis "scikit-learn>=1.6" "matplotlib>=3.9"
+	.venv-lowest/bin/python -m pytest -W default -m "not slow" -k "not demo" tests/test_solve.py \
+		tests/test_conformance.py tests/test_influence.py tests/test_head.py tests/test_verify.py \
+		tests/test_solution.py tests/test_read.py tests/test_manifest.py tests/test_cli.py
+
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
+sbom: $(STAMP) $(TOOLS)/.installed
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/sbom.json $(BIN)/python
+
+reproducible: $(STAMP)
+	bash .ci/reproducible $(BIN)/python
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet "uv>=0.9" "pip-audit>=2.9" "cyclonedx-bom>=7.0"
+	@touch $@
+
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "subsetsel needs Python 3.11 or later; found none." \
 		"Name one with: make PYTHON=/path/to/python3.11 demo" >&2; exit 1; }
@@ -51,6 +112,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(TOOLS) .venv-lowest build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

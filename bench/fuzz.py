@@ -43,6 +43,9 @@ def file_target(kind: str, folder: Path) -> Target:
 
     suffix = {"solution": "npz", "manifest": "json", "certificate": "json"}.get(kind, kind)
     path = folder / f"input.{suffix}"
+    if kind == "certificate":
+        # The arrays lie beside the JSON that is fuzzed.
+        make_certificate(folder / "file.json")
 
     def read(content: bytes) -> None:
         path.write_bytes(content)
@@ -167,8 +170,6 @@ def seeds(kind: str) -> list[bytes]:
 
 def file_of(kind: str) -> bytes:
     """Make what this package or its users write."""
-    from subsetsel.certificate import write_certificate
-    from subsetsel.problem import Problem
     from subsetsel.report.manifest import Manifest
     from subsetsel.solution import Solution
 
@@ -183,7 +184,7 @@ def file_of(kind: str) -> bytes:
             Manifest.of(solution, command="prune", settings=settings, inputs={}).write(path)
         elif kind == "certificate":
             path = path.with_suffix(".json")
-            write_certificate(path, Problem.from_features(X, Y, l2=0.1, size=3), solution, X, Y)
+            make_certificate(path)
         elif kind == "safetensors":
             from safetensors.numpy import save_file
 
@@ -195,6 +196,16 @@ def file_of(kind: str) -> bytes:
             columns = {"u": X[:, 0], "v": X[:, 1], "y": Y}
             pyarrow.parquet.write_table(pyarrow.table(columns), path)
         return path.read_bytes()
+
+
+def make_certificate(path: Path) -> None:
+    """Write a true certificate, its arrays beside it."""
+    from subsetsel.certificate import write_certificate
+    from subsetsel.problem import Problem
+    from subsetsel.solution import Solution
+
+    solution = Solution(mask=Y == 1, norm=1.0, status="feasible", target_size=3)
+    write_certificate(path, Problem.from_features(X, Y, l2=0.1, size=3), solution, X, Y)
 
 
 def main() -> None:

@@ -533,12 +533,18 @@ def test_solvers_lists_what_is_registered() -> None:
     assert all(name in text for name in names)
 
 
-def test_info_prints_versions() -> None:
-    """What a bug report needs."""
+def test_info_prints_what_a_bug_report_needs() -> None:
+    """Versions, where the package lies, memory, disk, threads, where kernels are kept, solvers."""
     record = json.loads(call("info", "--json").stdout)
     assert record["versions"]["numpy"] == np.__version__
+    assert record["versions"]["highspy"]
+    assert Path(record["location"]).name == "subsetsel"
+    assert record["torch"]["threads"] >= 1
+    assert set(record["kernels"]) == {"compiled", "kept in"}
     assert "anneal" in record["solvers"]
-    assert "numpy" in call("info").stdout
+    text = call("info").stdout
+    for line in ("free memory: ", "free disk here: ", "  numpy ", "  anneal ", "  kept in "):
+        assert line in text
 
 
 def test_the_shell_completes_commands_options_and_solvers(

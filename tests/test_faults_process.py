@@ -26,6 +26,7 @@ from subsetsel.errors import OutOfMemoryError, ProblemError
 from subsetsel.influence.features import features_from_model
 from subsetsel.limits import Progress
 from subsetsel.rows.memory import free_memory
+from subsetsel.shortage import needs_memory
 
 runner = CliRunner()
 MIB = 1 << 20
@@ -56,15 +57,35 @@ def test_a_search_without_memory_says_what_it_needs() -> None:
 
 @needs_limits
 def test_a_head_without_memory_says_what_it_needs() -> None:
-    """PyTorch has no MemoryError on a CPU; the message is the same all the same.
+    """Features that are too many for float64 end in an error that names what takes less.
 
-    Mutation: `from_features` without `needs_memory`, or `_is_about_memory` without its texts: each
-    fails.
+    Mutation: `_is_about_memory` that does not know MemoryError: fails.
     """
     X = np.zeros((16_384, 1024), dtype=np.float32)
     X[:, 0] = np.arange(len(X)) % 2
     with more_memory(32 * MIB), pytest.raises(OutOfMemoryError, match="storage='factored'"):
         Problem.from_features(X, np.arange(len(X)) % 2, l2=1e-2, size=2)
+
+
+def test_what_pytorch_says_of_memory_is_understood() -> None:
+    """On a CPU it has no MemoryError: a petabyte is refused with a RuntimeError and a text.
+
+    Mutation: `_is_about_memory` without that text: fails.
+    """
+    with (
+        pytest.raises(OutOfMemoryError, match="S takes about 5 bytes"),
+        needs_memory("S", lambda: 5, "Take less."),
+    ):
+        torch.empty(1 << 50, dtype=torch.uint8)
+
+
+def test_other_errors_are_none_of_memory() -> None:
+    """A RuntimeError of the work itself is passed on as it is.
+
+    Mutation: `_is_about_memory` that is always True: fails.
+    """
+    with pytest.raises(RuntimeError, match=r"^of the work$"), needs_memory("S", lambda: 5, ""):
+        raise RuntimeError("of the work")
 
 
 @needs_limits

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text
+
+# Packages that cannot change a result, but how it is read, shown or installed.
+_BESIDE = (
+    *("highspy", "llvmlite", "typer", "rich", "pyarrow", "pandas", "safetensors", "datasets"),
+    *("lightning", "pip", "setuptools"),
+)
 
 
 def solvers(as_json: given.Json = False) -> None:
@@ -49,21 +59,16 @@ def _solver_row(spec: Any) -> dict[str, Any]:
 
 
 def info(as_json: given.Json = False) -> None:
-    """Print what a bug report needs: versions, machine, GPU.
+    """Print what a bug report needs: versions, machine, memory, GPU, where kernels are kept.
+
+    Nothing in it tells who you are but the paths, which may hold a user's name.
 
     \b
-    Example:
+    Examples:
       subsetsel info
+      subsetsel info --json
     """
-    from subsetsel.registry import registered_solvers
-    from subsetsel.report.environment import environment
-
-    record = environment()
-    record["gpu"] = _gpu()
-    record["solvers"] = {
-        name: "missing " + ", ".join(spec.missing) if spec.missing else "available"
-        for name, spec in registered_solvers().items()
-    }
+    record = _installation()
     if as_json:
         print_json(record)
         return
@@ -76,6 +81,39 @@ def info(as_json: given.Json = False) -> None:
             print_text(f"{name}: {value}")
 
 
+def _installation() -> dict[str, Any]:
+    import subsetsel
+    from subsetsel.registry import registered_solvers
+    from subsetsel.report.environment import environment, versions_of
+    from subsetsel.rows.memory import VARIABLE, free_memory
+    from subsetsel.shortage import describe
+
+    record = environment()
+    record["versions"] |= versions_of(_BESIDE)
+    if VARIABLE in os.environ:
+        record["threads"][VARIABLE] = os.environ[VARIABLE]
+    return {
+        "location": str(Path(subsetsel.__file__).parent),
+        "executable": sys.executable,
+        **record,
+        "free memory": describe(free_memory()),
+        "free disk here": _free_disk(),
+        "gpu": _gpu(),
+        "torch": _torch(),
+        "kernels": _kernels(),
+        "solvers": {
+            name: "missing " + ", ".join(spec.missing) if spec.missing else "available"
+            for name, spec in registered_solvers().items()
+        },
+    }
+
+
+def _free_disk() -> str:
+    from subsetsel.shortage import describe
+
+    return describe(shutil.disk_usage(Path.cwd()).free)
+
+
 def _gpu() -> str:
     import torch
 
@@ -84,3 +122,25 @@ def _gpu() -> str:
     return ", ".join(
         torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
     )
+
+
+def _torch() -> dict[str, Any]:
+    import torch
+
+    return {
+        "built for": f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU",
+        "threads": torch.get_num_threads(),
+        "mps": "available" if torch.backends.mps.is_available() else "none",
+    }
+
+
+def _kernels() -> dict[str, Any]:
+    import numba
+
+    from subsetsel._relaxation_kernels import coordinate_pass
+
+    stats = getattr(coordinate_pass, "stats", None)
+    return {
+        "compiled": "no: NUMBA_DISABLE_JIT" if vars(numba.config).get("DISABLE_JIT") else "yes",
+        "kept in": getattr(stats, "cache_path", None) or "no folder: compiled in each process",
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -37,7 +38,22 @@ def installed_versions() -> dict[str, str | None]:
     dict
         name -> version, None where it is not installed.
     """
-    return {name: _version(name) for name in PACKAGES}
+    return versions_of(PACKAGES)
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str | None]:
+    """Look versions up without importing anything.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    dict
+        name -> version, None where it is not installed.
+    """
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str | None:
