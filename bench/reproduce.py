@@ -43,7 +43,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figure", choices=[*figures, "fig2", "table1"])
     parser.add_argument("--preset", choices=["paper", "gpu", "cpu"], default="cpu")
-    parser.add_argument("--seeds", type=int, help="how many; seeds are 0, 1, ...")
+    parser.add_argument("--seeds", type=seeds, help="how many (0, 1, ...), or which: 10-19 or 3,5")
     parser.add_argument("--methods", help="names with commas between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
     parser.add_argument("--networks", help="names with commas between")
@@ -55,6 +55,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="where trained scorers are kept; see heads.py")
     parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     return parser.parse_args(arguments)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Read how many seeds, a range of them, or a list.
+
+    Returns
+    -------
+    tuple of int
+    """
+    if text.isdecimal():
+        return tuple(range(int(text)))
+    first, dash, last = text.partition("-")
+    if dash:
+        return tuple(range(int(first), int(last) + 1))
+    return tuple(int(part) for part in text.split(","))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,7 +105,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         "methods": given.methods and tuple(given.methods.split(",")),
         "networks": given.networks and tuple(given.networks.split(",")),
         "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
-        "seeds": given.seeds and tuple(range(given.seeds)),
+        "seeds": given.seeds,
     }
     return replace(plan, **{name: value for name, value in changes.items() if value})
 
@@ -114,7 +129,8 @@ def compare(given: argparse.Namespace, command: str) -> int:
     title = f"{given.figure}: {plan.data}, {', '.join(plan.networks)}"
     write_table(records, folder / "table.md", title, notes=notes(plan))
     if plan.has_curve:
-        draw_curves(records, folder / "figure.png", title)
+        is_cpu = comparison.pictures.labels.device.type == "cpu"
+        draw_curves(records, folder / "figure.png", title, is_cpu=is_cpu)
     else:
         draw_budgets(records, folder / "figure.png", title, len(images.train))
     print((folder / "table.md").read_text())
@@ -147,6 +163,8 @@ def search(given: argparse.Namespace, command: str) -> int:
     plan = SEARCHES[given.preset]
     if given.archs:
         plan = plan.with_networks(given.archs)
+    if given.seeds:
+        plan = replace(plan, seeds=given.seeds)
     images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
     folder = given.out or RESULTS / f"table1-{given.preset}"
     run = Search(plan, images, folder, feature_device(given.device), cache=_cache(given))
@@ -154,7 +172,7 @@ def search(given: argparse.Namespace, command: str) -> int:
     print(run.cost(), flush=True)
     if given.dry_run:
         return 0
-    run.log.add_sitting(sitting(command, (plan.seed,)))
+    run.log.add_sitting(sitting(command, plan.seeds))
     records = run.run(lambda line: print(line, flush=True))
     write_search_report(plan, records, folder)
     print((folder / "table.md").read_text())

@@ -87,6 +87,14 @@ def test_reproduce_knows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
     assert "no preset 'paper'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("3", (0, 1, 2)), ("10-12", (10, 11, 12)), ("4,7", (4, 7))]
+)
+def test_seeds_are_a_count_a_range_or_a_list(text: str, expected: tuple[int, ...]) -> None:
+    """Fresh seeds confirm what others chose."""
+    assert reproduce.seeds(text) == expected
+
+
 def test_reproduce_runs_a_figure_at_a_tiny_size(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import RunLog
 from subsetsel.experiments.scorer import Scorer
 from subsetsel.experiments.search import Search, SearchPlan
-from subsetsel.experiments.search_report import results, write_search_report
+from subsetsel.experiments.search_report import ceiling, results, write_search_report
 from subsetsel.experiments.statistics import paired_difference, rank_correlation
 from subsetsel.experiments.tables import draw_budgets, draw_curves, markdown, write_table
 from subsetsel.experiments.zoo import BUILDERS
@@ -148,7 +148,7 @@ def test_curves_and_several_networks(images: Images, tmp_path: Path) -> None:
     records = Comparison(plan, images, tmp_path, CPU).run(quiet)
     assert [len(record["curve"]) for record in records] == [2, 2]
     assert len({record["kept_digest"] for record in records}) == 1
-    draw_curves(records, tmp_path / "curve.png", "curves")
+    draw_curves(records, tmp_path / "curve.png", "curves", is_cpu=True)
     draw_budgets(records, tmp_path / "budgets.png", "budgets", 100)
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -192,7 +192,9 @@ def scorer() -> Scorer:
     labels = np.repeat([0, 1, 2], [90, 60, 30])
     features = (np.eye(3, 5)[labels] * 3 + rng.normal(size=(180, 5))).astype(np.float32)
     difficulty = rng.uniform(size=180)
-    return Scorer(features, labels, difficulty, difficulty**2, np.round(4 * difficulty), 0.9, 1.0)
+    early = (features + rng.normal(size=(180, 5))).astype(np.float32)
+    times = np.round(4 * difficulty)
+    return Scorer(features, early, labels, difficulty, difficulty**2, times, 0.9, 1.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -294,21 +296,25 @@ SEARCH = SearchPlan(
     recipe=SHORT,
     proxy_recipe=replace(SHORT, epochs=3),
     num_kept=20,
+    seeds=(0, 1),
 )
 
 
 def test_a_search_ranks_networks_on_every_proxy(images: Images, tmp_path: Path) -> None:
     """Resumed where it was; validation pictures are never trained on."""
-    Search(replace(SEARCH, networks=SEARCH.networks[:1]), images, tmp_path, CPU).run(quiet)
+    Search(replace(SEARCH, networks=SEARCH.networks[:1], seeds=(0,)), images, tmp_path, CPU).run(
+        quiet
+    )
     search = Search(SEARCH, images, tmp_path, CPU)
-    assert len(search.open_cells()) == 2 * 5
+    assert len(search.open_cells()) == 2 * 5 + 3 * 5
     assert "whole: " in str(search.cost())
     records = search.run(quiet)
     assert (len(search.pictures), len(search.validation)) == (90, 10)
     assert {r["num_kept"] for r in records if r["proxy"] != WHOLE} == {20}
     found = results(records)
-    assert found[WHOLE].correlation == pytest.approx(1)
+    assert found[WHOLE].correlation == pytest.approx((1, 1))
     assert found["herding"].num_images == 20
+    assert len(ceiling(records)) == 1
     write_search_report(SEARCH, records, tmp_path)
     assert "rank correlation" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "figure.png").exists()

@@ -35,6 +35,7 @@ COLUMNS = (
     "loss",
     "num_steps",
     "train_time",
+    "cpu_time",
     "select_time",
     "is_diverged",
     "scorer_accuracy",

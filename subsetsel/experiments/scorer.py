@@ -22,6 +22,9 @@ from subsetsel.experiments.zoo import build_network
 from subsetsel.report.files import sha256_of_array
 from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
 
+# Part of the name of a file: one that lacks what is read off today is not opened.
+_SAVED = "subsetsel-scorer-2"
+
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
@@ -31,6 +34,8 @@ class Scorer:
     ----------
     features : ndarray of shape (n, f), float32
         At the end of training.
+    early_features : ndarray of shape (n, f), float32
+        After the first epoch.
     labels : ndarray of shape (n,), int64
     el2n : ndarray of shape (n,)
         Mean over the ends of all epochs, in evaluation mode.
@@ -45,6 +50,7 @@ class Scorer:
     """
 
     features: NDArray[np.float32]
+    early_features: NDArray[np.float32]
     labels: NDArray[np.int64]
     el2n: NDArray[np.float64]
     grand: NDArray[np.float64]
@@ -104,28 +110,27 @@ def train_scorer(
     network = build_network(name, pictures.shape, num_classes, seed).to(pictures.labels.device)
     recorder = TrainingRecorder(len(pictures), num_classes)
     lengths: list[NDArray[np.float64]] = []
-    early: list[NDArray[np.float64]] = []
-    last: list[NDArray[np.float32]] = []
+    found: dict[str, Any] = {}
 
     def read_off(epoch: int) -> None:
         features, logits = outputs(network, pictures)
         probabilities = softmax(logits.astype(np.float64), axis=1)
         lengths.append(el2n(probabilities, labels).values)
         if epoch == 1:
-            early.append(grand_last_layer(probabilities, features, labels).values)
-        last[:] = [features]
+            found["early_features"] = features
+            found["grand"] = grand_last_layer(probabilities, features, labels).values
+        found["features"] = features
 
     train(network, pictures, recipe, seed=seed, recorder=recorder, after_epoch=read_off)
     _, logits = outputs(network, test)
     accuracy = float(np.mean(logits.argmax(axis=1) == test.labels.cpu().numpy()))
     return Scorer(
-        last[0],
-        labels,
-        np.mean(lengths, axis=0),
-        early[0],
-        recorder.forgetting().values,
-        accuracy,
-        time.perf_counter() - started,
+        **found,
+        labels=labels,
+        el2n=np.mean(lengths, axis=0),
+        forgetting=recorder.forgetting().values,
+        accuracy=accuracy,
+        train_time=time.perf_counter() - started,
     )
 
 
@@ -167,5 +172,5 @@ def scorer_path(folder: Path, name: str, pictures: Pictures, recipe: Recipe, see
     """
     labels = sha256_of_array(pictures.labels.cpu().numpy())
     few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
-    about = f"{name} {recipe} {len(pictures)} {labels} {few}"
+    about = f"{_SAVED} {name} {recipe} {len(pictures)} {labels} {few}"
     return folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"

@@ -12,7 +12,7 @@ import torch
 
 from subsetsel.errors import OptionError
 from subsetsel.experiments.compare import WHOLE
-from subsetsel.experiments.cost import Cost, measure_pace
+from subsetsel.experiments.cost import Cost, Pace, measure_pace
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, Indices, Selector
 from subsetsel.experiments.networks import search_space
@@ -26,15 +26,18 @@ from subsetsel.experiments.zoo import build_network
 COLUMNS = (
     "network",
     "proxy",
+    "seed",
     "num_kept",
     "accuracy",
     "test_accuracy",
     "loss",
     "num_steps",
     "train_time",
+    "cpu_time",
     "is_diverged",
 )
 _SHUFFLE_SEED = 0
+_VALIDATION_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ class SearchPlan:
     is_halved : bool
         Whether pictures are shrunk first, see `subsetsel.experiments.pictures.halved`.
     validation_share : float
-        Of the training half, held out of everything; networks are ranked on it.
-    seed : int
+        Of the training half, held out of everything; networks are ranked on it. The same for all
+        seeds.
+    seeds : tuple of int
+        Each draws the scorer, the proxies, and all initial parameters anew.
     """
 
     data: str
@@ -73,7 +78,7 @@ class SearchPlan:
     proxies: tuple[str, ...] = (WHOLE, "random_classes", "herding", "forgetting", "joint_classes")
     is_halved: bool = False
     validation_share: float = 0.1
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
 
     @staticmethod
     def first(num: int) -> tuple[str, ...]:
@@ -116,8 +121,22 @@ class SearchPlan:
     @property
     def common(self) -> dict[str, Any]:
         """What two plans must share for their runs to lie in one folder."""
-        varying = {"networks", "proxies"}
+        varying = {"networks", "proxies", "seeds"}
         return {name: value for name, value in asdict(self).items() if name not in varying}
+
+
+@dataclass(frozen=True)
+class SearchCell:
+    """One training of a search."""
+
+    network: str
+    proxy: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What a finished run is found by."""
+        return f"{self.network}/{self.proxy}/{self.seed}"
 
 
 class Search:
@@ -131,7 +150,7 @@ class Search:
         Finished runs in it are not repeated.
     device : torch.device
     cache : Path, optional
-        Where the trained scorer is kept; by default a folder ``scorers`` in ``folder``.
+        Where trained scorers are kept; by default a folder ``scorers`` in ``folder``.
 
     Raises
     ------
@@ -157,18 +176,24 @@ class Search:
         images = halved(images) if plan.is_halved else images
         pictures = Pictures.of(images.train, images.train_labels, device)
         self.test = Pictures.of(images.test, images.test_labels, device, like=pictures)
-        order = np.random.default_rng(plan.seed).permutation(len(pictures))
+        order = np.random.default_rng(_VALIDATION_SEED).permutation(len(pictures))
         num_held = round(plan.validation_share * len(pictures))
         self.validation = pictures.subset(np.sort(order[:num_held]))
         self.pictures = pictures.subset(np.sort(order[num_held:]))
         self.log = RunLog(folder, plan.common)
         self._cache = folder / "scorers" if cache is None else cache
-        self._kept: dict[str, Indices] = {}
+        self._kept: dict[int, dict[str, Indices]] = {}
 
-    def open_cells(self) -> list[tuple[str, str]]:
-        """List (network, proxy) still to be trained, network by network."""
-        pairs = [(network, proxy) for network in self.plan.networks for proxy in self.plan.proxies]
-        return [pair for pair in pairs if "/".join(pair) not in self.log]
+    def open_cells(self) -> list[SearchCell]:
+        """List what is still to be trained: seed by seed, network by network."""
+        plan = self.plan
+        every = (
+            SearchCell(network, proxy, seed)
+            for seed in plan.seeds
+            for network in plan.networks
+            for proxy in plan.proxies
+        )
+        return [cell for cell in every if cell.key not in self.log]
 
     def cost(self) -> Cost:
         """Estimate what is still to be done.
@@ -178,18 +203,19 @@ class Search:
         Cost
         """
         plan, items = self.plan, dict[str, float]()
-        paces: dict[str, float] = {}
-        for network, proxy in self.open_cells():
-            if network not in paces:
-                pace = measure_pace(network, self.pictures, self.num_classes, plan.recipe)
-                paces[network] = pace.step_time
-                reading = len(plan.proxies) * len(self.validation) + len(self.test)
-                items["reading"] = items.get("reading", 0.0) + reading * pace.reading_time
-            is_whole = proxy == WHOLE
+        paces: dict[str, Pace] = {}
+        for cell in self.open_cells():
+            name = cell.network
+            if name not in paces:
+                paces[name] = measure_pace(name, self.pictures, self.num_classes, plan.recipe)
+            is_whole = cell.proxy == WHOLE
             recipe = plan.recipe if is_whole else plan.proxy_recipe
             size = len(self.pictures) if is_whole else plan.num_kept
-            items[proxy] = items.get(proxy, 0.0) + recipe.num_steps(size) * paces[network]
-        return Cost(items, "training the scorer and the choices come on top, if not done yet")
+            num_read = len(self.validation) + is_whole * len(self.test)
+            cost = recipe.num_steps(size) * paces[name].step_time
+            cost += num_read * paces[name].reading_time
+            items[cell.proxy] = items.get(cell.proxy, 0.0) + cost
+        return Cost(items, "training the scorers and the choices come on top, if not done yet")
 
     def run(self, say: Callable[[str], None] = print) -> list[Record]:
         """Train every network on every proxy that is still open.
@@ -208,18 +234,16 @@ class Search:
         self.log.write_csv(COLUMNS)
         return self.log.records
 
-    def _train(self, cell: tuple[str, str]) -> Record:
-        (name, proxy), plan = cell, self.plan
-        is_whole = proxy == WHOLE
-        mine = self.pictures if is_whole else self.pictures.subset(self._chosen(proxy))
-        network = build_network(name, self.pictures.shape, self.num_classes, plan.seed)
+    def _train(self, cell: SearchCell) -> Record:
+        plan, is_whole = self.plan, cell.proxy == WHOLE
+        mine = self.pictures if is_whole else self.pictures.subset(self._chosen(cell))
+        network = build_network(cell.network, self.pictures.shape, self.num_classes, cell.seed)
         network.to(self.pictures.labels.device)
         recipe = plan.recipe if is_whole else plan.proxy_recipe
-        trained = train(network, mine, recipe, seed=plan.seed)
+        trained = train(network, mine, recipe, seed=cell.seed)
         return {
-            "key": f"{name}/{proxy}",
-            "network": name,
-            "proxy": proxy,
+            "key": cell.key,
+            **asdict(cell),
             "num_kept": len(mine),
             "accuracy": evaluate(network, self.validation),
             # Networks are chosen on the validation pictures; the test half only judges the chosen.
@@ -227,8 +251,8 @@ class Search:
             **asdict(trained),
         }
 
-    def _chosen(self, proxy: str) -> Indices:
-        if not self._kept:
+    def _chosen(self, cell: SearchCell) -> Indices:
+        if cell.seed not in self._kept:
             plan = self.plan
             scorer = cached_scorer(
                 self._cache,
@@ -237,9 +261,10 @@ class Search:
                 self.test,
                 self.num_classes,
                 plan.scorer_recipe,
-                plan.seed,
+                cell.seed,
             )
-            selector = Selector(scorer, seed=plan.seed, is_balanced=True)
+            selector = Selector(scorer, seed=cell.seed, is_balanced=True)
             names = [name for name in plan.proxies if name != WHOLE]
-            self._kept = {name: selector.choose(name, plan.num_kept) for name in names}
-        return self._kept[proxy]
+            # Of one seed at a time: the next has another scorer, and needs its room.
+            self._kept = {cell.seed: {name: selector.choose(name, plan.num_kept) for name in names}}
+        return self._kept[cell.seed][cell.proxy]

@@ -154,18 +154,28 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
     save_figure(figure, path)
 
 
-def draw_curves(records: Sequence[Record], path: Path, title: str) -> None:
-    """Draw test accuracy over the seconds spent in training (Figure 4); one line per run."""
+def draw_curves(records: Sequence[Record], path: Path, title: str, *, is_cpu: bool = False) -> None:
+    """Draw test accuracy over the seconds spent in training (Figure 4); one line per run.
+
+    Parameters
+    ----------
+    records : sequence of dict
+    path : Path
+    title : str
+    is_cpu : bool
+        Whether a processor trained: its own time is drawn, which other work does not lengthen.
+    """
     figure, (axes,) = new_figure(1, title)
     names = list(dict.fromkeys((r["method"], r["num_kept"]) for r in records))
     for record in records:
         name = record["method"], record["num_kept"]
-        _, seconds, accuracy = zip(*record["curve"], strict=True)
+        _, seconds, cpu_seconds, accuracy = zip(*record["curve"], strict=True)
         is_first = record is next(r for r in records if (r["method"], r["num_kept"]) == name)
         label = f"{name[0]}, {name[1]:,} kept" if is_first else None
         colour = f"C{names.index(name) % 10}"
-        axes.plot(seconds, 100 * np.array(accuracy), color=colour, lw=1, label=label)
-    axes.set_xlabel("training time (s)")
+        times = cpu_seconds if is_cpu else seconds
+        axes.plot(times, 100 * np.array(accuracy), color=colour, lw=1, label=label)
+    axes.set_xlabel(f"{'processor' if is_cpu else 'training'} time (s)")
     axes.set_ylabel("test accuracy (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

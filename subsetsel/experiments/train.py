@@ -23,7 +23,7 @@ from subsetsel.experiments.pictures import Pictures, augment
 from subsetsel.experiments.recipe import Recipe, steps_per_epoch
 
 _EVALUATION_BATCH = 1000
-_SAVED = "subsetsel-training-1"
+_SAVED = "subsetsel-training-2"
 
 
 class Recorder(Protocol):
@@ -45,19 +45,23 @@ class Trained:
     num_steps : int
     train_time : float
         Seconds in steps, without evaluation; of all sittings where it was resumed.
+    cpu_time : float
+        Seconds of processor time in the same steps, all threads together: what ``train_time``
+        would be on one free core. Work that others do, and pauses, are not in it; nor is a GPU.
     loss : float
         Mean training loss of the last epoch.
     is_diverged : bool
         Whether the loss left the finite numbers; training ends there.
-    curve : list of (steps, seconds, test accuracy)
+    curve : list of (steps, train_time, cpu_time, test accuracy)
         One entry per epoch where that was asked for.
     """
 
     num_steps: int
     train_time: float
+    cpu_time: float
     loss: float
     is_diverged: bool
-    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    curve: list[tuple[int, float, float, float]] = field(default_factory=list)
 
 
 def train(
@@ -120,23 +124,31 @@ def train(
     forward: nn.Module = torch.compile(network) if recipe.is_compiled else network  # type: ignore[assignment]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     while state.step < state.num_steps and not state.is_diverged:
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         _run_epoch(state, forward, pictures, recipe, recorder)
         state.train_time += time.perf_counter() - started
+        state.cpu_time += time.process_time() - cpu_started
         state.epoch += 1
         if recorder is not None:
             recorder.end_epoch()
         if after_epoch is not None:
             after_epoch(state.epoch)
         if test is not None:
-            state.curve.append((state.step, state.train_time, evaluate(network, test)))
+            state.curve.append((
+                state.step,
+                state.train_time,
+                state.cpu_time,
+                evaluate(network, test),
+            ))
         if checkpoint is not None:
             state.save(checkpoint, len(pictures))
         if log is not None:
             _write_line(log, state)
         if progress is not None:
             progress(state.step, state.num_steps)
-    return Trained(state.step, state.train_time, state.loss, state.is_diverged, state.curve)
+    return Trained(
+        state.step, state.train_time, state.cpu_time, state.loss, state.is_diverged, state.curve
+    )
 
 
 class _State:
@@ -153,8 +165,9 @@ class _State:
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.step = self.epoch = 0
-        self.train_time, self.loss, self.is_diverged = 0.0, math.nan, False
-        self.curve: list[tuple[int, float, float]] = []
+        self.train_time = self.cpu_time = 0.0
+        self.loss, self.is_diverged = math.nan, False
+        self.curve: list[tuple[int, float, float, float]] = []
 
     def set_lr(self) -> None:
         """Cosine over all steps, not reached zero at the last one's start."""
@@ -180,7 +193,8 @@ class _State:
                     "optimizer": self.optimizer.state_dict(),
                     "generator": self.generator.get_state(),
                     "place": [self.step, self.epoch],
-                    "seen": [self.train_time, self.loss, self.is_diverged],
+                    "times": [self.train_time, self.cpu_time],
+                    "seen": [self.loss, self.is_diverged],
                     "curve": self.curve,
                 },
                 part,
@@ -199,7 +213,8 @@ class _State:
             self.optimizer.load_state_dict(found["optimizer"])
             self.generator.set_state(found["generator"])
             self.step, self.epoch = found["place"]
-            self.train_time, self.loss, self.is_diverged = found["seen"]
+            self.train_time, self.cpu_time = found["times"]
+            self.loss, self.is_diverged = found["seen"]
             self.curve = [tuple(point) for point in found["curve"]]
         except FileFormatError:
             raise
