@@ -6,7 +6,7 @@ paper's method; those below it in `METHODS` are variations on the same solver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from scipy import sparse
 
 import subsetsel
 from subsetsel import scores
+from subsetsel.constraints import LinearConstraint
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.experiments.scorer import Scorer
 from subsetsel.problem import Problem
@@ -114,7 +115,12 @@ class Selector:
     @cached_property
     def problem(self) -> Problem:
         """The influence of every example on the softmax head of the scorer's features."""
-        return _head_problem(self.scorer, self.l2)
+        return self.head_problem(self.scorer.features)
+
+    def head_problem(self, features: NDArray[np.float32], **setting: Any) -> Problem:
+        """Rows of S on a softmax head on some features; settings of `Problem.from_features`."""
+        labels = self.labels
+        return Problem.from_features(features, labels, l2=self.l2, size=1, device="cpu", **setting)
 
     @cached_property
     def two_problem(self) -> Problem:
@@ -127,10 +133,22 @@ class Selector:
         """
         if self.second is None:
             raise OptionError("this method asks two scorers; give second.")
-        parts = [self.problem, _head_problem(self.second, self.l2)]
-        # Each head in units of its own length, so that neither drowns the other.
-        scaled = [_dense(part) / np.float32(_theta_norm(part)) for part in parts]
-        return Problem(np.hstack(scaled), size=1)
+        return _stacked(self.problem, self.head_problem(self.second.features))
+
+    @cached_property
+    def paper_problem(self) -> Problem:
+        """The letter of the paper: the ridge is left out of the gradients."""
+        return self.head_problem(self.scorer.features, formulation="paper")
+
+    @cached_property
+    def loss_problem(self) -> Problem:
+        """Influence measured by the training objective, not by the parameters."""
+        return self.head_problem(self.scorer.features, metric="loss")
+
+    @cached_property
+    def checkpoints_problem(self) -> Problem:
+        """The influence on the heads of the first epoch and of the last side by side."""
+        return _stacked(self.problem, self.head_problem(self.scorer.early_features))
 
     @cached_property
     def herding_score(self) -> Score:
@@ -145,11 +163,18 @@ class Selector:
         """Limits that prune the same share of each class."""
         return subsetsel.balanced_limits(self.labels, size=self.n - num_kept)
 
+    def cut(self, num_kept: int) -> float:
+        """Share of the hardest that strata leave out."""
+        return hardest_cut(num_kept, self.n, len(np.unique(self.labels)))
+
     def strata(self, num_kept: int) -> Strata:
         """Coverage strata of EL2N with their quotas."""
-        cut = hardest_cut(num_kept, self.n, len(np.unique(self.labels)))
         return scores.strata_quotas(
-            self.score("el2n"), num_kept, cut=cut, num_strata=NUM_STRATA, seed=self.seed
+            self.score("el2n"),
+            num_kept,
+            cut=self.cut(num_kept),
+            num_strata=NUM_STRATA,
+            seed=self.seed,
         )
 
     def draw(self, question: Mapping[str, Any]) -> Solution:
@@ -174,6 +199,7 @@ class Selector:
         groups: ArrayLike | None = None,
         group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
         must_prune: ArrayLike | None = None,
+        constraints: Sequence[LinearConstraint] | None = None,
     ) -> Solution:
         """Keep so that the joint influence of what is pruned is smallest (Eq. 4)."""
         # Without the limits that `from_features` adds: beside quotas they would overlap them.
@@ -183,13 +209,16 @@ class Selector:
             groups=groups,
             group_limits=group_limits,
             must_prune=must_prune,
+            constraints=constraints,
             head=problem.head,
         )
         return subsetsel.solve(question, seed=self.seed, bound=False, **self._search)
 
 
-def _head_problem(scorer: Scorer, l2: float) -> Problem:
-    return Problem.from_features(scorer.features, scorer.labels, l2=l2, size=1, device="cpu")
+def _stacked(*parts: Problem) -> Problem:
+    # Each head in units of its own length, so that neither drowns the other.
+    scaled = [_dense(part) / np.float32(_theta_norm(part)) for part in parts]
+    return Problem(np.hstack(scaled), size=1)
 
 
 def _dense(problem: Problem) -> NDArray[np.float32]:
@@ -224,6 +253,37 @@ def _by_both(s: Selector, k: int) -> dict[str, Any]:
     return {**question, "must_prune": strata.must_prune}
 
 
+def _strata_of_classes(s: Selector, k: int) -> dict[str, Any]:
+    # Strata are laid, filled and cut in every class by itself.
+    limits = s.class_limits(k)
+    groups, must_prune = np.full(s.n, -1, dtype=np.int64), np.zeros(s.n, dtype=np.bool_)
+    quotas: dict[int, tuple[int, int]] = {}
+    for code, label in enumerate(np.unique(s.labels)):
+        mine = np.flatnonzero(s.labels == label)
+        strata = scores.strata_quotas(
+            Score("el2n", s.scorer.el2n[mine], "highest"),
+            len(mine) - limits[label][0],
+            cut=s.cut(k),
+            num_strata=NUM_STRATA,
+            seed=s.seed,
+        )
+        must_prune[mine] = strata.must_prune
+        groups[mine] = np.where(strata.groups < 0, -1, code * NUM_STRATA + strata.groups)
+        quotas |= {code * NUM_STRATA + g: pruned for g, pruned in strata.group_limits.items()}
+    question = {"size": s.n - k, "groups": groups, "group_limits": quotas}
+    return {**question, "must_prune": must_prune}
+
+
+def _joint_weighted(s: Selector, k: int) -> Solution:
+    # EL2N as the weight of an example: only the mean over what is kept is held to what strata
+    # would give, where fifty quotas hold the whole distribution.
+    strata, weights = s.strata(k), s.scorer.el2n
+    kept = weights[~s.draw(strata.question).mask].sum()
+    pruned, slack = float(weights.sum() - kept), 0.01 * float(kept)
+    level = LinearConstraint(weights, pruned - slack, pruned + slack, "difficulty")
+    return s.solve(s.problem, size=s.n - k, must_prune=strata.must_prune, constraints=[level])
+
+
 def _joint_centred(s: Selector, k: int) -> Solution:
     # What is kept of the strata should have their means: their composition is settled, so the
     # part of S that only tells strata apart is taken out before anything is balanced.
@@ -245,16 +305,22 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "grand": lambda s, k: s.rank(s.score("grand"), k),
     "influence": lambda s, k: s.rank(scores.influence(s.problem), k),
     "strata": lambda s, k: s.draw(s.strata(k).question),
+    "strata_classes": lambda s, k: s.draw(_strata_of_classes(s, k)),
     "joint": lambda s, k: s.solve(s.problem, size=s.n - k),
+    "joint_paper": lambda s, k: s.solve(s.paper_problem, size=s.n - k),
+    "joint_loss": lambda s, k: s.solve(s.loss_problem, size=s.n - k),
     "joint_classes": lambda s, k: s.solve(s.problem, **_by_classes(s, k)),
     "joint_strata": lambda s, k: s.solve(s.problem, **s.strata(k).question),
     "joint_centred": _joint_centred,
     "joint_both": lambda s, k: s.solve(s.problem, **_by_both(s, k)),
+    "joint_weighted": _joint_weighted,
+    "joint_loss_strata": lambda s, k: s.solve(s.loss_problem, **s.strata(k).question),
+    "joint_checkpoints": lambda s, k: s.solve(s.checkpoints_problem, size=s.n - k),
+    "joint_checkpoints_strata": lambda s, k: s.solve(s.checkpoints_problem, **s.strata(k).question),
     "joint_two": lambda s, k: s.solve(s.two_problem, size=s.n - k),
     "joint_two_strata": lambda s, k: s.solve(s.two_problem, **s.strata(k).question),
 }
-"""Name -> how it chooses. After ``joint``: within classes, within strata of EL2N, within these with
-the strata's means taken out of S, within both, and by the heads of two scorers."""
+"""Name -> how it chooses; docs/experiments.md has a sentence on each."""
 
 TWO_SCORERS = frozenset({"joint_two", "joint_two_strata"})
 """The methods that ask two scorers."""

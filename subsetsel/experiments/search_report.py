@@ -67,7 +67,7 @@ def results(records: Sequence[Record]) -> dict[str, ProxyResult]:
         Proxy -> result; empty without the whole set.
     """
     table = _by_proxy(records)
-    lines: dict[str, list[tuple[Any, ...]]] = {}
+    lines: dict[str, dict[str, list[Any]]] = {}
     num_images: dict[str, int] = {}
     for (proxy, seed), rows in table.items():
         whole = table.get((WHOLE, seed), {})
@@ -78,14 +78,20 @@ def results(records: Sequence[Record]) -> dict[str, ProxyResult]:
         there = np.array([whole[name]["accuracy"] for name in names])
         top = np.argsort(-here, kind="stable")[:_TOP]
         best = names[int(top[0])]
-        times = [sum(rows[name][clock] for name in names) for clock in ("cpu_time", "train_time")]
-        correlations = rank_correlation(here, there), rank_correlation(here[top], there[top])
-        line = (best, whole[best]["test_accuracy"], *correlations, *times)
-        lines.setdefault(proxy, []).append(line)
+        columns: dict[str, Any] = {
+            "found": best,
+            "accuracy": whole[best]["test_accuracy"],
+            "correlation": rank_correlation(here, there),
+            "top_correlation": rank_correlation(here[top], there[top]),
+            "cpu_time": sum(rows[name]["cpu_time"] for name in names),
+            "train_time": sum(rows[name]["train_time"] for name in names),
+        }
         num_images[proxy] = rows[names[0]]["num_kept"]
+        for name, value in columns.items():
+            lines.setdefault(proxy, {}).setdefault(name, []).append(value)
     return {
-        proxy: ProxyResult(*zip(*found, strict=True), num_images[proxy])
-        for proxy, found in lines.items()
+        proxy: ProxyResult(num_images=num_images[proxy], **{k: tuple(v) for k, v in of.items()})
+        for proxy, of in lines.items()
     }
 
 
