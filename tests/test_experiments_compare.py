@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.experiments import methods
+from subsetsel.experiments import methods as catalogue
 from subsetsel.experiments.compare import WHOLE, Comparison, Plan, cells
 from subsetsel.experiments.images import Images
-from subsetsel.experiments.methods import METHODS, Selector, hardest_cut
+from subsetsel.experiments.methods import METHODS, Selector
 from subsetsel.experiments.presets import COMPARISONS, SEARCHES
+from subsetsel.experiments.quotas import hardest_cut, of_both
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import RunLog
 from subsetsel.experiments.scorer import Scorer
@@ -258,11 +259,33 @@ def test_the_centred_choice_represents_its_strata(scorer: Scorer) -> None:
     ), deviations
 
 
+def test_the_choice_by_means_has_the_classes_of_the_draw_and_their_directions(
+    scorer: Scorer,
+) -> None:
+    """As many of every class; their directions add up closer to those of the cells' means."""
+    selector = Selector(scorer, seed=0, num_proposals=20_000)
+    directions = scorer.features / np.linalg.norm(scorer.features, axis=1, keepdims=True)
+    cells = of_both(selector, 40)["groups"]
+    away = {}
+    for method in ("strata", "means_strata"):
+        kept = selector.choose(method, 40)
+        classes = np.bincount(scorer.labels[kept])
+        deviations = np.array([
+            directions[i] - directions[cells == cells[i]].mean(axis=0) for i in kept
+        ])
+        sums = [deviations[scorer.labels[kept] == label].sum(axis=0) for label in range(3)]
+        away[method] = np.linalg.norm(sums)
+        assert (
+            classes.tolist() == np.bincount(scorer.labels[selector.choose("strata", 40)]).tolist()
+        )
+    assert away["means_strata"] < 0.8 * away["strata"], away
+
+
 def test_joint_within_strata_has_the_strata_of_the_draw(scorer: Scorer) -> None:
     """What is cut is not kept, and each stratum gives what its quota says."""
     selector = Selector(scorer, seed=0, num_proposals=2000)
     strata = selector.strata(40)
-    for method in ("strata", "joint_strata", "joint_centred", "joint_both"):
+    for method in ("strata", "joint_strata", "joint_centred", "joint_both", "means_strata"):
         is_kept = np.zeros(180, dtype=np.bool_)
         is_kept[selector.choose(method, 40)] = True
         assert not is_kept[strata.must_prune].any()
@@ -275,7 +298,7 @@ def test_strata_of_classes_cut_the_hardest_of_each_class(
 ) -> None:
     """A tenth of every class; over the whole set, an easy class would lose less."""
     harder = replace(scorer, el2n=scorer.el2n + scorer.labels)
-    monkeypatch.setattr(methods, "hardest_cut", lambda *_: 0.1)
+    monkeypatch.setattr(catalogue, "hardest_cut", lambda *_: 0.1)
     kept = Selector(harder, seed=0).choose("strata_classes", 40)
     for label in range(3):
         members = np.flatnonzero(scorer.labels == label)

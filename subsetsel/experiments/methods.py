@@ -18,6 +18,13 @@ import subsetsel
 from subsetsel import scores
 from subsetsel.constraints import LinearConstraint
 from subsetsel.errors import OptionError, SolverError
+from subsetsel.experiments.quotas import (
+    NUM_STRATA,
+    hardest_cut,
+    of_both,
+    of_classes,
+    of_strata_in_classes,
+)
 from subsetsel.experiments.scorer import Scorer
 from subsetsel.problem import Problem
 from subsetsel.scores import Score, Strata
@@ -27,23 +34,6 @@ Indices = NDArray[np.int64]
 
 # Softmax heads on a network's features: small enough to leave the features their say.
 HEAD_L2 = 1e-3
-NUM_STRATA = 50
-
-
-def hardest_cut(num_kept: int, n: int, num_classes: int) -> float:
-    """Share of the hardest examples that coverage strata leave out before they are filled.
-
-    Less is cut the more can be kept: 30 % at up to 150 examples a class, 20 % up to 300, 10 %
-    beyond, nothing from half of the data set on. Fixed before anything here was measured.
-
-    Returns
-    -------
-    float
-    """
-    if 2 * num_kept >= n:
-        return 0.0
-    each = num_kept / num_classes
-    return 0.3 if each <= 150 else 0.2 if each <= 300 else 0.1
 
 
 class Selector:
@@ -236,44 +226,6 @@ def _theta_norm(problem: Problem) -> float:
     return problem.head.theta_norm
 
 
-def _by_classes(s: Selector, k: int) -> dict[str, Any]:
-    return {"size": s.n - k, "groups": s.labels, "group_limits": s.class_limits(k)}
-
-
-def _by_both(s: Selector, k: int) -> dict[str, Any]:
-    # Quotas of every class within every stratum are not whole numbers, and cells are small; those
-    # that one draw within strata happens to meet are rounded without a preference.
-    strata = s.strata(k)
-    is_pruned = s.draw(strata.question).mask
-    pairs = np.stack([strata.groups, s.labels])
-    cells = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
-    pruned = np.bincount(cells[is_pruned], minlength=int(cells.max()) + 1)
-    limits = {cell: (int(m), int(m)) for cell, m in enumerate(pruned)}
-    question = {"size": s.n - k, "groups": cells, "group_limits": limits}
-    return {**question, "must_prune": strata.must_prune}
-
-
-def _strata_of_classes(s: Selector, k: int) -> dict[str, Any]:
-    # Strata are laid, filled and cut in every class by itself.
-    limits = s.class_limits(k)
-    groups, must_prune = np.full(s.n, -1, dtype=np.int64), np.zeros(s.n, dtype=np.bool_)
-    quotas: dict[int, tuple[int, int]] = {}
-    for code, label in enumerate(np.unique(s.labels)):
-        mine = np.flatnonzero(s.labels == label)
-        strata = scores.strata_quotas(
-            Score("el2n", s.scorer.el2n[mine], "highest"),
-            len(mine) - limits[label][0],
-            cut=s.cut(k),
-            num_strata=NUM_STRATA,
-            seed=s.seed,
-        )
-        must_prune[mine] = strata.must_prune
-        groups[mine] = np.where(strata.groups < 0, -1, code * NUM_STRATA + strata.groups)
-        quotas |= {code * NUM_STRATA + g: pruned for g, pruned in strata.group_limits.items()}
-    question = {"size": s.n - k, "groups": groups, "group_limits": quotas}
-    return {**question, "must_prune": must_prune}
-
-
 def _joint_weighted(s: Selector, k: int) -> Solution:
     # EL2N as the weight of an example: only the mean over what is kept is held to what strata
     # would give, where fifty quotas hold the whole distribution.
@@ -287,17 +239,34 @@ def _joint_weighted(s: Selector, k: int) -> Solution:
 def _joint_centred(s: Selector, k: int) -> Solution:
     # What is kept of the strata should have their means: their composition is settled, so the
     # part of S that only tells strata apart is taken out before anything is balanced.
-    strata, S = s.strata(k), _dense(s.problem)
-    codes = strata.groups - strata.groups.min()
-    members = sparse.csr_array((np.ones(s.n), (codes, np.arange(s.n))))
-    means = (members @ S) / np.maximum(members.sum(axis=1), 1)[:, None]
-    centred = Problem(S - means[codes].astype(np.float32), size=1)
-    return s.solve(centred, **strata.question)
+    question = s.strata(k).question
+    centred = _centred(_dense(s.problem), question["groups"])
+    return s.solve(Problem(centred, size=1), **question)
+
+
+def _means_strata(s: Selector, k: int) -> Solution:
+    # No influence here: of every class, the features that are kept should have the mean of the
+    # cells they were kept from, as directions, so that no example counts for more than another.
+    question = of_both(s, k)
+    lengths = np.linalg.norm(s.scorer.features, axis=1, keepdims=True)
+    directions = s.scorer.features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    classes, codes = np.unique(s.labels, return_inverse=True)
+    rows = np.zeros((s.n, len(classes), directions.shape[1]), dtype=np.float32)
+    rows[np.arange(s.n), codes] = _centred(directions, question["groups"])
+    return s.solve(Problem(rows.reshape(s.n, -1), size=1), **question)
+
+
+def _centred(rows: NDArray[np.float32], groups: ArrayLike) -> NDArray[np.float32]:
+    """Take the mean of its group out of every row."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    members = sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+    means = (members @ rows) / members.sum(axis=1)[:, None]
+    return rows - means[codes].astype(np.float32)
 
 
 METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "random": lambda s, k: s.draw({"num_kept": k}),
-    "random_classes": lambda s, k: s.draw(_by_classes(s, k)),
+    "random_classes": lambda s, k: s.draw(of_classes(s, k)),
     "class_mean": lambda s, k: s.rank(scores.class_mean(s.scorer.features, s.labels), k),
     "herding": lambda s, k: s.rank(s.herding_score, k),
     "forgetting": lambda s, k: s.rank(s.score("forgetting"), k),
@@ -305,15 +274,16 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "grand": lambda s, k: s.rank(s.score("grand"), k),
     "influence": lambda s, k: s.rank(scores.influence(s.problem), k),
     "strata": lambda s, k: s.draw(s.strata(k).question),
-    "strata_classes": lambda s, k: s.draw(_strata_of_classes(s, k)),
+    "strata_classes": lambda s, k: s.draw(of_strata_in_classes(s, k)),
     "joint": lambda s, k: s.solve(s.problem, size=s.n - k),
     "joint_paper": lambda s, k: s.solve(s.paper_problem, size=s.n - k),
     "joint_loss": lambda s, k: s.solve(s.loss_problem, size=s.n - k),
-    "joint_classes": lambda s, k: s.solve(s.problem, **_by_classes(s, k)),
+    "joint_classes": lambda s, k: s.solve(s.problem, **of_classes(s, k)),
     "joint_strata": lambda s, k: s.solve(s.problem, **s.strata(k).question),
     "joint_centred": _joint_centred,
-    "joint_both": lambda s, k: s.solve(s.problem, **_by_both(s, k)),
+    "joint_both": lambda s, k: s.solve(s.problem, **of_both(s, k)),
     "joint_weighted": _joint_weighted,
+    "means_strata": _means_strata,
     "joint_loss_strata": lambda s, k: s.solve(s.loss_problem, **s.strata(k).question),
     "joint_checkpoints": lambda s, k: s.solve(s.checkpoints_problem, size=s.n - k),
     "joint_checkpoints_strata": lambda s, k: s.solve(s.checkpoints_problem, **s.strata(k).question),
