@@ -17,7 +17,7 @@ from subsetsel.experiments.compare import WHOLE, Comparison, Plan, cells
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, Selector
 from subsetsel.experiments.presets import COMPARISONS, SEARCHES
-from subsetsel.experiments.quotas import hardest_cut, of_both
+from subsetsel.experiments.quotas import gentle_cut, hardest_cut, of_both
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import RunLog
 from subsetsel.experiments.scorer import Scorer
@@ -265,9 +265,10 @@ def test_the_choice_by_means_has_the_classes_of_the_draw_and_their_directions(
     """As many of every class; their directions add up closer to those of the cells' means."""
     selector = Selector(scorer, seed=0, num_proposals=20_000)
     directions = scorer.features / np.linalg.norm(scorer.features, axis=1, keepdims=True)
-    cells = of_both(selector, 40)["groups"]
+    cells = of_both(selector, 40, is_gentle=True)["groups"]
+    drawn = np.bincount(scorer.labels[selector.choose("strata_gentle", 40)]).tolist()
     away = {}
-    for method in ("strata", "means_strata"):
+    for method in ("strata_gentle", "means_strata"):
         kept = selector.choose(method, 40)
         classes = np.bincount(scorer.labels[kept])
         deviations = np.array([
@@ -275,17 +276,15 @@ def test_the_choice_by_means_has_the_classes_of_the_draw_and_their_directions(
         ])
         sums = [deviations[scorer.labels[kept] == label].sum(axis=0) for label in range(3)]
         away[method] = np.linalg.norm(sums)
-        assert (
-            classes.tolist() == np.bincount(scorer.labels[selector.choose("strata", 40)]).tolist()
-        )
-    assert away["means_strata"] < 0.8 * away["strata"], away
+        assert classes.tolist() == drawn
+    assert away["means_strata"] < 0.8 * away["strata_gentle"], away
 
 
 def test_joint_within_strata_has_the_strata_of_the_draw(scorer: Scorer) -> None:
     """What is cut is not kept, and each stratum gives what its quota says."""
     selector = Selector(scorer, seed=0, num_proposals=2000)
     strata = selector.strata(40)
-    for method in ("strata", "joint_strata", "joint_centred", "joint_both", "means_strata"):
+    for method in ("strata", "joint_strata", "joint_centred", "joint_both"):
         is_kept = np.zeros(180, dtype=np.bool_)
         is_kept[selector.choose(method, 40)] = True
         assert not is_kept[strata.must_prune].any()
@@ -335,6 +334,8 @@ def test_the_cut_shrinks_as_more_is_kept() -> None:
     """30, 20 and 10 % for 100, 200 and 400 images a class; nothing from one half on."""
     cuts = [hardest_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
     assert cuts == [0.3, 0.2, 0.1, 0.0]
+    gentle = [gentle_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
+    assert gentle == [0.2, 0.2, 0.1, 0.0]
 
 
 def test_bad_choices_are_refused(scorer: Scorer) -> None:

@@ -20,6 +20,7 @@ from subsetsel.constraints import LinearConstraint
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.experiments.quotas import (
     NUM_STRATA,
+    gentle_cut,
     hardest_cut,
     of_both,
     of_classes,
@@ -153,16 +154,17 @@ class Selector:
         """Limits that prune the same share of each class."""
         return subsetsel.balanced_limits(self.labels, size=self.n - num_kept)
 
-    def cut(self, num_kept: int) -> float:
+    def cut(self, num_kept: int, *, is_gentle: bool = False) -> float:
         """Share of the hardest that strata leave out."""
-        return hardest_cut(num_kept, self.n, len(np.unique(self.labels)))
+        rule = gentle_cut if is_gentle else hardest_cut
+        return rule(num_kept, self.n, len(np.unique(self.labels)))
 
-    def strata(self, num_kept: int) -> Strata:
+    def strata(self, num_kept: int, *, is_gentle: bool = False) -> Strata:
         """Coverage strata of EL2N with their quotas."""
         return scores.strata_quotas(
             self.score("el2n"),
             num_kept,
-            cut=self.cut(num_kept),
+            cut=self.cut(num_kept, is_gentle=is_gentle),
             num_strata=NUM_STRATA,
             seed=self.seed,
         )
@@ -247,7 +249,7 @@ def _joint_centred(s: Selector, k: int) -> Solution:
 def _means_strata(s: Selector, k: int) -> Solution:
     # No influence here: of every class, the features that are kept should have the mean of the
     # cells they were kept from, as directions, so that no example counts for more than another.
-    question = of_both(s, k)
+    question = of_both(s, k, is_gentle=True)
     lengths = np.linalg.norm(s.scorer.features, axis=1, keepdims=True)
     directions = s.scorer.features / np.maximum(lengths, np.finfo(np.float32).tiny)
     classes, codes = np.unique(s.labels, return_inverse=True)
@@ -261,7 +263,8 @@ def _centred(rows: NDArray[np.float32], groups: ArrayLike) -> NDArray[np.float32
     codes = np.unique(groups, return_inverse=True)[1]
     members = sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
     means = (members @ rows) / members.sum(axis=1)[:, None]
-    return rows - means[codes].astype(np.float32)
+    centred: NDArray[np.float32] = rows - means[codes].astype(np.float32)
+    return centred
 
 
 METHODS: dict[str, Callable[[Selector, int], Solution]] = {
@@ -274,6 +277,7 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "grand": lambda s, k: s.rank(s.score("grand"), k),
     "influence": lambda s, k: s.rank(scores.influence(s.problem), k),
     "strata": lambda s, k: s.draw(s.strata(k).question),
+    "strata_gentle": lambda s, k: s.draw(s.strata(k, is_gentle=True).question),
     "strata_classes": lambda s, k: s.draw(of_strata_in_classes(s, k)),
     "joint": lambda s, k: s.solve(s.problem, size=s.n - k),
     "joint_paper": lambda s, k: s.solve(s.paper_problem, size=s.n - k),
