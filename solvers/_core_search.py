@@ -143,6 +143,7 @@ class _CoreSearch:
             return
         if np.floor(bound) - self.run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
             self.run.sharpen_bound()
+        self.run.strengthen_bound()
 
     def _chain(
         self,

@@ -45,6 +45,7 @@ def coordinate_pass(
     total: Array,
     lam: float,
     squared_norms: Array,
+    diagonal: Array,
     starts: Array,
     members: Array,
     coefficients: Array,
@@ -53,8 +54,8 @@ def coordinate_pass(
 ) -> int:
     """Maximize over one weight at a time, in the given order.
 
-    The objective is sum(w) - ||S^T w||^2 / (2 lam), minus the augmented Lagrangian of the linear
-    constraints.
+    The objective is sum(w) - (||S^T w||^2 + sum(diagonal w (1 - w))) / (2 lam), minus the augmented
+    Lagrangian of the linear constraints.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def coordinate_pass(
         Which examples they are.
     order : (k,) int64
         Positions in ``rows``, in the order of the visit.
-    weights, squared_norms : (n,) float64
+    weights, squared_norms, diagonal : (n,) float64
         ``weights`` is modified in place.
     total : (d,) float64
         S^T w, modified in place.
@@ -84,8 +85,9 @@ def coordinate_pass(
     inverse = 1.0 / lam
     for position in order:
         i = items[position]
-        gradient = 1.0 - dot(rows[position], total) * inverse
-        curvature = squared_norms[i] * inverse
+        moved = dot(rows[position], total) + diagonal[i] * (0.5 - weights[i])
+        gradient = 1.0 - moved * inverse
+        curvature = (squared_norms[i] - diagonal[i]) * inverse
         for entry in range(starts[i], starts[i + 1]):
             c = members[entry]
             price = multiplier(activity[c], limits[0, c], limits[1, c], limits[2, c], limits[3, c])

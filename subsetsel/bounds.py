@@ -17,7 +17,7 @@ import numpy as np
 from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
-_UNIT = float(np.finfo(np.float64).eps)
+UNIT = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -67,32 +67,60 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     prices = problem.rows.dot(u)
     if len(constraints):
         prices += constraints.matrix.T @ y
-    # What the core calls feasible has a slack; a bound must cover it.
-    slack = constraints.slack
-    limits = np.where(
-        y > 0, constraints.upper + slack, np.where(y < 0, constraints.lower - slack, 0.0)
-    )
+    limits = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
     constant = allowed * float(np.linalg.norm(u)) + float(limits @ y)
-    scale = _best_scale(prices, constant, problem)
+    scale = best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
 
     reduced = 1.0 - prices
     gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
     gains[problem.must_keep] = 0.0
     # Rounding of each product s_i . u, of the two sums and of the constant, all outward.
-    per_row = (problem.d + 4) * _UNIT * np.sqrt(problem.rows.squared_norms) * np.linalg.norm(u)
+    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * np.linalg.norm(u)
     if len(constraints):
-        per_row += (len(constraints) + 4) * _UNIT * (abs(constraints.matrix).T @ np.abs(y))
+        per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
     size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
-    error = float(per_row.sum()) + 4 * _UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
+    error = float(per_row.sum()) + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
     bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
 
 
-def _best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
-    """Minimize t * constant + sum max(0, 1 - t * prices) over t >= 0: convex, piecewise linear."""
+def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
+    """Give the limits of the linear constraints that the signs of y multiply.
+
+    Parameters
+    ----------
+    problem : Problem
+    y : ndarray of shape (c,)
+        No sign may meet an infinite limit.
+
+    Returns
+    -------
+    ndarray of shape (c,)
+        What the core calls feasible has a slack; the limits cover it.
+    """
+    constraints = problem.constraints
+    slack = constraints.slack
+    above, below = constraints.upper + slack, constraints.lower - slack
+    return np.where(y > 0, above, np.where(y < 0, below, 0.0))
+
+
+def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
+    """Minimize t * constant + sum max(0, 1 - t * prices) over t >= 0: convex, piecewise linear.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n,)
+    constant : float
+    problem : Problem
+        Says who is free; examples that must be pruned enter without the max.
+
+    Returns
+    -------
+    float
+    """
     always = problem.must_prune
     slope = constant - float(prices[always].sum())
     free = prices[problem.free]
@@ -149,7 +177,7 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
         vertex, value = minimize_linear(problem, scores)
         if vertex is None:
             return max(value, best)
-        error = (problem.d + 4) * _UNIT * float(np.sqrt(rows.squared_norms).sum())
+        error = (problem.d + 4) * UNIT * float(np.sqrt(rows.squared_norms).sum())
         best = max(best, value - error)
         if best > at_least > 0:
             break

@@ -164,6 +164,8 @@ def _attach_bound(problem: Problem, run: Run, candidate: Candidate) -> None:
             run.tighten_bound(float(run.size))
         if run.relaxation is not None:
             run.tighten_bound(run.relaxation.bound)
+            if run.remaining > 0:
+                run.strengthen_bound()
     elif candidate.is_optimal:
         run.tighten_bound(float(run.size))
 

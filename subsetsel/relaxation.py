@@ -103,6 +103,7 @@ class Ascent:
         self.num_passes = 0.0
         self.free = problem.free
         self.squared_norms = self.rows.squared_norms
+        self.diagonal = np.zeros(problem.n)
         assert problem.epsilon is not None
         rms = float(np.sqrt(self.squared_norms.mean()))
         # epsilon = 0 would need an infinite u; steering by a tiny radius keeps every bound valid.
@@ -156,6 +157,7 @@ class Ascent:
                 self.total,
                 self.lam,
                 self.squared_norms,
+                self.diagonal,
                 self.starts,
                 self.members,
                 self.coefficients,
@@ -200,7 +202,7 @@ class Ascent:
         """Move lam towards ||S^T w|| = epsilon, and the multipliers to where their limits hold."""
         from subsetsel._relaxation_kernels import multiplier
 
-        length = float(np.linalg.norm(self.total))
+        length = self._length()
         miss = np.log(self.radius / length) if length > 0 else 2.0
         # Over- and undershooting in turn calls for smaller steps, misses on one side for larger.
         self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
@@ -211,15 +213,23 @@ class Ascent:
             lower, upper, y, rho = self.limits[:, c]
             self.limits[2, c] = multiplier(self.activity[c], lower, upper, y, rho)
 
+    def _length(self) -> float:
+        """Give what has to meet the radius."""
+        return float(np.linalg.norm(self.total))
+
     # --- outer loop -----------------------------------------------------------------------------
+
+    def _dual(self) -> Dual:
+        """Give what this point proves."""
+        return evaluate_dual(self.problem, self.total / self.lam, self.limits[2])
 
     def _evaluate(self) -> float:
         """Evaluate the bound here; return the relaxed value that is reached for sure."""
-        here = evaluate_dual(self.problem, self.total / self.lam, self.limits[2])
+        here = self._dual()
         if here.bound <= self.best.bound:
             self.best = here
         self.last = here
-        length = float(np.linalg.norm(self.total))
+        length = self._length()
         scale = min(1.0, self.radius / length) if length > 0 else 1.0
         return scale * float(self.weights.sum())
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 # Rows whose squares lie so low that nothing can be divided by them.
 _VANISHING = 1e-140
 
+# Where a gap is smaller, in examples or relatively, the relaxation says enough; with more
+# parameters its strengthening takes too long. Share of the time that is left for it.
+_LEAST_GAP, _LEAST_RELATIVE_GAP = 2.0, 5e-4
+_MOST_PARAMETERS = 4096
+_STRENGTHENING_SHARE = 0.2
+
 
 class Run:
     """What a solver is handed beside the problem and its own options.
@@ -67,7 +73,7 @@ class Run:
         self._sum: FloatArray | None = None
         self._ascent: Ascent | None = None
         self._relaxation: Relaxation | None = None
-        self._is_sharp = False
+        self._is_sharp = self._is_strong = False
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
@@ -309,6 +315,19 @@ class Run:
             self._is_sharp = True
             self._relaxation = self._ascent.run(SHARP, 0.5 * self.remaining)
             self.tighten_bound(self._relaxation.bound)
+
+    def strengthen_bound(self) -> None:
+        """Tighten the bound by what W being binary says, where a gap is left worth the work."""
+        if self._is_strong or self.relaxation is None or self.gap is None or self.bound is None:
+            return
+        is_near = self.bound - self.size < _LEAST_GAP or self.gap < _LEAST_RELATIVE_GAP
+        if is_near or self.problem.d > _MOST_PARAMETERS:
+            return
+        from subsetsel.semidefinite import strengthen
+
+        self._is_strong = True
+        limit = _STRENGTHENING_SHARE * self.remaining
+        self.tighten_bound(strengthen(self.problem, self.relaxation, self.size, limit))
 
     def tighten_bound(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""

@@ -232,7 +232,11 @@ def warm_up_solver(solver: Solver, problem: Problem, options: Any) -> None:
 
 @cache
 def _compile_bound(kind: Kind) -> None:
-    _ = Run.quiet(kind.problem()).relaxation
+    from subsetsel.semidefinite import strengthen
+
+    run = Run.quiet(kind.problem())
+    if run.relaxation is not None:
+        strengthen(run.problem, run.relaxation, 0)
 
 
 def _solve(
