@@ -192,7 +192,7 @@ def settle(
         for _ in range(num_sweeps):
             swept = items.size / norms.size
             items = _sweep(weights, items, concavity, lam, run, rng)
-            if aim is not None:
+            if aim is not None and aim.epsilon > 0:
                 norm = float(np.linalg.norm(weights.total))
                 # As far as this many rows can answer.
                 pull = 0.3 * np.sqrt(swept)

@@ -42,7 +42,7 @@ def without_search(problem: Problem) -> tuple[BoolArray | None, str]:
         "normalization='kept', set max_size or group_limits, or take epsilon well below "
         f"{total:.6g}."
     )
-    warnings.warn(message, DegenerateProblemWarning, stacklevel=4)
+    warnings.warn(message, DegenerateProblemWarning, stacklevel=5)
     return everything, message
 
 

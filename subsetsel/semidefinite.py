@@ -40,8 +40,8 @@ _TINY = 1e-70
 _NUM_SWEEPS = 60
 # Where no clock sets them, rounds are as many as this many multiplications allow.
 _MAX_ROUNDS, _USUAL_WORK = 24, 2e11
-# Two rounds that gain less than this share of the gap are the last.
-_LEAST_GAIN = 0.04
+# Three rounds that gain less than this share of the gap are the last.
+_LEAST_GAIN = 0.02
 # How far the tightened relaxation is solved in each: relatively, and in examples.
 _GAPS = (1e-5, 0.05)
 
@@ -86,7 +86,7 @@ def strengthen(
             # Rows so uneven that rounding hides what the others absorb.
             break
         is_tight = np.floor(bounds[-1]) <= size
-        gain, left = bounds[max(0, number - 1)] - bounds[-1], bounds[-1] - size
+        gain, left = bounds[max(0, number - 2)] - bounds[-1], bounds[-1] - size
         if is_tight or (number >= 2 and gain < _LEAST_GAIN * left):
             break
     return bounds[-1]
