@@ -38,8 +38,11 @@ _LEAST_DROP = 1e-3
 # Squares of squares must stay within float64.
 _TINY = 1e-70
 _NUM_SWEEPS = 60
-# Where no clock sets them, rounds are as many as this many multiplications allow.
-_MAX_ROUNDS, _USUAL_WORK = 24, 2e11
+# Where no clock sets them, rounds are as many as this many multiplications allow; under a clock the
+# first is begun if it fits at this pace, in multiplications a second, far below that of any core.
+_MAX_ROUNDS, _USUAL_WORK, _PACE = 24, 2e11, 5e9
+# Deviations take at most this share of S, or so many bytes.
+_MOST_OF_S, _MOST_BYTES = 0.1, 2**26
 # Three rounds that gain less than this share of the gap are the last.
 _LEAST_GAIN = 0.02
 # How far the tightened relaxation is solved in each: relatively, and in examples.
@@ -70,9 +73,11 @@ def strengthen(
     largest = float(problem.rows.squared_norms[problem.free].max(initial=0.0))
     if not _TINY < largest < 1.0 / _TINY or not relaxation.dual.u.any():
         return relaxation.bound
-    num_rounds = _MAX_ROUNDS
-    if time_limit == np.inf:
-        num_rounds = min(num_rounds, int(_USUAL_WORK / (problem.n * problem.d**2)))
+    work = problem.n * problem.d**2
+    num_bytes = 8 * problem.n * _RANK
+    if num_bytes > max(_MOST_BYTES, _MOST_OF_S * problem.rows.nbytes) or work / _PACE > time_limit:
+        return relaxation.bound
+    num_rounds = _MAX_ROUNDS if time_limit < np.inf else min(_MAX_ROUNDS, int(_USUAL_WORK / work))
     bounds = [relaxation.bound]
     started = time.perf_counter()
     search = _Search(problem, relaxation)
