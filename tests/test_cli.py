@@ -81,6 +81,16 @@ def test_solve_saves_the_subset_and_a_manifest(matrix: Path, tmp_path: Path) -> 
     assert manifest.settings["size"] == 20
 
 
+def test_a_dry_run_of_a_matrix_says_what_it_takes(matrix: Path, tmp_path: Path) -> None:
+    """Size, memory, and the norm above which nothing is left to decide; nothing is written."""
+    arguments = ("solve", matrix, "--size", 20, "--dry-run", "--out", tmp_path / "p.npz")
+    cost = json.loads(call(*arguments, "--json").stdout)
+    assert (cost["n"], cost["d"], cost["S_bytes"]) == (60, 4, 60 * 4 * 8)
+    assert np.isclose(cost["norm_of_all"], np.linalg.norm(np.load(matrix).sum(0)))
+    assert "60 x 4" in call(*arguments).stdout
+    assert not (tmp_path / "p.npz").exists()
+
+
 def test_options_reach_the_solver(matrix: Path) -> None:
     """An unknown one is the solver's own error, with the closest name."""
     result = call(

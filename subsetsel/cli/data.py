@@ -65,9 +65,6 @@ Certificate = Annotated[
     Path | None,
     typer.Option(help="Write what others need to check the claim: a .json, and an .npz beside it."),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Read the data, say what it would cost, and stop.")
-]
 
 
 def prune(
@@ -93,7 +90,7 @@ def prune(
     identity: given.Identity = "id",
     device: given.Device = "auto",
     source: From = None,
-    dry_run: DryRun = False,
+    dry_run: given.DryRun = False,
     out: given.Out = None,
     certificate: Certificate = None,
     as_json: given.Json = False,

@@ -51,6 +51,9 @@ Out = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read the data, say what it would cost, and stop.")
+]
 Key = Annotated[
     str | None,
     typer.Option(help="Which array of an .npz or .safetensors file; needed if there are several."),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from subsetsel.cli import options as given
@@ -15,6 +16,12 @@ from subsetsel.errors import OptionError
 from subsetsel.formats import read_matrix
 from subsetsel.report.manifest import Manifest, solution_record
 from subsetsel.report.trail import Trail
+
+if TYPE_CHECKING:
+    from subsetsel.problem import Problem
+
+# Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
+MEMORY_FACTOR = 1.3
 
 Matrix = Annotated[
     Path,
@@ -42,6 +49,7 @@ def solve(
     seed: given.Seed = 0,
     num_workers: given.NumWorkers = 1,
     option: given.SolverOptions = None,
+    dry_run: given.DryRun = False,
     out: given.Out = None,
     as_json: given.Json = False,
 ) -> None:
@@ -52,6 +60,7 @@ def solve(
       subsetsel solve S.npy --epsilon 0.1
       subsetsel solve S.npy --size 20000 --time-limit 60 --out pruned.npz
       subsetsel solve S.npy --epsilon 0.1 --solver cpsat --json
+      subsetsel solve S.npy --size 20000 --dry-run
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
       python make_rows.py | subsetsel solve - --epsilon 0.1 --out - > pruned.csv
     """
@@ -73,6 +82,9 @@ def solve(
     check_out(out, as_json=as_json)
     file = file_of(matrix)
     S = read_matrix(file, key)
+    if dry_run:
+        _show_cost(subsetsel.Problem(S, **question), as_json)
+        return
     with solve_progress(f"{solver} on {S.shape[0]:,} examples", time_limit) as progress:
         trail = Trail(progress)
         solution = subsetsel.solve(S, progress=trail, **settings)
@@ -89,6 +101,28 @@ def solve(
         files = save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
     raise typer.Exit(exit_code(solution))
+
+
+def _show_cost(problem: Problem, as_json: bool) -> None:
+    """Say what S takes, from one pass over it."""
+    rows = problem.rows
+    total = rows.total  # its first use is the pass that is timed
+    cost = {
+        "n": problem.n,
+        "d": problem.d,
+        "S_bytes": rows.nbytes,
+        "num_bytes": round(MEMORY_FACTOR * rows.nbytes),
+        "pass_seconds": rows.pass_time,
+        "norm_of_all": float(np.linalg.norm(total)),
+    }
+    if as_json:
+        print_json(cost)
+        return
+    print_text(f"S: {problem.n:,} x {problem.d:,}, {rows.nbytes / 1e6:,.3g} MB, checked")
+    print_text(f"about {MEMORY_FACTOR:g} times as much memory at the peak")
+    print_text(f"{rows.pass_time:.2g} s for one pass; a relaxation takes about 30 of them")
+    print_text(f"||S^T 1|| = {cost['norm_of_all']:.6g}: an epsilon above it lets everything go")
+    print_text("the search comes on top: its own budget of work, or --time-limit")
 
 
 def compare_solvers(
