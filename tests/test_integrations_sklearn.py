@@ -84,7 +84,7 @@ def test_a_pipeline_prunes_and_trains() -> None:
     kept = step.pruner_.sample_indices_
     scaled = StandardScaler().fit_transform(IRIS)
     alone = clone(step.estimator_).fit(scaled[kept], KINDS[kept])
-    assert np.array_equal(alone.predict(scaled), model.predict(IRIS))
+    assert np.allclose(alone.coef_, step.estimator_.coef_)
 
 
 @pytest.mark.usefixtures("quick_search")

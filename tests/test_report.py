@@ -140,7 +140,7 @@ def step(m: int, change: float, **more: Any) -> dict[str, Any]:
 
 def test_of_two_subsets_of_one_size_the_better_is_drawn() -> None:
     """And the one that was chosen, whatever else was tried at its size."""
-    curve = [step(2, 0.7), step(4, 0.9), step(2, 0.6), step(0, 0.0)]
+    curve = [step(2, 0.7), step(4, 0.9), step(2, 0.6), step(2, 0.8), step(0, 0.0)]
     check = {"num_pruned": 4, "predicted_kept": 0.8, "change": 0.95}
     points = points_of_record(curve, 10, check)
     assert [(p.share, p.change, p.is_chosen) for p in points] == [
