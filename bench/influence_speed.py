@@ -286,9 +286,11 @@ def about_run(name: str) -> dict[str, Any]:
     dict
         JSON types.
     """
+    words = zip([None, *sys.argv], sys.argv, strict=False)
     return {
         "run": name,
-        "command": " ".join(["python", *sys.argv]),
+        # Where results were written is nobody's business.
+        "command": " ".join(["python", *(Path(a).name if b == "--out" else a for b, a in words)]),
         "date": time.strftime("%Y-%m-%d"),
         "environment": environment(),
         "BLAS kernel": blas_kernels(),
