@@ -22,7 +22,7 @@ CHUNK_ROWS = 1024
 CHUNK_ROWS_CUDA = 16_384
 # The weighted copies of the features that the Hessian needs at a time stay below this.
 CHUNK_BYTES = 64 * 2**20
-# Examples in a Gram matrix at a time: their copy stays near the cache, the sum is not read too often.
+# Examples in a Gram matrix at a time: the copy stays near the cache, the sum is seldom read.
 GRAM_ROWS = 512
 # Rows of a Gram matrix computed at a time, or an eighth: fewer waste less, more are faster.
 STRIP = 96
