@@ -117,7 +117,7 @@ def guarded(work: Callable[[], Any]) -> None:
 
     try:
         work()
-    except SubsetselError:
+    except (SubsetselError, FileNotFoundError):
         TALLY["refused"] += 1
     else:
         TALLY["accepted"] += 1

@@ -208,8 +208,9 @@ MUTATIONS = [
     (
         "test_two_solves_at_once_are_as_each_alone and greedy",
         "subsetsel/run.py",
-        "        self.mask: BoolArray | None = None\n",
-        "        Run.mask = None\n",
+        "        self.problem = problem\n",
+        "        self.__dict__ = vars(threading).setdefault('shared', {})\n"
+        "        self.problem = problem\n",
     ),
     (
         "test_workers_started_as_the_user_says and spawn",
@@ -276,6 +277,18 @@ MUTATIONS = [
         "subsetsel/npz.py",
         "    if member.compress_type not in _METHODS:\n",
         "    if False:\n",
+    ),
+    (
+        "test_a_manifest_with_anything_anywhere_is_read_or_refused",
+        "subsetsel/report/manifest.py",
+        'if not all(_is_input(item) for item in record["inputs"]):',
+        "if False:",
+    ),
+    (
+        "test_a_manifest_with_anything_anywhere_is_read_or_refused",
+        "subsetsel/cli/plan.py",
+        "            plan._require_types()\n",
+        "",
     ),
     (
         "test_a_subset_and_a_manifest_of_two_runs_are_told_apart",

@@ -143,7 +143,7 @@ def test_ctrl_c_twice_stops_at_once(
 def test_two_solves_at_once_are_as_each_alone(solver: str) -> None:
     """Threads of one process share compiled kernels and caches, but no state of a search.
 
-    Mutation: the trackers of `Run` as class attributes, shared by all runs: fails.
+    Mutation: all runs share one ``__dict__``: fails.
     """
     rng = np.random.default_rng(0)
     matrices = [rng.normal(size=(300, 4)) * scale for scale in (1.0, 3.0)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from subsetsel.cli.plan import Plan
 from subsetsel.disk import written_whole
-from subsetsel.errors import FileFormatError
+from subsetsel.errors import FileFormatError, SubsetselError
 from subsetsel.report.files import plain, sha256_of_array, sha256_of_file
 from subsetsel.report.manifest import Manifest
 from subsetsel.solution import Solution
@@ -184,3 +187,52 @@ def test_differences_name_the_machine_and_its_threads(solution: Solution) -> Non
     old = {name: there[name] for name in there if name != "torch_threads"}
     lines = replace(first, environment=old).differences(first)
     assert not any(line.startswith("torch_threads") for line in lines)
+
+
+def places_in(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a JSON value: the keys and positions that lead to it."""
+    yield before
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places_in(value[key], (*before, key))
+
+
+def with_value_at(record: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """A copy in which something else stands at one place."""
+    if not place:
+        return value
+    copy = record.copy()
+    copy[place[0]] = with_value_at(record[place[0]], place[1:], value)
+    return copy
+
+
+def test_a_manifest_with_anything_anywhere_is_read_or_refused(
+    solution: Solution, tmp_path: Path
+) -> None:
+    """Seventeen values of every type at every place of it: only subsetsel's own errors.
+
+    Mutation: `Manifest.read` without its question about inputs, or `_require_types` left out: each
+    fails.
+    """
+    settings = {"goal": {"size": 2}, "l2": 0.1, "device": "cpu", "label": "y", "id": "id"}
+    (tmp_path / "data.csv").write_text("y\n1\n")
+    manifest = Manifest.of(
+        solution,
+        command="prune",
+        settings={**settings, "search": {"solver": "anneal"}},
+        inputs={"data": tmp_path / "data.csv"},
+    )
+    path = tmp_path / "m.json"
+    manifest.write(path)
+    good = json.loads(path.read_text())
+    values = [None, True, 0, -1, 1.5, 1e308, "", "x", [], [1], [None], [[1]], [{}], {}, {"a": 1}]
+    for place in places_in(good):
+        for value in [*values, ["a", "b"], "1"]:
+            path.write_text(json.dumps(with_value_at(good, place, value)))
+            with contextlib.suppress(SubsetselError):
+                found = Manifest.read(path)
+                assert manifest.differences(found) is not None
+                assert {item["name"]: Path(item.get("path", "")) for item in found.inputs} != 0
+                plan = Plan.of_manifest(found)
+                assert plan.l2 * 2 == 2 * plan.l2
+                found.mask()

@@ -94,12 +94,31 @@ class Plan:
                 f"--from brings its own settings; leave out --{clashing[0].replace('_', '-')}."
             )
         try:
-            return cls(**manifest.settings)
+            plan = cls(**manifest.settings)
+            plan._require_types()
         except TypeError as error:
             raise FileFormatError(
                 f"this is the manifest of `subsetsel {manifest.command}`, not of "
                 "`subsetsel prune`: it lacks the settings of a pruning."
             ) from error
+        return plan
+
+    def _require_types(self) -> None:
+        """Believe no type that a file claims.
+
+        Raises
+        ------
+        TypeError
+            Naming the first setting that is of another.
+        """
+        kinds: dict[str, Any] = {
+            **dict.fromkeys(("goal", "search", "limits"), dict),
+            **dict.fromkeys(("device", "label", "id"), str),
+            "l2": (int, float),
+        }
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
 
     @property
     def is_verified_search(self) -> bool:

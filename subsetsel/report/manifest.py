@@ -166,6 +166,10 @@ class Manifest:
         trace = record.get("trace", [])
         if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
             raise FileFormatError(f"{path}: trace must be a list of records.")
+        if not all(_is_input(item) for item in record["inputs"]):
+            raise FileFormatError(f"{path}: inputs must be records with a name, SHA-256 and path.")
+        if not isinstance(record["environment"].get("versions", {}), dict):
+            raise FileFormatError(f"{path}: the versions of the environment must be a record.")
         if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
             raise FileFormatError(f"{path}: ids must be texts or numbers.")
         try:
@@ -235,6 +239,14 @@ class Manifest:
             for name in {**mine, **theirs}
             if mine.get(name) != theirs.get(name)
         ]
+
+
+def _is_input(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("name"), str)
+        and all(isinstance(item.get(key, ""), str) for key in ("sha256", "path"))
+    )
 
 
 def fingerprint(name: str, source: Any) -> dict[str, Any]:
