@@ -164,7 +164,9 @@ class _CoreSearch:
         products = rows @ total
         count = float(mask.sum())
         assert self.problem.epsilon is not None
-        state = np.array([float(total @ total), count, start.lam, self.problem.epsilon, -1.0])
+        # Divided by; 0 where rows lie hundreds of decades apart.
+        lam = max(start.lam, 1e-280)
+        state = np.array([float(total @ total), count, lam, self.problem.epsilon, -1.0])
         columns = columns_of(self.problem, mask, core)
         hot, cold = self.starts.temperatures(core)
 

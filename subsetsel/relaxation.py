@@ -29,6 +29,7 @@ _MAX_ROUNDS = 60
 _ACTIVE_BYTES = 256 * 2**20
 _MIN_ACTIVE = 1000
 _MAX_DRIFT = 0.2
+_LARGEST_LAM = 1e280
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ class Ascent:
         self.best = evaluate_dual(self.problem, pull)
         slope = float(np.linalg.norm(self.best.u))
         typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
-        self.lam = self.radius / slope if slope > 0 else self.radius * typical
+        lam = self.radius / slope if slope > 0 else self.radius * typical
+        # It is divided by, and where rows lie hundreds of decades apart the slope may be infinite.
+        self.lam = min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam))
         # Where no weights meet the radius lam would run away.
         self.least_lam, self.largest_lam = 1e-9 * self.lam, 1e9 * self.lam
 

@@ -231,6 +231,18 @@ MUTATIONS = [
         "    if True:\n",
     ),
     (
+        "test_what_fuzzing_found_is_solved",
+        "subsetsel/problem.py",
+        "epsilon = min(self.epsilon, _LARGEST_RADIUS)",
+        "epsilon = self.epsilon",
+    ),
+    (
+        "test_what_fuzzing_found_is_solved",
+        "subsetsel/relaxation.py",
+        "min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam))",
+        "lam",
+    ),
+    (
         "test_numbers_beyond_all_measure_are_refused",
         "subsetsel/rows/dense.py",
         "if 0 < overall < _SMALLEST:",

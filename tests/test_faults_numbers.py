@@ -69,6 +69,39 @@ def test_edge_numbers_are_solved_or_left_alone(name: str, solver: str) -> None:
             assert found.bound is None or found.size <= found.bound
 
 
+FIXED: list[tuple[Any, dict[str, Any]]] = [
+    (np.eye(6, 3), {"epsilon": 7e271, "normalization": "kept"}),
+    (
+        np.array([[0.0, 3e-316, 8e-9], [4e-312, 0, 0], [0, 0, 0]]),
+        {"epsilon": 0.0, "must_keep": [0]},
+    ),
+    (
+        np.array([[5e-126, 2e-304, 8e-320], [0, 0, 7e-289], [0, 0, 0]]),
+        {"epsilon": 5e-321, "must_keep": [0]},
+    ),
+    (
+        np.array([[1.65257131e40], [1.65257131e40], [7.48741346e-231]]),
+        {"epsilon": 7.666791604982132e38, "must_prune": [0]},
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProblemWarning")
+@pytest.mark.parametrize("solver", ["anneal", "greedy"])
+@pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
+@pytest.mark.parametrize("number", range(len(FIXED)))
+def test_what_fuzzing_found_is_solved(number: int, solver: str) -> None:
+    """A radius without a square; free rows of nothing beside a fixed one; 271 decades in one S.
+
+    Mutation: `Problem.radius` without its cap, or lam without its limits: each fails.
+    """
+    S, question = FIXED[number]
+    found = subsetsel.solve(S, solver=solver, max_iterations=200, **question)
+    # In the last one the example that must go is too long by itself.
+    assert found.is_feasible is ("must_prune" not in question)
+    assert exact_norm(S, found.mask) <= question["epsilon"] * (1 + 1e-8)
+
+
 @pytest.mark.parametrize("solver", ["anneal", "greedy"])
 def test_many_examples_of_one_number_each(solver: str) -> None:
     """With n = 20,000 and d = 1: what fits is found, and checked.
