@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
+import numpy as np
 from numpy.typing import NDArray
+
+from subsetsel.compiled import njit
 
 Array = NDArray[Any]
 
@@ -17,7 +19,7 @@ Array = NDArray[Any]
 _NUM_HALVINGS = 50
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def best_weight(slope: float, curvature: float, pull: float) -> float:
     """Maximize slope w - curvature w^2 / 2 + pull sqrt(w - w^2) over 0 <= w <= 1.
 
@@ -40,8 +42,7 @@ def best_weight(slope: float, curvature: float, pull: float) -> float:
     return 0.5 * (1.0 + math.cos(0.5 * (low + high)))
 
 
-# Reassociation lets the sums use vector registers.
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True)
 def core_sweep(
     gram: Array,
     softened: Array,
@@ -75,28 +76,17 @@ def core_sweep(
     float
         By how much the weights moved, in all.
     """
-    k, r = deviations.shape
     moved = 0.0
     for i in order:
         own = softened[i, i]
-        field = own * deviations[i]
-        for j in range(k):
-            entry = softened[i, j]
-            for c in range(r):
-                field[c] -= entry * deviations[j, c]
-        squared = 0.0
-        for c in range(r):
-            squared += field[c] * field[c]
-        pull = math.sqrt(squared)
+        field = own * deviations[i] - np.dot(softened[i], deviations)
+        pull = math.sqrt(np.dot(field, field))
         slope = gains[i] - products[i] + gram[i, i] * weights[i] - 0.5 * own
         weight = best_weight(slope, max(gram[i, i] - own, 0.0), pull)
         if pull > 0.0:
-            scale = math.sqrt(max(weight - weight * weight, 0.0)) / pull
-            for c in range(r):
-                deviations[i, c] = scale * field[c]
+            deviations[i] = math.sqrt(max(weight - weight * weight, 0.0)) / pull * field
         step = weight - weights[i]
         weights[i] = weight
         moved += abs(step)
-        for j in range(k):
-            products[j] += step * gram[i, j]
+        products += step * gram[i]
     return moved
