@@ -63,7 +63,7 @@ def situations(draw: st.DrawFn) -> tuple[Any, Any, Any, float]:
     return features, labels, mask, draw(st.sampled_from([1e-6, 1e-4, 1e-2, 1.0]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(situations())
 @example((np.zeros((4, 1)), np.array([0, 1, 0, 1]), np.array([True, False, False, False]), 1e-2))
 def test_the_error_bar_holds(situation: tuple[Any, Any, Any, float]) -> None:
