@@ -113,7 +113,7 @@ def test_options_reach_the_solver(matrix: Path) -> None:
         (["--epsilon", "1", "--time-limit", "-1"], "time_limit must be"),
         (["--epsilon", "1", "--option", "x"], "name=value"),
         (["--epsilon", "1", "--out", "pruned.txt"], "--out must name an .npz file"),
-        (["--epsilon", "one"], "valid number"),
+        (["--epsilon", "one"], "Invalid value for '--epsilon'"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
