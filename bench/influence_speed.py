@@ -3,10 +3,12 @@
     python bench/influence_speed.py fmnist --pydvl
     python bench/influence_speed.py features --features 512 --examples 50000
     python bench/influence_speed.py large --classes 100 --features 512 --examples 50000
+    python bench/influence_speed.py resnet50 --device cuda
 
 Each run prints one table and, with --out, writes the same numbers as JSON with the environment.
 Times are wall-clock seconds, and beside them processor seconds of all threads, which show whether
-the machine was shared; memory is the largest resident size of the process so far. The variable
+the machine was shared; memory is the largest resident size of the process so far, and what torch
+took of the GPU. The variable
 SUBSETSEL_MEMORY_GIB sets the memory the package believes it may use.
 """
 
@@ -26,7 +28,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from subsetsel.influence import Head, fit_head, influence_rows
+from subsetsel.experiments.zoo import build_network
+from subsetsel.influence import Head, features_from_model, fit_head, influence_rows
 from subsetsel.problem import Problem
 from subsetsel.report.environment import environment
 from subsetsel.rows import Rows
@@ -56,6 +59,9 @@ class Record:
         """Time a block, and note the memory after it."""
         started, cpu = time.perf_counter(), time.process_time()
         yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            self.note(f"{name}_gpu_peak_gib", torch.cuda.max_memory_allocated() / 2**30)
         self.note(f"{name}_time", time.perf_counter() - started)
         self.note(f"{name}_cpu_time", time.process_time() - cpu)
         self.note(f"{name}_peak_gib", peak_memory())
@@ -245,10 +251,56 @@ def run_large(options: argparse.Namespace, record: Record) -> None:
     measure_large(head, record, options.seed, options.time_limit)
 
 
+def run_resnet50(options: argparse.Namespace, record: Record) -> None:
+    """Features of a ResNet-50 for 32 x 32 pictures, and its head solved exactly.
+
+    Pictures, weights and labels are random: time does not depend on them. Labels are planted on
+    the features, so that the head is neither separable nor pure noise.
+    """
+    network = build_network("resnet50", (3, 32, 32), options.classes, options.seed)
+    pictures = RandomPictures(options.examples, options.seed)
+    with record.timed("features"):
+        found = features_from_model(
+            network, pictures, device=options.device, precision=options.precision, batch_size=1000
+        )
+    X = found.X - found.X.mean(axis=0)
+    X /= X.std() * np.sqrt(X.shape[1])
+    rng = np.random.default_rng(options.seed)
+    logits = X @ rng.standard_normal((X.shape[1], options.classes), dtype=np.float32)
+    y = (2 * logits / logits.std() + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    head = measure_head(X, y, record, options.classes, options)
+    measure_dense(head, record)
+
+
+class RandomPictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Pictures of noise, made when they are asked for.
+
+    Parameters
+    ----------
+    num : int
+    seed : int
+    """
+
+    def __init__(self, num: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._few = torch.randn((1024, 3, 32, 32), generator=generator)
+        self._num = num
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """One of a thousand pictures, at a brightness of its own."""
+        if not 0 <= index < self._num:
+            raise IndexError(index)
+        return self._few[index % 1024] * (1 + index / self._num), 0
+
+
 RUNS: dict[str, Callable[[argparse.Namespace, Record], None]] = {
     "fmnist": run_fmnist,
     "features": run_features,
     "large": run_large,
+    "resnet50": run_resnet50,
 }
 
 
@@ -261,6 +313,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--inverse", choices=("auto", "cholesky", "cg"), default="auto")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, help="seconds for the search of a large head")
     parser.add_argument("--pydvl", action="store_true", help="compare with pyDVL's DirectInfluence")
@@ -293,6 +346,7 @@ def about_run(name: str) -> dict[str, Any]:
         "command": " ".join(["python", *(Path(a).name if b == "--out" else a for b, a in words)]),
         "date": time.strftime("%Y-%m-%d"),
         "environment": environment(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "BLAS kernel": blas_kernels(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from head_oracle import blobs
 
 from subsetsel import Problem
-from subsetsel.influence import fit_head, influence_rows
+from subsetsel.influence import device, fit_head, influence_rows
 from subsetsel.rows.factored import FactoredRows
 
 X, Y = blobs(n=70, num_classes=4, seed=6)
@@ -71,7 +72,9 @@ def test_row_norms_are_exact(pair: tuple[Any, Any]) -> None:
 def test_small_blocks_do_not_show(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows solved for at a time give what all at once give."""
     rows, S = pair
-    monkeypatch.setattr("subsetsel.influence.rows.BLOCK_BYTES", 3 * 8 * D)
+    three = replace(device.CPU, block_bytes=3 * 8 * D)
+    monkeypatch.setattr(device, "CPU", three)
+    monkeypatch.setattr(device, "CUDA", three)
     assert rows.block_size == 3
     assert close(rows.squared_norms, np.square(S).sum(axis=1))
     assert close(rows.take(np.arange(N)), S)

@@ -72,14 +72,14 @@ def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.Monke
 def test_hessian_product(exact: Head) -> None:
     """H V without H is H V."""
     on, theta = exact.objective_function, exact.to_scaled(exact.theta)
-    columns = torch.randn(on.d, 3, dtype=torch.float64)
+    columns = torch.randn(on.d, 3, dtype=torch.float64).to(exact.device)
     expected = on.hessian(theta) @ columns
     torch.testing.assert_close(on.multiply(theta, columns), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_solve_reaches_its_tolerance(exact: Head, large: Head) -> None:
     """Conjugate gradients agree with the factor to the tolerance asked for."""
-    columns = torch.randn(exact.objective_function.d, 40, dtype=torch.float64)
+    columns = torch.randn(exact.objective_function.d, 40, dtype=torch.float64).to(exact.device)
     expected = exact.inverse.solve(columns)
     for tolerance in (1e-3, 1e-10):
         found = large.inverse.solve(columns, tolerance=tolerance)
@@ -88,7 +88,7 @@ def test_solve_reaches_its_tolerance(exact: Head, large: Head) -> None:
 
 def test_solve_of_zero_is_zero(large: Head) -> None:
     """A zero column needs no step and does no harm to the others."""
-    columns = torch.zeros(large.objective_function.d, 2, dtype=torch.float64)
+    columns = torch.zeros(large.objective_function.d, 2, dtype=torch.float64).to(large.device)
     columns[3, 1] = 1.0
     solved = large.inverse.solve(columns)
     assert float(solved[:, 0].abs().max()) == 0
@@ -188,12 +188,13 @@ def test_loss_metric_needs_a_factor(large: Head) -> None:
 
 def test_choice_of_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """The factor is left out beyond a size and beyond the memory that is free."""
-    assert inverse.choose_inverse("auto", 1000) == "cholesky"
-    assert inverse.choose_inverse("auto", 30_000) == "cg"
-    monkeypatch.setattr(inverse, "free_memory", lambda: 10**6)
-    assert inverse.choose_inverse("auto", 1000) == "cg"
+    cpu = torch.device("cpu")
+    assert inverse.choose_inverse("auto", 1000, cpu) == "cholesky"
+    assert inverse.choose_inverse("auto", 30_000, cpu) == "cg"
+    monkeypatch.setattr("subsetsel.influence.device.free_memory", lambda: 10**6)
+    assert inverse.choose_inverse("auto", 1000, cpu) == "cg"
     with pytest.raises(OptionError, match="cholesky"):
-        inverse.choose_inverse("qr", 10)
+        inverse.choose_inverse("qr", 10, cpu)
 
 
 def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
@@ -206,4 +207,4 @@ def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("subsetsel.influence.conjugate._MAX_STEPS", 2)
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
-        solver.solve(torch.randn(large.objective_function.d, 1, dtype=torch.float64))
+        solver.solve(torch.ones(large.objective_function.d, 1).double().to(large.device))

@@ -272,6 +272,8 @@ class Comparison:
             second=second,
             is_balanced=self.plan.is_balanced,
             num_proposals=self.plan.num_proposals,
+            # Only CUDA has the float64 that the head needs.
+            device="cuda" if self.pictures.labels.is_cuda else "cpu",
         )
 
     def scorer(self, seed: int) -> Scorer:

@@ -53,6 +53,8 @@ class Selector:
         Whether scores rank within classes, each keeping its share.
     num_proposals : int, optional
         Of the annealing of every joint choice; by default the solver's own budget.
+    device : str
+        Where the influence on the head is computed, see `Problem.from_features`.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Selector:
         l2: float = HEAD_L2,
         is_balanced: bool = False,
         num_proposals: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.scorer, self.second, self.seed, self.l2 = scorer, second, seed, l2
+        self.device = device
         self._search: dict[str, Any] = (
             {} if num_proposals is None else {"num_proposals": num_proposals}
         )
@@ -110,8 +114,9 @@ class Selector:
 
     def head_problem(self, features: NDArray[np.float32], **setting: Any) -> Problem:
         """Rows of S on a softmax head on some features; settings of `Problem.from_features`."""
-        labels = self.labels
-        return Problem.from_features(features, labels, l2=self.l2, size=1, device="cpu", **setting)
+        return Problem.from_features(
+            features, self.labels, l2=self.l2, size=1, device=self.device, **setting
+        )
 
     @cached_property
     def two_problem(self) -> Problem:

@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from subsetsel.influence.fit import choose_device
+from subsetsel.influence.device import choose_device
 from subsetsel.influence.inverse import choose_inverse
 from subsetsel.rows.memory import free_memory
 
@@ -103,8 +103,9 @@ def estimate_cost(
     """
     q, m = num_features + 1, num_classes - 1
     d = m * q
-    kind = choose_inverse(inverse, d)
-    free, rate = free_memory(), product_rate(choose_device(device).type)
+    where = choose_device(device)
+    kind = choose_inverse(inverse, d, where)
+    free, rate = free_memory(), product_rate(where.type)
     if storage == "auto":
         fits = n * d * itemsize <= _DENSE_SHARE * free
         storage = "dense" if fits and kind == "cholesky" else "factored"
@@ -144,7 +145,7 @@ def product_rate(device: str) -> float:
     -------
     float
     """
-    side = 512
+    side = 4096 if device == "cuda" else 512
     matrix = torch.ones((side, side), dtype=torch.float64, device=device)
     best = float("inf")
     for _ in range(4):

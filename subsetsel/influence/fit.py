@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from numpy.typing import ArrayLike
 
-from subsetsel.errors import OptionError, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.influence.data import (
     check_features,
     check_l2,
@@ -16,8 +16,9 @@ from subsetsel.influence.data import (
     check_weights,
     encode_labels,
 )
+from subsetsel.influence.device import choose_device
 from subsetsel.influence.head import Head
-from subsetsel.influence.inverse import choose_inverse
+from subsetsel.influence.inverse import check_inverse
 from subsetsel.influence.iterative import IterativeInverse
 from subsetsel.influence.kept import scale_theta
 from subsetsel.influence.losses import Loss, SquaredObjective, objective_type
@@ -132,7 +133,7 @@ def fit_head(
 def _check_setting(
     l2: Any, num_classes: int, label_smoothing: Any, penalize_bias: Any, inverse: str
 ) -> Setting:
-    choose_inverse(inverse, 1)
+    check_inverse(inverse)
     if not 0 <= label_smoothing < 1:
         raise ProblemError(
             f"label_smoothing must be at least 0 and below 1, got {label_smoothing!r}."
@@ -164,37 +165,3 @@ def _polish(objective: HeadObjective, start: torch.Tensor, tolerance: float) -> 
             # Too ill-conditioned for conjugate gradients; a factor may still do.
             pass
     return minimize(objective, start, tolerance=tolerance)
-
-
-def choose_device(device: str) -> torch.device:
-    """Find a device that can do float64.
-
-    Parameters
-    ----------
-    device : str
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    OptionError
-        If it is unknown, not there, or has no float64.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(
-            f"device must be 'auto', 'cpu' or 'cuda', got {device!r}: {error}."
-        ) from error
-    if chosen.type not in {"cpu", "cuda"}:
-        raise OptionError(
-            f"device {device!r} cannot be used: the head needs float64, which only 'cpu' and "
-            "'cuda' have."
-        )
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {device!r}: PyTorch sees no CUDA device here; use 'cpu'.")
-    return chosen

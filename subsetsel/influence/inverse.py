@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import OptionError
+from subsetsel.influence.device import device_memory, pieces
 from subsetsel.influence.objective import HeadObjective
-from subsetsel.rows.memory import free_memory
 
 Metric = Literal["parameter", "loss"]
 
-# Beyond this a factor takes minutes on a few cores even where memory would hold it.
-MAX_DENSE = 20_000
 # H and its factor may take this share of the memory that is free.
 DENSE_SHARE = 0.5
 # Relative error, in the norm of H, to which an iterative solve is brought.
@@ -136,18 +134,20 @@ def invert(objective: HeadObjective, theta: Tensor) -> Inverse:
     from subsetsel.influence.hessian import Factor
     from subsetsel.influence.iterative import IterativeInverse
 
-    kind = choose_inverse(objective.setting.inverse, objective.block_side)
+    kind = choose_inverse(objective.setting.inverse, objective.block_side, objective.X.device)
     return Factor.of(objective, theta) if kind == "cholesky" else IterativeInverse(objective, theta)
 
 
-def choose_inverse(kind: str, side: int) -> Literal["cholesky", "cg"]:
-    """Settle ``"auto"`` by size and free memory.
+def choose_inverse(kind: str, side: int, device: torch.device) -> Literal["cholesky", "cg"]:
+    """Settle ``"auto"`` by size and by the free memory of the device.
 
     Parameters
     ----------
     kind : {"auto", "cholesky", "cg"}
     side : int
         Of the matrix to be factored.
+    device : torch.device
+        Where it would be.
 
     Returns
     -------
@@ -158,11 +158,19 @@ def choose_inverse(kind: str, side: int) -> Literal["cholesky", "cg"]:
     OptionError
         For an unknown kind.
     """
-    if kind == "cholesky":
-        return "cholesky"
-    if kind == "cg":
-        return "cg"
-    if kind != "auto":
+    check_inverse(kind)
+    if kind == "auto":
+        fits = 2 * 8 * side**2 <= DENSE_SHARE * device_memory(device)
+        return "cholesky" if fits and side <= pieces(device).max_dense else "cg"
+    return "cholesky" if kind == "cholesky" else "cg"
+
+
+def check_inverse(kind: str) -> None:
+    """Refuse what is no way to solve with the Hessian.
+
+    Raises
+    ------
+    OptionError
+    """
+    if kind not in {"auto", "cholesky", "cg"}:
         raise OptionError(f"inverse must be one of auto, cholesky, cg; got {kind!r}.")
-    fits = 2 * 8 * side**2 <= DENSE_SHARE * free_memory()
-    return "cholesky" if fits and side <= MAX_DENSE else "cg"

@@ -16,6 +16,7 @@ from subsetsel.influence.inverse import TOLERANCE, Inverse
 from subsetsel.influence.objective import HeadObjective
 
 _MAX_LOBPCG = 100
+_F64 = torch.float64
 
 
 class IterativeInverse(Inverse):
@@ -113,7 +114,8 @@ class IterativeInverse(Inverse):
 
         def wrap(function: Any) -> Any:
             def apply(columns: np.ndarray) -> np.ndarray:
-                tensor = torch.as_tensor(columns.reshape(d, -1), device=device)
+                # Below 20 parameters LOBPCG asks for the columns of an integer unit matrix.
+                tensor = torch.as_tensor(columns.reshape(d, -1), dtype=_F64, device=device)
                 out: np.ndarray = function(tensor).cpu().numpy()
                 return out
 

@@ -15,17 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subsetsel.influence.device import pieces
 from subsetsel.influence.setting import Evaluation, Setting
 
-# Longest sum inside one matrix product: it enters the rounding bound of the gradient.
-CHUNK_ROWS = 1024
-CHUNK_ROWS_CUDA = 16_384
-# The weighted copies of the features that the Hessian needs at a time stay below this.
-CHUNK_BYTES = 64 * 2**20
-# Examples in a Gram matrix at a time: the copy stays near the cache, the sum is seldom read.
-GRAM_ROWS = 512
-# Rows of a Gram matrix computed at a time, or an eighth: fewer waste less, more are faster.
-STRIP = 96
 UNIT = float(np.finfo(np.float64).eps) / 2
 
 
@@ -98,8 +90,8 @@ class HeadObjective(ABC):
             X[:, :h] = torch.tensor(features, device=device)
         X[:, h] = 1.0
         squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
-        for start in range(0, n, CHUNK_ROWS):
-            squares += X[start : start + CHUNK_ROWS].square().sum(dim=0)
+        for part in torch.split(X, pieces(device).chunk_rows):
+            squares += part.square().sum(dim=0)
         scale = torch.exp2((squares / n + setting.l2).sqrt().log2().round())
         X /= scale
         codes = torch.as_tensor(labels, device=device)
@@ -196,7 +188,7 @@ class HeadObjective(ABC):
     @property
     def chunk_rows(self) -> int:
         """How many examples enter one matrix product."""
-        return CHUNK_ROWS_CUDA if self.X.device.type == "cuda" else CHUNK_ROWS
+        return pieces(self.X.device).chunk_rows
 
     def weigh(self, rows: slice, values: Tensor) -> Tensor:
         """Multiply by the weights of a range of examples, in place.
@@ -305,7 +297,7 @@ class HeadObjective(ABC):
         # Between the products all C classes are used: two small products less per example.
         lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
         out = torch.zeros_like(lifted)
-        length = CHUNK_BYTES // (8 * (q + 3 * k * C))
+        length = pieces(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
         for rows in self.chunks(max(64, min(self.chunk_rows, length))):
             X = self.X[rows]
             logits = (X @ lifted.T).reshape(len(X), k, C)
@@ -333,9 +325,10 @@ class HeadObjective(ABC):
         -------
         Tensor of shape (q, q)
         """
-        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // STRIP))
+        at_once = pieces(self.X.device)
+        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // at_once.strip))
         edges = [k * self.q // num_strips for k in range(num_strips + 1)]
-        for rows in self.chunks(GRAM_ROWS):
+        for rows in self.chunks(at_once.gram_rows):
             X = self.X[rows]
             scaled = X * weights[rows, None]
             for start, stop in pairwise(edges):

@@ -21,6 +21,7 @@ from subsetsel.influence.network_curvature import (
     Curvature,
     NetworkFactor,
     NetworkProducts,
+    algebra_device,
     walk_through,
 )
 from subsetsel.influence.network_rows import NetworkInfluence
@@ -136,7 +137,7 @@ def parameter_influence(
     # The caller's model may be trained on while factored rows are still in use.
     network = Network(copy.deepcopy(model).to(where).eval(), data, names, where)
     theta = network.theta
-    kind = choose_inverse(inverse, len(theta))
+    kind = choose_inverse(inverse, len(theta), algebra_device(network.device))
     if kind == "cg" and (curvature == "hessian" or metric == "loss"):
         raise ProblemError(
             f"curvature='hessian' and metric='loss' need a factor, and {len(theta):,} parameters "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.device import pieces
 from subsetsel.influence.ekfac import KroneckerInverse
 from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import TOLERANCE, Metric
@@ -24,8 +25,6 @@ from subsetsel.rows.memory import free_memory
 
 Ridge = Literal["included", "excluded"]
 
-# Gradients of one block of examples, and what is solved for them.
-BLOCK_BYTES = 64 * 2**20
 # S is held densely by itself up to this share of the memory that is free.
 DENSE_SHARE = 0.25
 
@@ -184,7 +183,7 @@ class HeadInfluence:
     @property
     def block_size(self) -> int:
         """Examples whose rows are solved for at a time."""
-        return max(1, min(self.shape[0], BLOCK_BYTES // (8 * self.shape[1])))
+        return max(1, min(self.shape[0], pieces(self.X.device).block_bytes // (8 * self.shape[1])))
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
