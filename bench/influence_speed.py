@@ -38,6 +38,7 @@ L2 = 1e-3
 _NUM_RANDOM = 3
 _NUM_CHECKED = 4
 _PYDVL_BATCH = 4096
+RESNET50_FEATURES = 2048
 
 Array = NDArray[Any]
 
@@ -322,6 +323,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
     record = Record()
+    if options.run == "resnet50":
+        options.features = RESNET50_FEATURES
     for name in ("examples", "features", "classes"):
         if options.run != "fmnist":
             record.note(name, getattr(options, name))

@@ -47,6 +47,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", help="names with commas between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
     parser.add_argument("--networks", help="names with commas between")
+    parser.add_argument("--iterations", type=int, help="steps of a training, whatever is kept")
+    parser.add_argument("--lr", type=float, help="rate of the first step of a training")
     parser.add_argument("--archs", help="table1: how many of the 720 networks, or their names")
     parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
     parser.add_argument("--device", default="auto")
@@ -58,13 +60,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Read how many seeds, a range of them, or a list.
+    """Read how many seeds (3: 0, 1, 2), a range of them (10-19, 0-0), or a list (3,5).
 
     Returns
     -------
     tuple of int
     """
     if text.isdecimal():
+        if not int(text):
+            raise argparse.ArgumentTypeError("0 seeds are none; for seed 0 alone write 0-0")
         return tuple(range(int(text)))
     first, dash, last = text.partition("-")
     if dash:
@@ -107,7 +111,13 @@ def _plan(given: argparse.Namespace) -> Plan:
         "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
         "seeds": given.seeds,
     }
-    return replace(plan, **{name: value for name, value in changes.items() if value})
+    plan = replace(plan, **{name: value for name, value in changes.items() if value})
+    shorter: dict[str, Any] = {}
+    if given.iterations:
+        shorter |= {"iterations": given.iterations, "epochs": None}
+    if given.lr:
+        shorter["lr"] = given.lr
+    return replace(plan, recipe=replace(plan.recipe, **shorter)) if shorter else plan
 
 
 def _cache(given: argparse.Namespace) -> Path:

@@ -205,9 +205,11 @@ def test_rows_that_do_not_fit_say_how_large_they_are(monkeypatch: pytest.MonkeyP
 
 def test_the_cost_is_known_before_anything_runs() -> None:
     """Problem.estimate takes what from_features takes, and counts features and classes."""
-    estimate = Problem.estimate(X, Y)
+    estimate = Problem.estimate(X, Y, device="cpu")
     assert (estimate.n, estimate.d) == (len(X), (len(np.unique(Y)) - 1) * (X.shape[1] + 1))
-    large = Problem.estimate(np.broadcast_to(0.0, (50_000, 512)), np.arange(50_000) % 100)
+    large = Problem.estimate(
+        np.broadcast_to(0.0, (50_000, 512)), np.arange(50_000) % 100, device="cpu"
+    )
     assert large.d == 50_787
     assert large.storage == "factored"
     assert "GiB" in str(large)

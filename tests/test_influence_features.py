@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
+from subsetsel.influence.batches import split_batch
 from subsetsel.influence.feature_store import fingerprint_model
 from subsetsel.influence.features import ModelFeatures, features_from_model
 from subsetsel.influence.from_model import head_from_model
@@ -185,6 +186,14 @@ def test_objects_with_labels() -> None:
     found = features_from_model(Whole(), loader)
     np.testing.assert_array_equal(found.X[:, 0], np.arange(6))
     np.testing.assert_array_equal(found.y, np.arange(6) % 2)
+
+
+def test_an_object_is_moved_as_a_copy() -> None:
+    """Tensors of a batch that cannot move itself go to the device; the batch stays as it was."""
+    batch = SimpleNamespace(points=torch.ones(2, 3), labels=torch.tensor([0, 1]), name="first")
+    moved = split_batch(batch, torch.device("meta")).args[0]
+    assert (moved.points.device.type, moved.name) == ("meta", "first")
+    assert batch.points.device.type == "cpu"
 
 
 def test_bfloat16_is_close() -> None:

@@ -9,7 +9,7 @@ from subsetsel.experiments.search import SearchPlan
 PAPER = Recipe()
 """200 epochs, batch 128, lr 0.01 along a cosine, crop and mirror: Section 6.1."""
 
-GPU = Recipe(epochs=None, iterations=1500, batch_size=256, lr=0.1, precision="bfloat16")
+GPU = Recipe(epochs=None, iterations=900, batch_size=256, lr=0.1, precision="bfloat16")
 """Fixed steps, so that a small set is seen more often."""
 
 CIFAR_CPU = Recipe(epochs=None, iterations=1000, batch_size=64, lr=0.05, padding=4)

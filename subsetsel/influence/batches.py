@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,9 +116,17 @@ def move(value: Any, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         return {key: move(item, device) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        moved = [move(item, device) for item in value]
-        return moved if isinstance(value, list) else tuple(moved)
-    return value.to(device) if hasattr(value, "to") else value
+        items = [move(item, device) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if hasattr(value, "to"):
+        return value.to(device)
+    held = getattr(value, "__dict__", {})
+    if not any(isinstance(item, torch.Tensor) for item in held.values()):
+        return value
+    # An object that cannot move itself: a copy of it, whose tensors are moved.
+    moved = copy.copy(value)
+    vars(moved).update({name: move(item, device) for name, item in held.items()})
+    return moved
 
 
 def _check(labels: Any) -> torch.Tensor:

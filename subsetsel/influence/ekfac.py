@@ -43,8 +43,8 @@ class KroneckerInverse:
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         scale = objective.scale
         moment = scale[:, None] * objective.gram() * scale
-        self.class_vectors = torch.linalg.eigh(objective.class_curvature(theta))[1]
-        vectors = torch.linalg.eigh(moment)[1]
+        self.class_vectors = _eigenvectors(objective.class_curvature(theta))
+        vectors = _eigenvectors(moment)
         ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
         # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
         self._scale, self.feature_vectors = scale, vectors
@@ -108,3 +108,18 @@ class KroneckerInverse:
         lengths = self.class_vectors.T @ back @ self.feature_vectors
         found: Tensor = lengths.square().mean(dim=0).sqrt()
         return found
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    """Eigenvectors as columns, the largest entry of each positive.
+
+    Their signs are the library's choice otherwise, and `row_lengths` draws its random signs in
+    this basis: each device would have a search of its own.
+
+    Returns
+    -------
+    Tensor
+    """
+    vectors: Tensor = torch.linalg.eigh(matrix)[1]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return vectors * largest.sign()
