@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydvl_peer import compare_with_pydvl, time_pydvl
+from stopwatch import Record
 
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence import Head, features_from_model, fit_head, influence_rows
@@ -37,40 +37,9 @@ from subsetsel.rows import Rows
 L2 = 1e-3
 _NUM_RANDOM = 3
 _NUM_CHECKED = 4
-_PYDVL_BATCH = 4096
 RESNET50_FEATURES = 2048
 
 Array = NDArray[Any]
-
-
-class Record:
-    """What was measured, in order."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float | int | str] = {}
-
-    def note(self, name: str, value: float | int | str) -> None:
-        """Keep a number and print it at once, since the next may take minutes."""
-        self.values[name] = value
-        shown = f"{value:.6g}" if isinstance(value, float) else value
-        print(f"{name:34s} {shown}", flush=True)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Time a block, and note the memory after it."""
-        started, cpu = time.perf_counter(), time.process_time()
-        yield
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-            self.note(f"{name}_gpu_peak_gib", torch.cuda.max_memory_allocated() / 2**30)
-        self.note(f"{name}_time", time.perf_counter() - started)
-        self.note(f"{name}_cpu_time", time.process_time() - cpu)
-        self.note(f"{name}_peak_gib", peak_memory())
-
-
-def peak_memory() -> float:
-    """Largest resident size of this process so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 0) -> Any:
@@ -138,57 +107,6 @@ def hessian_residual(head: Head, S: Array) -> float:
         found = on.multiply(theta, scaled.reshape(-1, 1)).reshape(gradient.shape)
         worst = max(worst, float((found - gradient).norm() / gradient.norm()))
     return worst
-
-
-def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record) -> None:
-    """Let pyDVL's exact method compute the same rows."""
-    influence, data, loader = _pydvl(head, X, y)
-    with record.timed("pydvl_fit"):
-        influence.fit(loader)
-    worst, largest = 0.0, float(np.sqrt(np.square(S, dtype=np.float64).sum(axis=1)).max())
-    with record.timed("pydvl_factors"):
-        for start in range(0, len(X), _PYDVL_BATCH):
-            rows = slice(start, start + _PYDVL_BATCH)
-            factors = influence.influence_factors(*data[rows]).detach().numpy() / len(X)
-            worst = max(worst, _largest_difference(head, S[rows], factors))
-    record.note("pydvl_difference", worst / largest)
-    for unit in ("time", "cpu_time"):
-        ours = sum(float(record.values[f"{step}_{unit}"]) for step in ("hessian", "S"))
-        theirs = sum(float(record.values[f"pydvl_{step}_{unit}"]) for step in ("fit", "factors"))
-        record.note(f"pydvl_{unit}_ratio", theirs / ours)
-
-
-def time_pydvl(head: Head, X: Array, y: Array, record: Record, num_examples: int) -> None:
-    """Time pyDVL on the first examples only, where all of them would take too long."""
-    influence, data, loader = _pydvl(head, X[:num_examples], y[:num_examples])
-    with record.timed("pydvl_part_fit"):
-        influence.fit(loader)
-    with record.timed("pydvl_part_factors"):
-        influence.influence_factors(*data[:num_examples])
-    record.note("pydvl_part_examples", num_examples)
-
-
-def _pydvl(head: Head, X: Array, y: Array) -> tuple[Any, Any, Any]:
-    from pydvl.influence.torch import DirectInfluence  # type: ignore[import-not-found]
-    from torch.utils.data import DataLoader, TensorDataset
-
-    model = torch.nn.Linear(X.shape[1], head.num_classes).double()
-    with torch.no_grad():
-        model.weight.copy_(torch.as_tensor(head.theta[:, :-1].copy()))
-        model.bias.copy_(torch.as_tensor(head.theta[:, -1].copy()))
-    data = TensorDataset(torch.as_tensor(X, dtype=torch.float64), torch.as_tensor(y))
-    influence = DirectInfluence(model, torch.nn.functional.cross_entropy, regularization=L2)
-    return influence, data, DataLoader(data, batch_size=_PYDVL_BATCH)
-
-
-def _largest_difference(head: Head, S: Array, factors: Array) -> float:
-    """Between our rows and pyDVL's, whose parameters are weights, then biases, of all classes."""
-    basis = head.objective_function.basis.cpu().numpy()
-    num_weights = head.num_classes * (head.q - 1)
-    weights = factors[:, :num_weights].reshape(len(factors), head.num_classes, head.q - 1)
-    both = np.concatenate([weights, factors[:, num_weights:, None]], axis=2)
-    turned = np.einsum("ca,icq->iaq", basis, both).reshape(len(S), -1)
-    return float(np.linalg.norm(turned - S, axis=1).max())
 
 
 def measure_large(head: Head, record: Record, seed: int, time_limit: float | None) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from influence_speed import L2, Record, about_run, peak_memory, planted
+from influence_speed import L2, about_run, planted
+from stopwatch import Record, peak_memory
 
 from subsetsel.influence import Head
 from subsetsel.influence.iterative import IterativeInverse

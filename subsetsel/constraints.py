@@ -69,6 +69,12 @@ class Constraints:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All numbers that say what is asked: two equal questions have equal ones."""
+        matrix = self.matrix
+        return matrix.data, matrix.indices, matrix.indptr, self.lower, self.upper
+
     @classmethod
     def build(cls, n: int, constraints: Sequence[Any]) -> Constraints:
         """Stack single constraints.

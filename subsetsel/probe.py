@@ -11,6 +11,7 @@ from subsetsel.constraints import Constraints
 from subsetsel.criteria import Criteria, accuracy_drop
 from subsetsel.curvature import curvature_cut, weak_directions
 from subsetsel.errors import SolverError
+from subsetsel.journal import Choice, Journal, key_of
 from subsetsel.limits import Progress
 from subsetsel.problem import Problem
 from subsetsel.rows.base import BoolArray
@@ -82,6 +83,8 @@ class Prober:
     engine : callable
         Solves the form "min_norm".
     validation : (X, y), optional
+    journal : Journal
+        What was chosen before the run was killed.
 
     Attributes
     ----------
@@ -96,12 +99,14 @@ class Prober:
         run: Run,
         engine: Engine,
         validation: tuple[Any, Any] | None,
+        journal: Journal,
     ) -> None:
         self.problem = problem
         self.criteria = criteria
         self.run = run
         self.engine = engine
         self.validation = validation
+        self.journal = journal
         self.steps: list[Step] = []
         self.best: Step | None = None
 
@@ -210,12 +215,26 @@ class Prober:
         return self.problem.replace(epsilon=self.criteria.epsilon)
 
     def choose(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
-        """Let the solver choose m examples of small joint influence.
+        """Let the solver choose m examples of small joint influence, or look up what it chose.
 
         Returns
         -------
         ndarray of shape (n,), bool, or None
         """
+        # Cuts may have come in on the way.
+        key = key_of(m, effort, guess, self.run.iterations_left, *self.problem.constraints.arrays)
+        known = self.journal.find(key)
+        if known is not None:
+            self.run.add_iterations(known.num_iterations)
+            return known.mask
+        num_before = self.run.num_iterations
+        mask = self._solve(m, effort, guess)
+        # What a clock or a user cut short is not what would be chosen again.
+        if self.run.limit is None and not self.run.should_stop():
+            self.journal.add(key, Choice(mask, self.run.num_iterations - num_before))
+        return mask
+
+    def _solve(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
         sub = self.problem.replace(size=m)
         start = None if guess is None else start_near(sub, guess)
         if (

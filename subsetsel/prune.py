@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ from subsetsel.bridge import pick_engine
 from subsetsel.conclude import as_limit
 from subsetsel.criteria import Criteria, accuracy_drop
 from subsetsel.errors import ProblemError
+from subsetsel.journal import Journal, fingerprint_of
 from subsetsel.limits import Callback, Limits
 from subsetsel.pose import as_guess, check_splits, pose
 from subsetsel.probe import Prober, Step
+from subsetsel.problem import Problem
 from subsetsel.registry import get_spec
 from subsetsel.run import Run
 from subsetsel.seeds import keep_seeds
@@ -55,6 +59,7 @@ def prune(
     callback: Callback | None = None,
     num_workers: int = 1,
     progress: Callback | None = None,
+    checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> tuple[Solution, Verification]:
     """Prune as many examples as an exact refit of the head allows: Definition 1 of the paper.
@@ -105,6 +110,10 @@ def prune(
         search by returning True.
     num_workers : int
         Threads.
+    checkpoint : path, optional
+        An ``.npz`` file that keeps what the solver chose for every size tried. A run that was
+        killed does not choose again: it refits what is there and goes on, to the same result.
+        Of other data or settings it is refused. It stays; delete it once the result is saved.
     **options
         ``num_classes``, ``device``, ``dtype`` and ``storage`` of `Problem.from_features`, and the
         solver's own options.
@@ -182,7 +191,9 @@ def prune(
     # Training the head is part of the time that was given.
     run.start_time = started + compile_time
     engine = pick_engine(problem.replace(size=0), spec, loaded, settings)
-    prober = Prober(problem, criteria, run, engine, validation)
+    asked = {"solver": solver, "settings": settings, "guess": guess, "num_known": num_known}
+    journal = _open_journal(checkpoint, problem, criteria, limits, validation, asked)
+    prober = Prober(problem, criteria, run, engine, validation, journal)
     search = VerifiedSearch(prober)
     try:
         if not search.find(guess, num_known):
@@ -212,6 +223,8 @@ def _conclude(
         # Stopped before the first refit: say what is known, which is the head itself.
         shown = prober.examine(problem.must_prune, 0.0)
     stats: dict[str, Any] = {"curve": [step.record() for step in prober.steps]}
+    if prober.journal.num_known:
+        stats["num_resumed"] = prober.journal.num_known
     if prober.validation is not None:
         stats["validation"] = {
             "loss_gap": shown.check.loss_gap,
@@ -248,6 +261,43 @@ def _conclude(
         stats=stats,
     )
     return solution, check
+
+
+def _open_journal(
+    checkpoint: str | PathLike[str] | None,
+    problem: Problem,
+    criteria: Criteria,
+    limits: Limits,
+    validation: tuple[Any, Any] | None,
+    asked: dict[str, Any],
+) -> Journal:
+    """Name all that a choice depends on, and look for what was chosen; a clock is not among it."""
+    if checkpoint is None:
+        return Journal(None, "", problem.n)
+    head, epsilon = problem.head, criteria.epsilon
+    assert head is not None
+    on = head.objective_function
+    X, y = (None, None) if validation is None else (np.asarray(part) for part in validation)
+    data = {"X": on.X, "scale": on.scale, "weights": on.weights}
+    fingerprint = fingerprint_of({
+        **asked,
+        **{name: None if t is None else t.cpu().numpy() for name, t in data.items()},
+        **{f"constraint {i}": array for i, array in enumerate(problem.constraints.arrays)},
+        # One that is a share of ||theta|| is known to rounding only.
+        "epsilon": None if epsilon is None else f"{epsilon:.9g}",
+        "criteria": replace(criteria, epsilon=None),
+        "labels": head.labels,
+        "setting": on.setting,
+        "must_prune": problem.must_prune,
+        "must_keep": problem.must_keep,
+        "max_size": problem.max_size,
+        "seed": limits.seed,
+        "num_workers": limits.num_workers,
+        "max_iterations": limits.max_iterations,
+        "validation X": X,
+        "validation y": y,
+    })
+    return Journal(Path(checkpoint), fingerprint, problem.n)
 
 
 def _reach(step: Step) -> float:

@@ -50,6 +50,30 @@ MUTATIONS = [
         "if False:",
     ),
     (
+        "test_a_killed_pruning_chooses_nothing_twice",
+        "subsetsel/journal.py",
+        "        if self._path is None:\n",
+        "        if self._path is not None:\n",
+    ),
+    (
+        "test_choices_killed_anywhere_are_whole",
+        "subsetsel/journal.py",
+        "        with written_whole(self._path) as part, part.open(",
+        "        part = self._path\n        with part.open(",
+    ),
+    (
+        "test_progress_of_another_run_is_refused",
+        "subsetsel/journal.py",
+        '    if str(found["fingerprint"]) != fingerprint:',
+        "    if False:",
+    ),
+    (
+        "test_a_forged_progress_is_refused",
+        "subsetsel/journal.py",
+        "    if not _is_sound(",
+        "    if False and not _is_sound(",
+    ),
+    (
         "test_a_comparison_killed_anywhere_goes_on",
         "subsetsel/disk.py",
         "        yield part\n",

@@ -53,6 +53,17 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
+@contextmanager
+def interrupt_at_first_subset(*_: Any) -> Iterator[Any]:
+    """Press Ctrl-C once there is something to save."""
+
+    def press(record: Progress) -> None:
+        if record.size is not None:
+            signal.raise_signal(signal.SIGINT)
+
+    yield press
+
+
 # --- solve --------------------------------------------------------------------------------------
 
 
@@ -155,15 +166,6 @@ def test_ctrl_c_saves_the_best_subset_so_far(
     matrix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real SIGINT in the middle of a run: whole files, and exit code 130."""
-
-    @contextmanager
-    def interrupt_at_first_subset(*_: Any) -> Iterator[Any]:
-        def press(record: Progress) -> None:
-            if record.size is not None:
-                signal.raise_signal(signal.SIGINT)
-
-        yield press
-
     monkeypatch.setattr("subsetsel.cli.search.solve_progress", interrupt_at_first_subset)
     out = tmp_path / "pruned.npz"
     result = call("solve", matrix, "--size", 20, "--out", out, expect=130)
@@ -219,6 +221,21 @@ def test_a_pruned_file_is_verified_by_the_next_command(data: Path, tmp_path: Pat
     assert check["change"] + check["change_error"] <= check["epsilon"]
     assert Solution.load(out).size > 0
     assert "verified" in call("verify", out, "--data", data).stdout
+
+
+def test_an_interrupted_pruning_goes_on_and_a_finished_one_leaves_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C leaves what was chosen; the same command takes it up, and removes it at its end."""
+    out, left = tmp_path / "pruned.npz", tmp_path / "pruned.checkpoint.npz"
+    few = ("--rel-epsilon", 0.05, "--out", out, "--option", "num_proposals=5000")
+    with monkeypatch.context() as patch:
+        patch.setattr("subsetsel.cli.data.solve_progress", interrupt_at_first_subset)
+        first = prune(data, *few, expect=130)
+    assert left.exists()
+    assert "the same command goes on from" in first.stderr
+    assert "going on from" in prune(data, *few).stderr
+    assert not left.exists()
 
 
 def test_the_manifest_of_a_pruning_holds_ids_hash_and_check(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, solve_progress
-from subsetsel.cli.outcome import check_certificate, check_out, exit_code, save, show
+from subsetsel.cli.outcome import (
+    check_certificate,
+    check_out,
+    checkpoint_path,
+    exit_code,
+    save,
+    show,
+)
 from subsetsel.cli.plan import Plan
 from subsetsel.cli.streams import files_of
 from subsetsel.errors import OptionError
@@ -144,13 +151,7 @@ def prune(
         known = {i["name"]: Path(i["path"]) for i in earlier.inputs if "path" in i}
         files = {name: path or known.get(name) for name, path in files.items()}
     inputs = {name: path for name, path in files.items() if path is not None}
-    if "data" not in inputs:
-        raise OptionError("name the data: an .npz file with X and y, or a table.")
-    if plan.needs_validation != ("validation" in inputs):
-        raise OptionError(
-            "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
-            "measured on it; examples that take no part in the choice are named by --test."
-        )
+    _check_inputs(plan, inputs)
     check_out(out, as_json=as_json)
     check_certificate(certificate)
     paths = files_of(inputs)
@@ -159,7 +160,9 @@ def prune(
         _show_cost(examples["data"], plan.device, as_json)
         return
     trail = Trail()
-    problem, solution, check = _prune(plan, examples, trail)
+    # Beside a file that it belongs to; a table on standard output has none.
+    checkpoint = checkpoint_path(out) if plan.is_verified_search else None
+    problem, solution, check = _prune(plan, examples, trail, checkpoint)
     ids = examples["data"].ids
     about: dict[str, Any] = {
         "command": "prune",
@@ -169,6 +172,7 @@ def prune(
     }
     manifest = Manifest.of(solution, **about, verification=check, ids=ids, trace=trail.records)
     written = [] if out is None else save(solution, manifest, out, ids)
+    _leave(checkpoint, solution)
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
     show(solution, as_json=as_json, verification=check, files=written, out=out)
@@ -176,8 +180,18 @@ def prune(
     raise typer.Exit(exit_code(solution) if is_repeated else ExitCode.UNSATISFIED)
 
 
+def _check_inputs(plan: Plan, inputs: Mapping[str, Path]) -> None:
+    if "data" not in inputs:
+        raise OptionError("name the data: an .npz file with X and y, or a table.")
+    if plan.needs_validation != ("validation" in inputs):
+        raise OptionError(
+            "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
+            "measured on it; examples that take no part in the choice are named by --test."
+        )
+
+
 def _prune(
-    plan: Plan, examples: Mapping[str, Data], trail: Trail
+    plan: Plan, examples: Mapping[str, Data], trail: Trail, checkpoint: Path | None
 ) -> tuple[Problem, Solution, Verification | None]:
     import subsetsel
 
@@ -193,13 +207,30 @@ def _prune(
         trail.forward = progress
         search = {**plan.search, "progress": trail}
         if plan.is_verified_search:
+            if checkpoint is not None and checkpoint.exists():
+                print_note(f"going on from {checkpoint}, which an earlier run left")
             found = subsetsel.prune(
-                problem, test=test, validation=validation, **plan.criteria, **search
+                problem,
+                test=test,
+                validation=validation,
+                checkpoint=checkpoint,
+                **plan.criteria,
+                **search,
             )
             return problem, *found
         solution = subsetsel.solve(problem, **search)
         check = subsetsel.verify(problem, solution, test=test) if solution.is_feasible else None
     return problem, solution, check
+
+
+def _leave(checkpoint: Path | None, solution: Solution) -> None:
+    """Remove what was kept for another sitting, unless there is reason for one."""
+    if checkpoint is None or not checkpoint.exists():
+        return
+    if solution.limit is None:
+        checkpoint.unlink()
+    else:
+        print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
 
 
 def _certify(path: Path, problem: Problem, solution: Solution, data: Data) -> list[Path]:

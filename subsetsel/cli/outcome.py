@@ -29,6 +29,17 @@ def manifest_path(out: Path) -> Path:
     return out.with_suffix(".manifest.json")
 
 
+def checkpoint_path(out: Path | None) -> Path | None:
+    """Where a pruning that may be killed keeps what it has chosen.
+
+    Returns
+    -------
+    Path or None
+        None where there is no file for the result either.
+    """
+    return None if out is None or out == STANDARD else out.with_suffix(".checkpoint.npz")
+
+
 def check_out(out: Path | None, *, as_json: bool = False) -> None:
     """Refuse a bad place for the result before any work is done.
 
