@@ -204,6 +204,54 @@ def test_misuse_of_standard_streams_is_refused(arguments: list[str], message: st
     assert message in call(*arguments, expect=2, stdin=b"").stderr
 
 
+def test_a_solve_is_repeated_from_its_manifest(matrix: Path, tmp_path: Path) -> None:
+    """Same settings, same S, same subset; another S, and it says what differs."""
+    out = tmp_path / "pruned.npz"
+    call(
+        "solve", matrix, "--epsilon", 5, "--seed", 3, "--option", "num_proposals=900", "--out", out
+    )
+    manifest = tmp_path / "pruned.manifest.json"
+    assert "the same subset as in the manifest" in call("solve", "--from", manifest).stderr
+    np.save(matrix, np.random.default_rng(1).normal(size=(60, 4)) + 0.3)
+    assert "input S: " in call("solve", "--from", manifest, expect=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "manifest.json", "--epsilon", "1"], "leave out --epsilon"),
+        (["--epsilon", "1"], "name the file of S"),
+    ],
+)
+def test_a_solve_without_its_one_question_is_refused(
+    arguments: list[str], message: str, matrix: Path, tmp_path: Path
+) -> None:
+    """Two answers to what is asked, or none to of what."""
+    call("solve", matrix, "--size", 9, "--out", tmp_path / "pruned.npz")
+    (tmp_path / "pruned.manifest.json").rename(tmp_path / "manifest.json")
+    given = [str(tmp_path / a) if a.endswith(".json") else a for a in arguments]
+    assert message in call("solve", *given, expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"command": "prune"}, "not of `subsetsel solve`"),
+        ({"settings": {"size": 9, "progress": 1}}, "progress"),
+        ({"settings": {"size": 9, "num_propsals": 1}}, "num_propsals"),
+        ({"settings": {"size": "many"}}, "size"),
+    ],
+)
+def test_a_manifest_that_no_solve_wrote_is_refused(
+    change: dict[str, Any], message: str, matrix: Path, tmp_path: Path
+) -> None:
+    """One line that names what is wrong; nothing of the file is believed."""
+    call("solve", matrix, "--size", 9, "--out", tmp_path / "pruned.npz")
+    manifest = tmp_path / "pruned.manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    assert message in call("solve", "--from", manifest, expect=2).stderr
+
+
 # --- prune, verify, report ----------------------------------------------------------------------
 
 

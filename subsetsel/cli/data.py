@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, solve_progress
+from subsetsel.cli.console import print_json, print_note, print_text, solve_progress
 from subsetsel.cli.outcome import (
     check_certificate,
     check_out,
     checkpoint_path,
     exit_code,
+    repeated_code,
     save,
     show,
 )
@@ -41,15 +42,6 @@ Examples = Annotated[
 RelEpsilon = Annotated[
     float | None, typer.Option(help="Largest allowed change as a fraction of ||theta||_2.")
 ]
-From = Annotated[
-    Path | None,
-    typer.Option(
-        "--from",
-        help="Repeat the run of a manifest: its settings, and its data unless others are named.",
-    ),
-]
-
-
 MaxLossGap = Annotated[
     float | None, typer.Option(help="Largest rise of the mean loss on the --validation examples.")
 ]
@@ -96,7 +88,7 @@ def prune(
     label: given.Label = "y",
     identity: given.Identity = "id",
     device: given.Device = "auto",
-    source: From = None,
+    source: given.From = None,
     dry_run: given.DryRun = False,
     out: given.Out = None,
     certificate: Certificate = None,
@@ -176,8 +168,8 @@ def prune(
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
     show(solution, as_json=as_json, verification=check, files=written, out=out)
-    is_repeated = earlier is None or _is_repeated(earlier, manifest)
-    raise typer.Exit(exit_code(solution) if is_repeated else ExitCode.UNSATISFIED)
+    code = exit_code(solution)
+    raise typer.Exit(code if earlier is None else repeated_code(code, earlier, manifest))
 
 
 def _check_inputs(plan: Plan, inputs: Mapping[str, Path]) -> None:
@@ -253,13 +245,3 @@ def _show_cost(examples: Data, device: str, as_json: bool) -> None:
         return
     print_text(str(cost))
     print_text("the search comes on top: its own budget of work, or --time-limit")
-
-
-def _is_repeated(earlier: Manifest, manifest: Manifest) -> bool:
-    if earlier.pruned == manifest.pruned:
-        print_note("the same subset as in the manifest")
-        return True
-    print_note("NOT the same subset as in the manifest. What differs:")
-    for line in earlier.differences(manifest) or ["nothing that the manifest knows of"]:
-        print_note(f"  {line}")
-    return False

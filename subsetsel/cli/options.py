@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,33 @@ Identity = Annotated[
 Test = Annotated[
     Path | None, typer.Option(help="Held-out examples, to compare accuracy and loss on.")
 ]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Repeat the run of a manifest: its settings, and its data unless others are named.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def refuse_beside_from(flags: Mapping[str, Any]) -> None:
+    """Refuse flags that say what a manifest says already.
+
+    Parameters
+    ----------
+    flags : mapping
+        None for those that were not given.
+
+    Raises
+    ------
+    OptionError
+    """
+    clashing = [name for name, value in flags.items() if value is not None]
+    if clashing:
+        raise OptionError(
+            f"--from brings its own settings; leave out --{clashing[0].replace('_', '-')}."
+        )
 
 
 def solver_options(given: list[str] | None) -> dict[str, Any]:

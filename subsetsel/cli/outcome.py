@@ -155,3 +155,26 @@ def exit_code(solution: Solution, *, is_verified: bool = True) -> ExitCode:
     if not solution.is_feasible or not is_verified:
         return ExitCode.UNSATISFIED
     return ExitCode.DONE
+
+
+def repeated_code(code: ExitCode, earlier: Manifest, manifest: Manifest) -> ExitCode:
+    """Say whether a repeated run chose the same subset, and what differs if not.
+
+    Parameters
+    ----------
+    code : ExitCode
+        Of the run by itself.
+    earlier, manifest : Manifest
+        Of the run that was repeated, and of this one.
+
+    Returns
+    -------
+    ExitCode
+    """
+    if earlier.pruned == manifest.pruned:
+        print_note("the same subset as in the manifest")
+        return code
+    print_note("NOT the same subset as in the manifest. What differs:")
+    for line in earlier.differences(manifest) or ["nothing that the manifest knows of"]:
+        print_note(f"  {line}")
+    return ExitCode.UNSATISFIED

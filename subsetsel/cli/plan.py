@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.cli.options import given_goal
+from subsetsel.cli.options import given_goal, refuse_beside_from
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_data
 from subsetsel.report.manifest import Manifest
@@ -88,11 +88,7 @@ class Plan:
         OptionError
             If one of ``flags``, which the manifest brings, was given too.
         """
-        clashing = [name for name, value in (flags or {}).items() if value is not None]
-        if clashing:
-            raise OptionError(
-                f"--from brings its own settings; leave out --{clashing[0].replace('_', '-')}."
-            )
+        refuse_beside_from(flags or {})
         try:
             plan = cls(**manifest.settings)
             plan._require_types()

@@ -10,9 +10,9 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, solve_progress, working
-from subsetsel.cli.outcome import check_out, exit_code, save, show
+from subsetsel.cli.outcome import check_out, exit_code, repeated_code, save, show
 from subsetsel.cli.streams import file_of
-from subsetsel.errors import OptionError
+from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
 from subsetsel.report.manifest import Manifest, solution_record
 from subsetsel.report.trail import Trail
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 # Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
 MEMORY_FACTOR = 1.3
 
-Matrix = Annotated[
-    Path,
-    typer.Argument(
-        help="S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."
-    ),
-]
+_MATRIX = typer.Argument(
+    help="S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."
+)
+Matrix = Annotated[Path, _MATRIX]
 Normalized = Annotated[
     str, typer.Option(help="full (Eq. 3 of the paper) or kept (epsilon times the kept share).")
 ]
+# Arguments of `subsetsel.solve` that are no settings of the command.
+_NOT_OF_A_FILE = {"problem", "progress", "callback", "initial_guess", "constraints", "head"}
+_QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_size"}
 MaxSize = Annotated[int | None, typer.Option(help="Prune at most this many.")]
 
 
 def solve(
-    matrix: Matrix,
+    matrix: Annotated[Path | None, _MATRIX] = None,
     key: given.Key = None,
     epsilon: given.Epsilon = None,
     size: given.Size = None,
@@ -49,6 +50,7 @@ def solve(
     seed: given.Seed = 0,
     num_workers: given.NumWorkers = 1,
     option: given.SolverOptions = None,
+    source: given.From = None,
     dry_run: given.DryRun = False,
     out: given.Out = None,
     as_json: given.Json = False,
@@ -61,46 +63,76 @@ def solve(
       subsetsel solve S.npy --size 20000 --time-limit 60 --out pruned.npz
       subsetsel solve S.npy --epsilon 0.1 --solver cpsat --json
       subsetsel solve S.npy --size 20000 --dry-run
+      subsetsel solve --from pruned.manifest.json
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
       python make_rows.py | subsetsel solve - --epsilon 0.1 --out - > pruned.csv
     """
     import subsetsel
 
-    question: dict[str, Any] = {
-        **given.given_goal(epsilon=epsilon, size=size, fraction=fraction, num_kept=num_kept),
-        "normalization": normalization,
-        **({} if max_size is None else {"max_size": max_size}),
+    goal = {
+        "epsilon": epsilon,
+        "size": size,
+        "fraction": fraction,
+        "num_kept": num_kept,
+        "max_size": max_size,
     }
-    settings = {
-        **question,
-        "solver": solver,
-        "time_limit": time_limit,
-        "seed": seed,
-        "num_workers": num_workers,
-        **given.solver_options(option),
-    }
+    earlier = None if source is None else Manifest.read(source)
+    if earlier is None:
+        del goal["max_size"]
+        settings = {
+            **given.given_goal(**goal),
+            "normalization": normalization,
+            **({} if max_size is None else {"max_size": max_size}),
+            "solver": solver,
+            "time_limit": time_limit,
+            "seed": seed,
+            "num_workers": num_workers,
+            **given.solver_options(option),
+        }
+    else:
+        given.refuse_beside_from(goal)
+        settings = _settings_of(earlier)
+        matrix = matrix or _matrix_of(earlier)
+    if matrix is None:
+        raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json)
     file = file_of(matrix)
     S = read_matrix(file, key)
     if dry_run:
+        question = {name: settings[name] for name in _QUESTION & settings.keys()}
         _show_cost(subsetsel.Problem(S, **question), as_json)
         return
     with solve_progress(f"{solver} on {S.shape[0]:,} examples", time_limit) as progress:
         trail = Trail(progress)
         solution = subsetsel.solve(S, progress=trail, **settings)
-    files = []
-    if out is not None:
-        manifest = Manifest.of(
-            solution,
-            command="solve",
-            settings=settings,
-            inputs={"S": file},
-            paths={"S": matrix},
-            trace=trail.records,
-        )
-        files = save(solution, manifest, out)
+    manifest = Manifest.of(
+        solution,
+        command="solve",
+        settings=settings,
+        inputs={"S": file},
+        paths={"S": matrix},
+        trace=trail.records,
+    )
+    files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
-    raise typer.Exit(exit_code(solution))
+    code = exit_code(solution)
+    raise typer.Exit(code if earlier is None else repeated_code(code, earlier, manifest))
+
+
+def _settings_of(earlier: Manifest) -> dict[str, Any]:
+    """Take the settings of an earlier run; what they hold is checked where it is used."""
+    if earlier.command != "solve":
+        raise FileFormatError(
+            f"this is the manifest of `subsetsel {earlier.command}`, not of `subsetsel solve`."
+        )
+    unknown = earlier.settings.keys() & _NOT_OF_A_FILE
+    if unknown:
+        raise FileFormatError(f"no manifest of `subsetsel solve` sets {min(unknown)}.")
+    return dict(earlier.settings)
+
+
+def _matrix_of(earlier: Manifest) -> Path | None:
+    return next((Path(i["path"]) for i in earlier.inputs if "path" in i), None)
 
 
 def _show_cost(problem: Problem, as_json: bool) -> None:
