@@ -24,6 +24,33 @@ X = np.arange(2.0 * N).reshape(N, 2)
 # --- taking -------------------------------------------------------------------------------------
 
 
+class Frame:
+    """What taking asks of a frame of polars, and no more: an index of row numbers."""
+
+    __module__ = "polars.dataframe.frame"
+
+    def __init__(self, rows: list[str]) -> None:
+        self.rows, self.shape = rows, (len(rows), 1)
+
+    def __getitem__(self, indices: Any) -> Frame:
+        return Frame([self.rows[i] for i in indices])
+
+
+def test_rows_of_a_frame_without_iloc_are_taken_by_number() -> None:
+    """A frame of polars is no sequence of rows and has no iloc."""
+    frame = Frame(list("abcdef"))
+    assert take_kept(frame, SOLUTION).rows == list("acdf")
+    assert take_pruned(frame, SOLUTION).rows == list("be")
+
+
+def test_rows_of_a_polars_frame_are_taken() -> None:
+    """The real thing, where it is installed."""
+    polars = pytest.importorskip("polars", reason="needs polars")
+    frame = polars.DataFrame({"text": list("abcdef")})
+    assert take_kept(frame, SOLUTION)["text"].to_list() == list("acdf")
+    assert take_pruned(frame["text"], SOLUTION).to_list() == list("be")
+
+
 @pytest.mark.parametrize("kind", ["array", "list", "tuple", "sparse", "frame", "tensor", "arrow"])
 def test_what_is_kept_is_of_the_same_kind(kind: str) -> None:
     """Kept and pruned together are everything, in order."""
@@ -254,6 +281,16 @@ def test_the_callback_refuses_a_pass_that_loses_the_order(
         trainer.validate(model, loader(**options), verbose=False)
     with pytest.raises(ProblemError, match="nothing was captured"):
         capture.problem(l2=0.1, size=3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_callback_refuses_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would see a share of the examples, in an order of its own."""
+    trainer, model, _ = trainer_and_model()
+    monkeypatch.setattr(type(trainer), "world_size", property(lambda _: 2))
+    with pytest.raises(ProblemError, match=r"2 processes.*devices=1"):
+        trainer.validate(model, loader(), verbose=False)
+    assert not model.head._forward_pre_hooks
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -127,7 +127,10 @@ def test_a_cut_npy_is_refused(tmp_path: Path) -> None:
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
-    """An object array runs no code."""
+    """An object array runs no code.
+
+    Mutation: `_check_header` lets arrays of objects pass: fails.
+    """
 
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -143,7 +146,10 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 
 
 def test_a_claimed_size_is_checked_before_anything_is_allocated(tmp_path: Path) -> None:
-    """A header of 8 TB with 48 bytes behind it is refused."""
+    """A header of 8 TB with 48 bytes behind it is refused.
+
+    Mutation: `_read` without `_check_header`: fails.
+    """
     forged = npy_bytes(S).replace(b"(3, 2)", b"(1000000000000,)"[:16])
     forged = forged.replace(b"}" + b" " * 10, b"}", 1)
     path = write_npz(tmp_path / "S.npz", {"S.npy": forged})
