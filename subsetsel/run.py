@@ -210,7 +210,7 @@ class Run:
         ndarray of shape (d,)
         """
         rows = self.problem.rows
-        if self._sum is not None and self.mask is not None:
+        if self._sum is not None and self.mask is not None and not rows.sums_cheaply:
             differing = np.flatnonzero(mask != self.mask)
             if differing.size * 8 < mask.size:
                 signs = np.where(mask[differing], 1.0, -1.0)

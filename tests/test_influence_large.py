@@ -179,6 +179,19 @@ def test_search_without_exact_rows(
     assert found.norm < 0.3 * np.mean(random)
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_search_solves_for_no_single_row(
+    large: Head, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    """An iterative solve for each row that a pass has changed would take hours; a sum takes one."""
+    if not fits:
+        monkeypatch.setattr("subsetsel.solvers._chunk_search.free_memory", lambda: 0)
+        monkeypatch.setattr("subsetsel.solvers._chunk_search._MAX_CHUNK", 64)
+    rows = influence_rows(large)
+    monkeypatch.setattr(FactoredRows, "take", lambda *_: pytest.fail("a row was solved for"))
+    assert solve(Problem(rows, size=N // 2)).size == N // 2
+
+
 def test_loss_metric_needs_a_factor(large: Head) -> None:
     """Without L there are no rows L^-1 g, and the message says what to do."""
     rows = influence_rows(large, metric="loss")

@@ -115,6 +115,11 @@ class Rows(ABC):
         return self
 
     @property
+    def sums_cheaply(self) -> bool:
+        """Whether S^T w costs less than reading a handful of rows."""
+        return False
+
+    @property
     def n(self) -> int:
         """Number of examples."""
         return self.shape[0]

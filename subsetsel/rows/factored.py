@@ -96,6 +96,11 @@ class FactoredRows(Rows):
             out[start : start + len(part)] = self.factors.rows(part)
         return out
 
+    @property
+    def sums_cheaply(self) -> bool:
+        """A sum takes one solve, as every single row does."""
+        return True
+
     def dot(self, direction: FloatArray) -> FloatArray:
         """S u; see `Rows.dot`.
 
