@@ -37,6 +37,8 @@ _NUM_CHAINS = 6
 _FRESH_EVERY = 4
 # Above this proven gap after the first core, all rows are annealed before the next one.
 _WIDE_GAP = 0.01
+# Multiplications between two looks at the clock, some hundredths of a second.
+_STRIP_WORK = 2**31
 # Its temperatures, in examples.
 _ROW_HEAT = (0.3, 0.02)
 
@@ -158,7 +160,9 @@ class _CoreSearch:
         core, mask = start.core, start.mask
         rng = self.run.generator(3, number)
         rows = self.problem.rows.take(core).astype(np.float64)
-        gram = rows @ rows.T
+        gram = gram_matrix(rows, self.run)
+        if gram is None:
+            return None
         total: FloatArray = self.run.sum_of(mask)
         chosen, best_chosen = mask[core], mask[core]
         products = rows @ total
@@ -171,19 +175,8 @@ class _CoreSearch:
         hot, cold = self.starts.temperatures(core)
 
         def call(schedule: Schedule, proposals: int) -> int:
-            return int(
-                core_chain(
-                    gram,
-                    chosen,
-                    products,
-                    state,
-                    columns,
-                    schedule,
-                    proposals,
-                    rng,
-                    best_chosen,
-                )
-            )
+            books = (gram, chosen, products, state, columns)
+            return int(core_chain(*books, schedule, proposals, rng, best_chosen))
 
         def best() -> BoolArray | None:
             if state[4] < 0:
@@ -262,3 +255,29 @@ class _CoreSearch:
         bound, target = self.run.bound, self.run.limits.target
         is_optimal = bound is not None and size >= np.floor(bound)
         return is_optimal or (target is not None and size >= target)
+
+
+def gram_matrix(rows: FloatArray, run: Run) -> FloatArray | None:
+    """Inner products of all pairs of rows, in strips where they take so long that a clock counts.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (k, d)
+    run : Run
+
+    Returns
+    -------
+    ndarray of shape (k, k), or None
+        None where the run was stopped on the way.
+    """
+    k = len(rows)
+    if k * rows.size < _STRIP_WORK:
+        return rows @ rows.T
+    out, step = np.empty((k, k)), max(1, _STRIP_WORK // rows.size)
+    for start in range(0, k, step):
+        if run.should_stop():
+            return None
+        strip = rows[start : start + step] @ rows[: start + step].T
+        out[start : start + step, : start + step] = strip
+        out[:start, start : start + step] = strip[:, :start].T
+    return out

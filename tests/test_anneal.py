@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from subsetsel.solvers import _anneal_kernels as kernels
 from subsetsel.solvers._chains import columns_of, walk
+from subsetsel.solvers._core_search import gram_matrix
 
 import subsetsel
 from subsetsel import Problem
@@ -242,3 +243,23 @@ def test_digits_are_bounded_within_four() -> None:
     assert sol.bound is not None
     assert sol.size >= 211
     assert sol.bound < 217
+
+
+def test_a_gram_matrix_in_strips_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the strips, and also where the last one is short, each pair is there once."""
+    rows = np.random.default_rng(0).normal(size=(23, 5))
+    run = Run(Problem(rows, epsilon=1.0), Limits())
+    whole = gram_matrix(rows, run)
+    monkeypatch.setattr("subsetsel.solvers._core_search._STRIP_WORK", 4 * rows.size)
+    strips = gram_matrix(rows, run)
+    assert strips is not None
+    assert whole is not None
+    np.testing.assert_allclose(strips, whole, rtol=1e-12, atol=1e-14)
+
+
+def test_a_gram_matrix_is_given_up_once_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand columns take half a second, which a limit of two seconds does not have."""
+    rows = np.random.default_rng(0).normal(size=(23, 5))
+    run = Run(Problem(rows, epsilon=1.0), Limits(time_limit=1e-9))
+    monkeypatch.setattr("subsetsel.solvers._core_search._STRIP_WORK", 1)
+    assert gram_matrix(rows, run) is None
