@@ -293,8 +293,6 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "joint_both": lambda s, k: s.solve(s.problem, **of_both(s, k)),
     "joint_weighted": _joint_weighted,
     "means_strata": _means_strata,
-    "joint_loss_both": lambda s, k: s.solve(s.loss_problem, **of_both(s, k)),
-    "joint_loss_gentle": lambda s, k: s.solve(s.loss_problem, **of_both(s, k, is_gentle=True)),
     "joint_loss_strata": lambda s, k: s.solve(s.loss_problem, **s.strata(k).question),
     "joint_checkpoints": lambda s, k: s.solve(s.checkpoints_problem, size=s.n - k),
     "joint_checkpoints_strata": lambda s, k: s.solve(s.checkpoints_problem, **s.strata(k).question),
