@@ -23,6 +23,8 @@ from ._chains import columns_of
 _CHUNK_BYTES = 256 * 2**20
 _MAX_CHUNK = 1024
 _NUM_PASSES = 6
+# So many passes between two looks at the true norm, which costs an iterative solve of its own.
+_PASSES_PER_LOOK = 3
 # Proposals per row of a chunk: each costs a few operations, a chunk costs its Gram matrix.
 _PROPOSALS = 400
 
@@ -75,7 +77,7 @@ def chunk_chain(
     num_proposals = _PROPOSALS * size
     all_proposals = float(_NUM_PASSES * num_chunks * num_proposals)
     done = 0.0
-    for _ in range(_NUM_PASSES):
+    for number in range(1, _NUM_PASSES + 1):
         for chunk in np.array_split(rng.permutation(free), num_chunks):
             if run.should_stop():
                 return mask
@@ -102,5 +104,6 @@ def chunk_chain(
             done += num_proposals
             run.add_iterations(num_proposals)
         total = rows.sum(mask)
-        run.submit(mask)
+        if number % _PASSES_PER_LOOK == 0:
+            run.submit(mask)
     return mask

@@ -210,9 +210,11 @@ class Run:
         ndarray of shape (d,)
         """
         rows = self.problem.rows
-        if self._sum is not None and self.mask is not None and not rows.sums_cheaply:
+        if self._sum is not None and self.mask is not None:
             differing = np.flatnonzero(mask != self.mask)
-            if differing.size * 8 < mask.size:
+            if not differing.size:
+                return self._sum
+            if differing.size * 8 < mask.size and not rows.sums_cheaply:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
                 return self._sum + change
