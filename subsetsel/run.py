@@ -213,7 +213,7 @@ class Run:
         if self._sum is not None and self.mask is not None:
             differing = np.flatnonzero(mask != self.mask)
             if not differing.size:
-                return self._sum
+                return self._sum.copy()
             if differing.size * 8 < mask.size and not rows.sums_cheaply:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
