@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 TOOLS := .tools
+# Where what was executed is noted.
+COVERED ?= .coverage
 LOCK := pyproject.toml --all-extras --group dev --constraint constraints.txt --universal \
 	--python-version 3.11.7 --generate-hashes --no-header --no-annotate --quiet
 
@@ -54,17 +56,17 @@ bench: $(STAMP)
 # Kernels run compiled in the suite, where no line of theirs is seen; then once more as plain Python,
 # with the tests that are about them. Both halves are put together.
 coverage: $(STAMP)
-	rm -f .coverage .coverage.*
-	COVERAGE_FILE=.coverage.compiled $(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
+	rm -f $(COVERED).*
+	COVERAGE_FILE=$(COVERED).compiled $(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
 	$(MAKE) --no-print-directory coverage-of-kernels coverage-report
 
 coverage-of-kernels:
-	NUMBA_DISABLE_JIT=1 COVERAGE_FILE=.coverage.plain $(BIN)/python -m coverage run --rcfile=/dev/null --branch \
+	NUMBA_DISABLE_JIT=1 COVERAGE_FILE=$(COVERED).plain $(BIN)/python -m coverage run --rcfile=/dev/null --branch \
 		--include='*_kernels.py' -m pytest -n 0 -m "not slow" $(PLAIN)
 
 coverage-report:
-	$(BIN)/python -m coverage combine .coverage.compiled .coverage.plain
-	$(BIN)/python tests/coverage_floor.py
+	COVERAGE_FILE=$(COVERED) $(BIN)/python -m coverage combine $(COVERED).compiled $(COVERED).plain
+	COVERAGE_FILE=$(COVERED) $(BIN)/python tests/coverage_floor.py
 
 mutations: $(STAMP)
 	$(BIN)/python tests/mutations.py $(ARGS)
