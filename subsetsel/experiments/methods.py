@@ -291,6 +291,7 @@ METHODS: dict[str, Callable[[Selector, int], Solution]] = {
     "joint_strata": lambda s, k: s.solve(s.problem, **s.strata(k).question),
     "joint_centred": _joint_centred,
     "joint_both": lambda s, k: s.solve(s.problem, **of_both(s, k)),
+    "joint_both_gentle": lambda s, k: s.solve(s.problem, **of_both(s, k, is_gentle=True)),
     "joint_weighted": _joint_weighted,
     "means_strata": _means_strata,
     "joint_loss_strata": lambda s, k: s.solve(s.loss_problem, **s.strata(k).question),
