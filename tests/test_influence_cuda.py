@@ -108,7 +108,9 @@ def test_cuda_gives_the_same_curvature(setting: Any) -> None:
 
 def test_cuda_gives_the_same_lissa_series() -> None:
     """The paper's stochastic series, with its own drawing of batches."""
-    rows = on_both(lambda head: lissa_influence(head, batch_size=60, num_steps=300, tolerance=1).S)
+    rows = on_both(
+        lambda head: lissa_influence(head, batch_size=60, num_steps=30, tolerance=np.inf).S
+    )
     assert is_close(rows, 1e-6)
 
 
