@@ -8,8 +8,7 @@
 Each run prints one table and, with --out, writes the same numbers as JSON with the environment.
 Times are wall-clock seconds, and beside them processor seconds of all threads, which show whether
 the machine was shared; memory is the largest resident size of the process so far, and what torch
-took of the GPU. The variable
-SUBSETSEL_MEMORY_GIB sets the memory the package believes it may use.
+took of the GPU. SUBSETSEL_MEMORY_GIB sets the memory the package believes it may use.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from subsetsel.rows import Rows
 L2 = 1e-3
 _NUM_RANDOM = 3
 _NUM_CHECKED = 4
-RESNET50_FEATURES = 2048
 
 Array = NDArray[Any]
 
@@ -68,6 +66,7 @@ def measure_head(
     X: Array, y: Array, record: Record, num_classes: int | None, options: argparse.Namespace
 ) -> Head:
     """Fit a head and prepare what solves with its Hessian."""
+    record.note("features", X.shape[1])
     with record.timed("polish"):
         head = fit_head(
             X,
@@ -241,11 +240,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
     record = Record()
-    if options.run == "resnet50":
-        options.features = RESNET50_FEATURES
-    for name in ("examples", "features", "classes"):
-        if options.run != "fmnist":
-            record.note(name, getattr(options, name))
+    for name in ("examples", "classes") if options.run != "fmnist" else ():
+        record.note(name, getattr(options, name))
     record.note("threads", torch.get_num_threads())
     RUNS[options.run](options, record)
     if options.out:

@@ -31,7 +31,7 @@ from subsetsel.experiments.presets import COMPARISONS, SEARCHES
 from subsetsel.experiments.search import Search
 from subsetsel.experiments.search_report import write_search_report
 from subsetsel.experiments.tables import draw_budgets, draw_curves, write_table
-from subsetsel.influence.features import feature_device
+from subsetsel.influence.device import feature_device
 
 RESULTS = Path(__file__).with_name("results")
 FOLDERS = {"fashion-mnist": "fashion-mnist", "cifar-10": "cifar-10-batches-bin"}
@@ -112,12 +112,12 @@ def _plan(given: argparse.Namespace) -> Plan:
         "seeds": given.seeds,
     }
     plan = replace(plan, **{name: value for name, value in changes.items() if value})
-    shorter: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
     if given.iterations:
-        shorter |= {"iterations": given.iterations, "epochs": None}
+        recipe |= {"iterations": given.iterations, "epochs": None}
     if given.lr:
-        shorter["lr"] = given.lr
-    return replace(plan, recipe=replace(plan.recipe, **shorter)) if shorter else plan
+        recipe["lr"] = given.lr
+    return replace(plan, recipe=replace(plan.recipe, **recipe))
 
 
 def _cache(given: argparse.Namespace) -> Path:

@@ -29,10 +29,11 @@ class Record:
         yield
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            self.note(f"{name}_gpu_peak_gib", torch.cuda.max_memory_allocated() / 2**30)
         self.note(f"{name}_time", time.perf_counter() - started)
         self.note(f"{name}_cpu_time", time.process_time() - cpu)
         self.note(f"{name}_peak_gib", peak_memory())
+        if torch.cuda.is_available():
+            self.note(f"{name}_gpu_peak_gib", torch.cuda.max_memory_allocated() / 2**30)
 
 
 def peak_memory() -> float:

@@ -19,6 +19,8 @@ from ._anneal_kernels import Columns
 # Ctrl-C and clocks work; and makes between so many proposals, whole strides of the kernels.
 _CALL_ENTRIES = 2**26
 _FEWEST_PROPOSALS, _FIRST_CALL, _MOST_PROPOSALS = 2**8, 2**12, 2**17
+# Multiplications of a Gram matrix between two looks at the clock, some hundredths of a second.
+_STRIP_WORK = 2**31
 
 
 def columns_of(problem: Problem, mask: BoolArray, items: IndexArray | None = None) -> Columns:
@@ -183,3 +185,29 @@ def run_together(tasks: Sequence[Callable[[], BoolArray | None]], run: Run) -> N
 def _offer(found: BoolArray | None, run: Run) -> None:
     if found is not None:
         run.submit(found)
+
+
+def gram_matrix(rows: FloatArray, run: Run) -> FloatArray | None:
+    """Inner products of all pairs of rows, in strips where they take so long that a clock counts.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (k, d)
+    run : Run
+
+    Returns
+    -------
+    ndarray of shape (k, k), or None
+        None where the run was stopped on the way.
+    """
+    k = len(rows)
+    if k * rows.size < _STRIP_WORK:
+        return rows @ rows.T
+    out, step = np.empty((k, k)), max(1, _STRIP_WORK // rows.size)
+    for start in range(0, k, step):
+        if run.should_stop():
+            return None
+        strip = rows[start : start + step] @ rows[: start + step].T
+        out[start : start + step, : start + step] = strip
+        out[:start, start : start + step] = strip[:, :start].T
+    return out

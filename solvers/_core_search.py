@@ -23,7 +23,7 @@ from subsetsel.rows.base import BoolArray, FloatArray
 from subsetsel.run import Run
 
 from ._anneal_kernels import core_chain, row_flips
-from ._chains import Schedule, columns_of, quota_of, run_together, search_rows, walk
+from ._chains import Schedule, columns_of, gram_matrix, quota_of, run_together, search_rows, walk
 from ._core_starts import Start, Starts
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _NUM_CHAINS = 6
 _FRESH_EVERY = 4
 # Above this proven gap after the first core, all rows are annealed before the next one.
 _WIDE_GAP = 0.01
-# Multiplications between two looks at the clock, some hundredths of a second.
-_STRIP_WORK = 2**31
 # Its temperatures, in examples.
 _ROW_HEAT = (0.3, 0.02)
 
@@ -255,29 +253,3 @@ class _CoreSearch:
         bound, target = self.run.bound, self.run.limits.target
         is_optimal = bound is not None and size >= np.floor(bound)
         return is_optimal or (target is not None and size >= target)
-
-
-def gram_matrix(rows: FloatArray, run: Run) -> FloatArray | None:
-    """Inner products of all pairs of rows, in strips where they take so long that a clock counts.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (k, d)
-    run : Run
-
-    Returns
-    -------
-    ndarray of shape (k, k), or None
-        None where the run was stopped on the way.
-    """
-    k = len(rows)
-    if k * rows.size < _STRIP_WORK:
-        return rows @ rows.T
-    out, step = np.empty((k, k)), max(1, _STRIP_WORK // rows.size)
-    for start in range(0, k, step):
-        if run.should_stop():
-            return None
-        strip = rows[start : start + step] @ rows[: start + step].T
-        out[start : start + step, : start + step] = strip
-        out[:start, start : start + step] = strip[:, :start].T
-    return out

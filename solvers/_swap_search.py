@@ -20,7 +20,16 @@ from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
 from ._anneal_kernels import core_swaps, row_swaps
-from ._chains import Schedule, budget, columns_of, quota_of, run_together, search_rows, walk
+from ._chains import (
+    Schedule,
+    budget,
+    columns_of,
+    gram_matrix,
+    quota_of,
+    run_together,
+    search_rows,
+    walk,
+)
 from ._chunk_search import chunk_chain, is_too_large
 from ._continuation import Weights, linear_side, settle
 from ._local_search import LocalSearch
@@ -265,7 +274,9 @@ def _gram_chain(
 ) -> BoolArray:
     """Walk with the Gram matrix of all free rows at hand."""
     rows = problem.rows.take(free).astype(np.float64)
-    gram = rows @ rows.T
+    gram = gram_matrix(rows, run)
+    if gram is None:
+        return mask
     total = problem.rows.sum(mask)
     chosen = mask[free]
     pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)

@@ -1,12 +1,13 @@
 """What a verified search has chosen so far, on disk: a run that was killed does not choose again.
 
 Only subsets are kept. Each is refitted and judged anew when the search takes it up, so that no
-claim ever rests on the file; what it saves is the solver's work, which is most of a run.
+claim ever rests on the file; what it saves is the solver's work, about half of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.npz import read_npz
 from subsetsel.rows.base import BoolArray
 
-_ARRAYS = ("fingerprint", "n", "keys", "is_found", "num_iterations", "masks")
+_ARRAYS = ("fingerprint", "keys", "is_found", "num_iterations", "masks")
 _KEY_BYTES = 16
 
 
@@ -91,14 +92,25 @@ class Journal:
         self._choices[key] = choice
         if self._path is None:
             return
+        try:
+            self._write(self._path)
+        except OSError as error:
+            # Hours of search are worth more than what would save them from a kill.
+            self._path = None
+            warnings.warn(
+                f"{error}: what is chosen is no longer kept, and a killed run would start again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _write(self, path: Path) -> None:
         known = self._choices.values()
         nothing = np.zeros(self._n, dtype=np.bool_)
         masks = [nothing if choice.mask is None else choice.mask for choice in known]
-        with written_whole(self._path) as part, part.open("wb") as stream:
+        with written_whole(path) as part, part.open("wb") as stream:
             np.savez(
                 stream,
                 fingerprint=np.array(self._fingerprint),
-                n=np.array(self._n),
                 keys=np.frombuffer(b"".join(self._choices), dtype=np.uint8).reshape(-1, _KEY_BYTES),
                 is_found=np.array([choice.mask is not None for choice in known]),
                 num_iterations=np.array([choice.num_iterations for choice in known]),
@@ -156,7 +168,7 @@ def _read(path: Path, fingerprint: str, n: int) -> dict[bytes, Choice]:
             f"{path} holds the progress of another run, of other data or settings; delete it, or "
             "give another name."
         )
-    keys, is_found, num_iterations, masks = (found[name] for name in _ARRAYS[2:])
+    keys, is_found, num_iterations, masks = (found[name] for name in _ARRAYS[1:])
     if not _is_sound(keys, is_found, num_iterations, masks, n):
         raise FileFormatError(f"{path} is no progress of a search, or is damaged; delete it.")
     choices: dict[bytes, Choice] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,9 @@ def _open_journal(
         "criteria": replace(criteria, epsilon=None),
         "labels": head.labels,
         "setting": on.setting,
+        # Which rows a head was given: ridge and precision, whatever they were solved on.
+        "rows": (problem.rows.dtype.str, f"{problem.rows.squared_norms.sum():.6g}"),
+        "version": version("subsetsel"),
         "must_prune": problem.must_prune,
         "must_keep": problem.must_keep,
         "max_size": problem.max_size,
@@ -314,6 +318,11 @@ def _nothing_verified(prober: Prober, nearest: Step) -> str:
     if not prober.steps:
         return "stopped before any subset could be refitted; give more time"
     holding = " that holds must_prune" if prober.problem.must_prune.any() else ""
+    if prober.run.limit is not None:
+        return (
+            "stopped before a subset was verified; the smallest epsilon for which one of those "
+            f"tried can be is {_reach(nearest):.6g} ({nearest.size} pruned)"
+        )
     floor = prober.criteria.min_curvature
     if floor is not None and all(step.check.curvature < floor for step in prober.steps):
         best = max(step.check.curvature for step in prober.steps)

@@ -66,7 +66,7 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return isinstance(args[0], PretendTensor)
     if name == "cpu":
         return _plain(args[0])
-    if name in {"numpy", "__array__", "tolist_"} and isinstance(args[0], PretendTensor):
+    if name in {"numpy", "__array__"} and isinstance(args[0], PretendTensor):
         raise TypeError("can't convert cuda:0 device type tensor to numpy; use Tensor.cpu() first.")
     target, args, kwargs = _target(name, args, kwargs)
     tensors = list(_tensors((args, kwargs)))

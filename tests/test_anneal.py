@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from subsetsel.solvers import _anneal_kernels as kernels
-from subsetsel.solvers._chains import columns_of, walk
-from subsetsel.solvers._core_search import gram_matrix
+from subsetsel.solvers._chains import columns_of, gram_matrix, walk
 
 import subsetsel
 from subsetsel import Problem
@@ -250,7 +249,7 @@ def test_a_gram_matrix_in_strips_is_the_same(monkeypatch: pytest.MonkeyPatch) ->
     rows = np.random.default_rng(0).normal(size=(23, 5))
     run = Run(Problem(rows, epsilon=1.0), Limits())
     whole = gram_matrix(rows, run)
-    monkeypatch.setattr("subsetsel.solvers._core_search._STRIP_WORK", 4 * rows.size)
+    monkeypatch.setattr("subsetsel.solvers._chains._STRIP_WORK", 4 * rows.size)
     strips = gram_matrix(rows, run)
     assert strips is not None
     assert whole is not None
@@ -261,5 +260,5 @@ def test_a_gram_matrix_is_given_up_once_time_is_up(monkeypatch: pytest.MonkeyPat
     """Two thousand columns take half a second, which a limit of two seconds does not have."""
     rows = np.random.default_rng(0).normal(size=(23, 5))
     run = Run(Problem(rows, epsilon=1.0), Limits(time_limit=1e-9))
-    monkeypatch.setattr("subsetsel.solvers._core_search._STRIP_WORK", 1)
+    monkeypatch.setattr("subsetsel.solvers._chains._STRIP_WORK", 1)
     assert gram_matrix(rows, run) is None

@@ -122,23 +122,18 @@ def test_what_is_pruned_on_cuda_is_verified_there() -> None:
     assert check.change + check.change_error <= check.epsilon
 
 
-def test_the_memory_of_the_gpu_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Hessian that the GPU cannot hold is not built there, whatever the host has free."""
-    cuda = torch.device("cuda", 0)
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda *_: (10**9, 10**9))
+@pytest.mark.parametrize(
+    ("free", "side", "kind"),
+    [(2**30, 1000, "cholesky"), (2**30, 10_000, "cg"), (2**37, 40_000, "cholesky")],
+)
+def test_the_memory_of_the_gpu_decides(
+    free: int, side: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Hessian is factored where the GPU can hold it, whatever the host has free."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda *_: (free, free))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda *_: 0)
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda *_: 0)
-    assert choose_inverse("auto", 1000, cuda) == "cholesky"
-    assert choose_inverse("auto", 10_000, cuda) == "cg"
-
-
-def test_a_gpu_factors_what_takes_a_cpu_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """40,000 parameters go to a factor on a GPU with room, to conjugate gradients on a CPU."""
-    cuda = torch.device("cuda", 0)
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda *_: (2**37, 2**37))
-    monkeypatch.setattr("torch.cuda.memory_reserved", lambda *_: 0)
-    monkeypatch.setattr("torch.cuda.memory_allocated", lambda *_: 0)
-    assert choose_inverse("auto", 40_000, cuda) == "cholesky"
+    assert choose_inverse("auto", side, torch.device("cuda", 0)) == kind
     assert choose_inverse("auto", 40_000, torch.device("cpu")) == "cg"
 
 

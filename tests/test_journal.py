@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,32 @@ def test_progress_of_another_run_is_refused(other: dict[str, Any], tmp_path: Pat
     prune(path)
     with pytest.raises(ProblemError, match=r"another run.*delete it"):
         prune(path, **other)
+
+
+def test_progress_on_other_rows_is_refused(tmp_path: Path) -> None:
+    """The same head with rows of another precision leads to other choices."""
+    path = tmp_path / "progress.npz"
+    prune(path)
+    with pytest.raises(ProblemError, match="another run"):
+        prune(path, dtype=np.float64)
+
+
+def test_a_full_disk_ends_the_keeping_but_not_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One warning that says what is lost; the result is that of a run without a checkpoint.
+
+    Mutation: `add` lets the error through: fails.
+    """
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "progress.npz")
+
+    monkeypatch.setattr(Journal, "_write", fail)
+    with pytest.warns(RuntimeWarning, match="No space left.*would start again") as seen:
+        solution, _ = prune(tmp_path / "progress.npz")
+    assert len(seen) == 1
+    assert np.array_equal(solution.mask, prune(None)[0].mask)
 
 
 def test_progress_on_other_labels_is_refused(tmp_path: Path) -> None:

@@ -164,10 +164,10 @@ def prune(
     }
     manifest = Manifest.of(solution, **about, verification=check, ids=ids, trace=trail.records)
     written = [] if out is None else save(solution, manifest, out, ids)
-    _leave(checkpoint, solution)
     if certificate is not None:
         written += _certify(certificate, problem, solution, examples["data"])
     show(solution, as_json=as_json, verification=check, files=written, out=out)
+    _leave(checkpoint, solution)
     code = exit_code(solution)
     raise typer.Exit(code if earlier is None else repeated_code(code, earlier, manifest))
 
@@ -200,7 +200,7 @@ def _prune(
         search = {**plan.search, "progress": trail}
         if plan.is_verified_search:
             if checkpoint is not None and checkpoint.exists():
-                print_note(f"going on from {checkpoint}, which an earlier run left")
+                print_note(f"found {checkpoint}: what it holds is not searched for again")
             found = subsetsel.prune(
                 problem,
                 test=test,
@@ -216,10 +216,10 @@ def _prune(
 
 
 def _leave(checkpoint: Path | None, solution: Solution) -> None:
-    """Remove what was kept for another sitting, unless there is reason for one."""
+    """Remove what was kept for another sitting, unless this one was broken off."""
     if checkpoint is None or not checkpoint.exists():
         return
-    if solution.limit is None:
+    if solution.limit != "interrupted":
         checkpoint.unlink()
     else:
         print_note(f"the same command goes on from {checkpoint}; delete it to start anew")

@@ -82,7 +82,7 @@ def compare(
     from subsetsel.experiments.images import load_images
     from subsetsel.experiments.recipe import Recipe
     from subsetsel.experiments.tables import draw_budgets, write_table
-    from subsetsel.influence.features import feature_device
+    from subsetsel.influence.device import feature_device
     from subsetsel.report.environment import environment
 
     if epochs is None and iterations is None:

@@ -150,7 +150,8 @@ def exit_code(solution: Solution, *, is_verified: bool = True) -> ExitCode:
     ExitCode
     """
     if solution.limit == "interrupted":
-        print_note("interrupted: this is the best subset found by then")
+        what = "this is the best subset" if solution.is_feasible else "nothing that holds was"
+        print_note(f"interrupted: {what} found by then")
         return ExitCode.INTERRUPTED
     if not solution.is_feasible or not is_verified:
         return ExitCode.UNSATISFIED

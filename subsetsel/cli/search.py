@@ -69,16 +69,9 @@ def solve(
     """
     import subsetsel
 
-    goal = {
-        "epsilon": epsilon,
-        "size": size,
-        "fraction": fraction,
-        "num_kept": num_kept,
-        "max_size": max_size,
-    }
+    goal = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
-        del goal["max_size"]
         settings = {
             **given.given_goal(**goal),
             "normalization": normalization,
@@ -90,7 +83,7 @@ def solve(
             **given.solver_options(option),
         }
     else:
-        given.refuse_beside_from(goal)
+        given.refuse_beside_from({**goal, "max_size": max_size})
         settings = _settings_of(earlier)
         matrix = matrix or _matrix_of(earlier)
     if matrix is None:
@@ -102,21 +95,27 @@ def solve(
         question = {name: settings[name] for name in _QUESTION & settings.keys()}
         _show_cost(subsetsel.Problem(S, **question), as_json)
         return
-    with solve_progress(f"{solver} on {S.shape[0]:,} examples", time_limit) as progress:
+    what = f"{settings.get('solver', solver)} on {S.shape[0]:,} examples"
+    with solve_progress(what, settings.get("time_limit")) as progress:
         trail = Trail(progress)
         solution = subsetsel.solve(S, progress=trail, **settings)
-    manifest = Manifest.of(
-        solution,
-        command="solve",
-        settings=settings,
-        inputs={"S": file},
-        paths={"S": matrix},
-        trace=trail.records,
-    )
-    files = [] if out is None else save(solution, manifest, out)
+    manifest = None
+    if out is not None or earlier is not None:
+        # It reads S once more, for its SHA-256.
+        manifest = Manifest.of(
+            solution,
+            command="solve",
+            settings=settings,
+            inputs={"S": file},
+            paths={"S": matrix},
+            trace=trail.records,
+        )
+    files = [] if out is None or manifest is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
     code = exit_code(solution)
-    raise typer.Exit(code if earlier is None else repeated_code(code, earlier, manifest))
+    if earlier is not None and manifest is not None:
+        code = repeated_code(code, earlier, manifest)
+    raise typer.Exit(code)
 
 
 def _settings_of(earlier: Manifest) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import Scorer, cached_scorer, scorer_path
 from subsetsel.experiments.train import Trained, evaluate, train
 from subsetsel.experiments.zoo import build_network
+from subsetsel.influence.device import algebra_device
 from subsetsel.report.files import sha256_of_array
 
 WHOLE = "whole"
@@ -272,8 +273,7 @@ class Comparison:
             second=second,
             is_balanced=self.plan.is_balanced,
             num_proposals=self.plan.num_proposals,
-            # Only CUDA has the float64 that the head needs.
-            device="cuda" if self.pictures.labels.is_cuda else "cpu",
+            device=str(algebra_device(self.pictures.labels.device)),
         )
 
     def scorer(self, seed: int) -> Scorer:

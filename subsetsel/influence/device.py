@@ -1,4 +1,4 @@
-"""Where the algebra runs: which device, how much memory it has, how much is done at a time."""
+"""Which device, how much memory it has, how much is done on it at a time."""
 
 from __future__ import annotations
 
@@ -84,12 +84,44 @@ def device_memory(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) + unused
 
 
-def choose_device(device: str) -> torch.device:
-    """Find a device that can do float64.
+def feature_device(name: str) -> torch.device:
+    """Choose where a model runs.
 
     Parameters
     ----------
-    device : str
+    name : str
+        ``"auto"``: cuda, else mps, else the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    OptionError
+        If it is unknown or not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(
+            f"device {name!r} is unknown or not there: {error}. Use 'auto', 'cpu', 'cuda' or 'mps'."
+        ) from error
+    return device
+
+
+def head_device(name: str) -> torch.device:
+    """Choose where a head is trained and S computed, in float64.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"``: cuda, else the CPU.
 
     Returns
     -------
@@ -100,19 +132,22 @@ def choose_device(device: str) -> torch.device:
     OptionError
         If it is unknown, not there, or has no float64.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
+    device = feature_device(name)
+    if name == "auto":
+        return algebra_device(device)
+    if device.type not in {"cpu", "cuda"}:
         raise OptionError(
-            f"device must be 'auto', 'cpu' or 'cuda', got {device!r}: {error}."
-        ) from error
-    if chosen.type not in {"cpu", "cuda"}:
-        raise OptionError(
-            f"device {device!r} cannot be used: the head needs float64, which only 'cpu' and "
+            f"device {name!r} cannot be used: the head needs float64, which only 'cpu' and "
             "'cuda' have."
         )
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {device!r}: PyTorch sees no CUDA device here; use 'cpu'.")
-    return chosen
+    return device
+
+
+def algebra_device(device: torch.device) -> torch.device:
+    """Where float64 can be had: the device itself, or the CPU.
+
+    Returns
+    -------
+    torch.device
+    """
+    return torch.device("cpu") if device.type == "mps" else device

@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from subsetsel.influence.device import choose_device
+from subsetsel.influence.device import head_device
 from subsetsel.influence.inverse import choose_inverse
 from subsetsel.rows.memory import free_memory
 
@@ -103,7 +103,7 @@ def estimate_cost(
     """
     q, m = num_features + 1, num_classes - 1
     d = m * q
-    where = choose_device(device)
+    where = head_device(device)
     kind = choose_inverse(inverse, d, where)
     free, rate = free_memory(), product_rate(where.type)
     if storage == "auto":

@@ -20,6 +20,7 @@ from subsetsel.disk import held
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.batches import OrderedData, split_batch
 from subsetsel.influence.capture import Capture, Pooling, borrowed, find_classifier, own_head
+from subsetsel.influence.device import feature_device
 from subsetsel.influence.feature_store import (
     FeatureStore,
     Fingerprint,
@@ -209,37 +210,6 @@ def _check_finite(features: NDArray[Any], start: int) -> None:
             f"the model's features hold a NaN or an infinity for {bad.size} examples of one batch: "
             f"rows {shown}; look at these inputs, or use precision='float32'."
         )
-
-
-def feature_device(name: str) -> torch.device:
-    """Choose where the model runs.
-
-    Parameters
-    ----------
-    name : str
-        ``"auto"``: cuda, else mps, else the CPU.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    OptionError
-        If it is unknown or not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OptionError(
-            f"device {name!r} is unknown or not there: {error}. Use 'auto', 'cpu', 'cuda' or 'mps'."
-        ) from error
-    return device
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from subsetsel.influence.data import (
     check_weights,
     encode_labels,
 )
-from subsetsel.influence.device import choose_device
+from subsetsel.influence.device import head_device
 from subsetsel.influence.head import Head
 from subsetsel.influence.inverse import check_inverse
 from subsetsel.influence.iterative import IterativeInverse
@@ -106,7 +106,7 @@ def fit_head(
         labels,
         setting=_check_setting(l2, len(classes), label_smoothing, penalize_bias, inverse),
         weights=weights,
-        device=choose_device(device),
+        device=head_device(device),
     )
     found = _polish(objective, _start(objective, theta), tolerance)
     head = Head(

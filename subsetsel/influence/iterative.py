@@ -16,7 +16,6 @@ from subsetsel.influence.inverse import TOLERANCE, Inverse
 from subsetsel.influence.objective import HeadObjective
 
 _MAX_LOBPCG = 100
-_F64 = torch.float64
 
 
 class IterativeInverse(Inverse):
@@ -115,8 +114,9 @@ class IterativeInverse(Inverse):
         def wrap(function: Any) -> Any:
             def apply(columns: np.ndarray) -> np.ndarray:
                 # Below 20 parameters LOBPCG asks for the columns of an integer unit matrix.
-                tensor = torch.as_tensor(columns.reshape(d, -1), dtype=_F64, device=device)
-                out: np.ndarray = function(tensor).cpu().numpy()
+                numbers = columns.reshape(d, -1).astype(np.float64, copy=False)
+                found = function(torch.as_tensor(numbers, device=device))
+                out: np.ndarray = found.cpu().numpy()
                 return out
 
             return LinearOperator((d, d), matvec=apply, matmat=apply, dtype=np.float64)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.conjugate import conjugate_gradients
+from subsetsel.influence.device import algebra_device
 from subsetsel.influence.inverse import TOLERANCE
 from subsetsel.influence.network import CHUNK_BYTES, Network
 from subsetsel.rows.base import IndexArray
@@ -93,16 +94,6 @@ def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "dia
             f"the data set says it has {network.data.n} examples but yielded {done}."
         )
     return Pass(gradient / done, total.div_(done), np.concatenate(labels))
-
-
-def algebra_device(device: torch.device) -> torch.device:
-    """Where float64 can be had: the device itself, or the CPU.
-
-    Returns
-    -------
-    torch.device
-    """
-    return torch.device("cpu") if device.type == "mps" else device
 
 
 class NetworkFactor:

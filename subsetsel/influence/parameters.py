@@ -14,14 +14,13 @@ from torch import nn
 from subsetsel.errors import ProblemError
 from subsetsel.influence.batches import OrderedData
 from subsetsel.influence.data import check_l2
-from subsetsel.influence.features import feature_device
+from subsetsel.influence.device import algebra_device, feature_device
 from subsetsel.influence.inverse import Metric, choose_inverse
 from subsetsel.influence.network import Network, choose_parameters
 from subsetsel.influence.network_curvature import (
     Curvature,
     NetworkFactor,
     NetworkProducts,
-    algebra_device,
     walk_through,
 )
 from subsetsel.influence.network_rows import NetworkInfluence

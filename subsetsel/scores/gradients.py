@@ -73,7 +73,7 @@ def grand(
     from torch import nn
 
     from subsetsel.influence.batches import OrderedData
-    from subsetsel.influence.features import feature_device
+    from subsetsel.influence.device import feature_device
 
     models = [model] if isinstance(model, nn.Module) else list(model)
     if not models or not all(isinstance(one, nn.Module) for one in models):
