@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -221,3 +222,23 @@ def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
         solver.solve(torch.ones(large.objective_function.d, 1).double().to(large.device))
+
+
+def test_the_proxy_does_not_depend_on_signs_of_eigenvectors(
+    large: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries choose them as they like; random signs are drawn in the basis they make."""
+    usual = influence_rows(large).proxy.search_matrix()
+    eigh = torch.linalg.eigh
+
+    def flipped(matrix: torch.Tensor) -> Any:
+        values, vectors = eigh(matrix)
+        signs = 1.0 - 2.0 * (torch.arange(len(values)) % 2)
+        return values, vectors * signs
+
+    monkeypatch.setattr(torch.linalg, "eigh", flipped)
+    again = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
+    flipped_head = dataclasses.replace(large)
+    flipped_head.__dict__["inverse"] = again
+    found = influence_rows(flipped_head).proxy.search_matrix()
+    np.testing.assert_allclose(found, usual, rtol=1e-5, atol=1e-9)
