@@ -91,18 +91,15 @@ class Profile:
         )
         return self.relaxation.value - relax(problem).value
 
-    def alone(self, threshold: float, seed: int, num_proposals: int) -> tuple[int, float]:
-        """Anneal the open rows above the threshold, all others between 0 and 1.
+    def above(self, threshold: float) -> tuple[Mask, Mask]:
+        """Rows whose flip costs more than a threshold, and the open ones among them."""
+        large = self.flips > threshold
+        return large, large & (np.abs(self.costs) < _OPEN)
 
-        Returns
-        -------
-        int
-            How many rows.
-        float
-            What they lose, in examples.
-        """
-        open_rows = (self.flips > threshold) & (np.abs(self.costs) < _OPEN)
-        small = self.flips <= threshold
+    def alone(self, threshold: float, seed: int, num_proposals: int) -> float:
+        """Loss, in examples, of the open rows above the threshold if nothing else must be whole."""
+        large, open_rows = self.above(threshold)
+        small = ~large
         slope = 1 / (4 * _SOFTNESS * np.cosh(np.clip(self.costs / (2 * _SOFTNESS), -50, 50)) ** 2)
         small &= slope > 1e-6
         near = self.S[small].astype(np.float64) / np.sqrt(self.lam)
@@ -115,17 +112,24 @@ class Profile:
         found = anneal_quadratic(Q, h, start, num_proposals, np.random.default_rng(seed))
         pruned = np.zeros(len(self.costs), dtype=np.bool_)
         pruned[open_rows] = found > 0.5
-        return int(open_rows.sum()), self.loss(open_rows, pruned)
+        return self.loss(open_rows, pruned)
+
+    def level(
+        self, threshold: float, pruned: Mask, num_seeds: int, num_proposals: int
+    ) -> dict[str, Any]:
+        """Measure one line of the table; annealed alone ``num_seeds`` times."""
+        large, open_rows = self.above(threshold)
+        return {
+            "threshold": threshold,
+            "rows": int(large.sum()),
+            "open_rows": int(open_rows.sum()),
+            "lost": self.loss(large, pruned),
+            "lost_alone": [self.alone(threshold, k, num_proposals) for k in range(num_seeds)],
+        }
 
 
 def main() -> int:
-    """Measure, print and write.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
+    """Measure, print and write; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--instance", default="fmnist-pca128/eps=2%")
     parser.add_argument("--time-limit", type=float, default=40.0)
@@ -146,22 +150,12 @@ def main() -> int:
     print("flip costs more than | rows | open | lost to them | alone, each seed")
     levels = []
     for threshold in asked.thresholds:
-        held = profile.flips > threshold
-        alone = [
-            profile.alone(threshold, seed, asked.proposals)[1]
-            for seed in range(asked.seeds if threshold in asked.alone else 0)
-        ]
-        level = {
-            "threshold": threshold,
-            "rows": int(held.sum()),
-            "open_rows": int((held & (np.abs(profile.costs) < _OPEN)).sum()),
-            "lost": profile.loss(held, solution.mask),
-            "lost_alone": alone,
-        }
+        num_seeds = asked.seeds if threshold in asked.alone else 0
+        level = profile.level(threshold, solution.mask, num_seeds, asked.proposals)
         levels.append(level)
         print(
             f"{threshold:g} | {level['rows']:,} | {level['open_rows']:,} | {level['lost']:.1f} | "
-            + (", ".join(f"{loss:.1f}" for loss in alone) or "-"),
+            + (", ".join(f"{loss:.1f}" for loss in level["lost_alone"]) or "-"),
             flush=True,
         )
     print(f"all rows: {total:.1f}")
