@@ -63,6 +63,16 @@ class Answer:
     bound: float | None = None
 
 
+def largest_size(problem: Problem) -> int:
+    """Size that no subset can exceed, whatever its norm.
+
+    Returns
+    -------
+    int
+    """
+    return min(problem.max_size, problem.n - int(problem.must_keep.sum()))
+
+
 def prove(ask: Callable[[Question], Answer], problem: Problem, run: Run) -> Candidate:
     """Ask until the incumbent is proved optimal, time is up, or rounding hides the answer.
 
@@ -95,7 +105,7 @@ def prove(ask: Callable[[Question], Answer], problem: Problem, run: Run) -> Cand
 
     bound: float | None = None
     while len(excluded) < _MAX_EXCLUDED and not run.should_stop():
-        if is_sizing and run.mask is not None and run.size >= problem.max_size:
+        if is_sizing and run.mask is not None and run.size >= largest_size(problem):
             return finish(None, is_optimal=True)
         answer = ask(question(is_outer=True))
         if answer.status == "infeasible":

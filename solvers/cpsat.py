@@ -24,7 +24,7 @@ from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
 
 from ._background import run_beside_clock
-from ._proof import Answer, Question, prove
+from ._proof import Answer, Question, largest_size, prove
 from ._quantize import MAX_ROW, quantize, reduce_for_exact
 from .greedy import GreedySolver, search_around, starting_mask
 
@@ -122,8 +122,7 @@ class _Model:
         self.options = options
         self.question = question
         self.run = run
-        most = problem.n - int(problem.must_keep.sum())
-        self.most = min(problem.max_size, most)
+        self.most = largest_size(problem)
         self.least = problem.size if problem.size is not None else question.least
         radius = question.cutoff if problem.epsilon is None else problem.radius(self.least)
         if not np.isfinite(radius):

@@ -22,7 +22,7 @@ from subsetsel.reduction import Reduction
 from subsetsel.rows.base import BoolArray
 from subsetsel.run import Run
 
-from ._proof import Answer, Question, prove
+from ._proof import Answer, Question, largest_size, prove
 from ._quantize import reduce_for_exact
 from .greedy import GreedySolver, search_around, starting_mask
 
@@ -116,7 +116,7 @@ class _Model:
         self.question = question
         self.run = run
         self.least = problem.size if problem.size is not None else question.least
-        self.most = min(problem.max_size, problem.n - int(problem.must_keep.sum()))
+        self.most = largest_size(problem)
         lengths = np.sqrt(problem.rows.squared_norms)
         radius = question.cutoff if problem.epsilon is None else problem.epsilon
         self.radius = radius if np.isfinite(radius) else float(lengths.sum())

@@ -102,6 +102,11 @@ def _limited() -> Iterator[SmallProblem]:
         fixed,
     )
     yield SmallProblem(
+        "everything_must_be_kept",
+        lambda: Problem(S, epsilon=2.0, must_keep=list(range(10)), normalization="kept"),
+        fixed,
+    )
+    yield SmallProblem(
         "infeasible_must_prune",
         lambda: Problem(np.abs(S) + 1.0, epsilon=0.5, must_prune=[0, 1]),
         fixed,
