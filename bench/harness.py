@@ -44,7 +44,7 @@ class Record:
     size, norm
         As recomputed by the checker.
     bound, gap
-        Proven bound and relative gap (Eq. 3, normalization full).
+        Proven bound and relative gap; none for Eq. 3 with normalization kept.
     random_norm, norm_over_random
         Mean norm of random subsets of the required size, and the answer's as a share of it (Eq. 4).
     known_value
@@ -178,10 +178,9 @@ def _judge(record: Record, instance: Instance, claim: Claim, best_value: float |
     if claim.mask is None:
         return
     record.size, record.norm = int(claim.mask.sum()), norm_of(question.S, claim.mask)
-    if question.form == "max_size":
-        record.bound = claim.bound
-        record.gap = gap_to_bound(record.size, claim.bound)
-    else:
+    record.bound = claim.bound
+    record.gap = gap_to_bound(question.form, record.value or 0.0, claim.bound)
+    if question.form == "min_norm":
         record.norm_over_random = record.norm / instance.random_norm
 
 
@@ -201,17 +200,22 @@ def cross_check(records: Iterable[Record]) -> list[str]:
     """
     best: dict[str, Record] = {}
     answered = [record for record in records if record.outcome == "ok" and record.size is not None]
-    eligible = [record for record in answered if record.form == "max_size"]
-    for record in eligible:
+    for record in answered:
         other = best.get(record.instance)
-        if other is None or (record.size or 0) > (other.size or 0):
+        if other is None or _is_beyond(record.form, record.value or 0.0, other.value or 0.0):
             best[record.instance] = record
     return [
         f"{record.instance}: {record.solver} claims the bound {record.bound:.6f}, "
-        f"{best[record.instance].solver} found {best[record.instance].size}"
-        for record in eligible
-        if record.bound is not None and int(record.bound) < (best[record.instance].size or 0)
+        f"{best[record.instance].solver} found {best[record.instance].value}"
+        for record in answered
+        if record.bound is not None
+        and _is_beyond(record.form, best[record.instance].value or 0.0, record.bound)
     ]
+
+
+def _is_beyond(form: str, value: float, other: float) -> bool:
+    """Whether a size is larger than another, or a norm smaller by more than its rounding."""
+    return value > other if form == "max_size" else value < other * (1.0 - 1e-12)
 
 
 def complaints(records: Iterable[Record]) -> list[str]:

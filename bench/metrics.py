@@ -17,18 +17,21 @@ _NORM_DECADES = 6.0
 _ZERO_SHARE = 0.001
 
 
-def gap_to_bound(size: float, bound: float | None) -> float | None:
-    """Proven relative gap of Eq. 3: (floor(bound) - size) / floor(bound).
+def gap_to_bound(form: str, value: float, bound: float | None) -> float | None:
+    """Proven relative gap.
 
     Returns
     -------
     float or None
-        None without a bound.
+        Eq. 3: (floor(bound) - size) / floor(bound). Eq. 4: (norm - bound) / norm. None without a
+        bound, for Eq. 4 also with one of 0, which says nothing.
     """
     if bound is None:
         return None
-    most = math.floor(bound)
-    return (most - size) / most if most > 0 else 0.0
+    if form == "max_size":
+        most = math.floor(bound)
+        return (most - value) / most if most > 0 else 0.0
+    return (value - bound) / value if bound > 0 and value > 0 else None
 
 
 def gap_to_best(form: str, value: float | None, best: float | None) -> float | None:

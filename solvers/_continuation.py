@@ -38,6 +38,9 @@ _TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
 _POWER = 2
 # At and above 1 the term outweighs an example's own curvature.
 _MOST_CONCAVITY = 1.05
+# To the relaxed minimum: at most so many sweeps, one of all items in so many, until those lower the
+# norm by less than this share and miss the limits by less than this share of the items.
+_MOST_RELAXING, _OPEN_SWEEPS, _STEADY, _MISSED = 200, 5, 1e-3, 1e-5
 # A call into compiled code reads at most about this many entries of S, a few hundredths of a
 # second, so that Ctrl-C and clocks work.
 _CALL_ENTRIES = 2**24
@@ -77,7 +80,12 @@ class Aim:
 
 
 def linear_side(
-    problem: Problem, weights: FloatArray, scale: float, items: IndexArray | None = None
+    problem: Problem,
+    weights: FloatArray,
+    scale: float,
+    items: IndexArray | None = None,
+    *,
+    is_proportional: bool = True,
 ) -> LinearSide:
     """Describe the size and the linear constraints as springs.
 
@@ -90,6 +98,8 @@ def linear_side(
         What one example too many costs, as a squared norm.
     items : ndarray of int64, optional
         Give the columns of these only.
+    is_proportional : bool
+        Under Eq. 4, prune as large a share of the squared norms as these weights do.
 
     Returns
     -------
@@ -107,7 +117,7 @@ def linear_side(
     largest = np.ones(len(lower))
     np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
     stiffness = scale / largest**2
-    if problem.form == "min_norm":
+    if problem.form == "min_norm" and is_proportional:
         # Large rows are pruned in proportion, as in a random subset: the concave term alone sends
         # most of them to the nearer side, and with them the curvature of what is kept.
         squared_norms = problem.rows.squared_norms
@@ -129,6 +139,63 @@ def linear_side(
         upper.astype(np.float64),
         stiffness,
     )
+
+
+def relax_weights(
+    weights: Weights, run: Run, rng: np.random.Generator, *, share: float, quota: int | None
+) -> FloatArray:
+    """Lead the weights to the relaxed minimum of the norm, where the springs hold the limits.
+
+    A spring alone gives way to a norm that another size would lower. So its rest position is moved
+    by as much as it gave way, until nothing is missed (the method of multipliers).
+
+    Parameters
+    ----------
+    weights : Weights
+        Modified in place, with the limits of its linear side.
+    run : Run
+    rng : numpy.random.Generator
+    share : float
+        Of the time that is left.
+    quota : int or None
+        Most row updates, about.
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        Slope of ||S^T w||^2 / 2 and of the springs in each weight: about 0 where it is between 0
+        and 1.
+
+    References
+    ----------
+    Hestenes, J. Optim. Theory Appl. 4 (1969); Powell (1969).
+    """
+    started, left = time.perf_counter(), run.remaining
+    side, items = weights.side, weights.items
+    lower, upper = side.lower.copy(), side.upper.copy()
+    none = np.zeros_like(weights.squared_norms)
+    most = _MOST_RELAXING if quota is None else min(_MOST_RELAXING, quota // items.size)
+    before = np.inf
+    for number in range(most):
+        is_full = number % _OPEN_SWEEPS == 0
+        items = _sweep(weights, weights.items if is_full else items, none, 0.0, run, rng)
+        is_late = time.perf_counter() - started > share * left
+        if is_late or run.should_stop():
+            break
+        if is_full:
+            given = side.activity - np.clip(side.activity, side.lower, side.upper)
+            side.lower[:], side.upper[:] = lower - given, upper - given
+            missed = side.activity - np.clip(side.activity, lower, upper)
+            norm = float(np.linalg.norm(weights.total))
+            is_met = float(np.abs(missed).max()) <= _MISSED * weights.items.size
+            if is_met and norm > (1.0 - _STEADY) * before:
+                break
+            before = norm
+    excess = side.activity - np.clip(side.activity, side.lower, side.upper)
+    shape = (side.activity.size, weights.values.size)
+    matrix = sparse.csc_array((side.coefficients, side.members, side.starts), shape=shape)
+    pull: FloatArray = weights.rows @ weights.total + matrix.T @ (side.stiffness * excess)
+    return pull
 
 
 def settle(

@@ -31,10 +31,11 @@ from ._chains import (
     walk,
 )
 from ._chunk_search import chunk_chain, is_too_large
-from ._continuation import Weights, linear_side, settle
 from ._local_search import LocalSearch
+from ._settled import settled_start
 
 if TYPE_CHECKING:
+    from ._drift import Margin
     from .anneal import AnnealOptions
 
 # Up to this many free examples the whole Gram matrix is held: 128 MB.
@@ -46,8 +47,6 @@ _CLOSING_ENTRIES = 20_000_000
 _PATIENCE = 300
 # Under a clock they take what is left of it, after this share for the swaps.
 _ENDLESS, _SEARCH_SHARE = 10**9, 0.5
-# Weights start equal but for this much, so that equal rows do not move together.
-_JITTER = 0.1
 # The hot end from a start that is worth keeping, in units of its energy per dimension; hotter where
 # a proposal costs so little that the start is found again in passing.
 _HEAT, _GRAM_HEAT = 2.0, 20.0
@@ -89,36 +88,55 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
-        temperatures = hot_to_cold
-        if is_settled:
-            settled = _settle(problem, run, rng, quota)
-            if settled is not None:
-                mask = settled
-                norm = float(np.linalg.norm(problem.rows.sum(mask)))
-                heat = _GRAM_HEAT if holds_gram(problem, options) else _HEAT
-                temperatures = _temperatures(problem, positive, norm, heat)
-        if is_too_large(problem.rows):
-            return chunk_chain(problem, run, mask, free, temperatures, rng)
-        if holds_gram(problem, options):
-            return _gram_chain(problem, options, run, mask, free, temperatures, rng, quota)
-        return _row_chain(problem, options, run, mask, free, temperatures, rng, quota)
+        temperatures, core = hot_to_cold, free
+        settled = settled_start(problem, run, rng, quota) if is_settled else None
+        if settled is not None:
+            mask, margin = settled
+            if run.limits.num_workers == 1:
+                run.submit(mask)
+            norm = float(np.linalg.norm(problem.rows.sum(mask)))
+            heat = _GRAM_HEAT if holds_gram(problem, options, free) else _HEAT
+            temperatures = _temperatures(problem, positive, norm, heat, margin)
+            if margin is not None:
+                directions[number] = margin.total
+                core = margin.core(free, temperatures[0])
+        schedules[number] = temperatures
+        found = swap(mask.copy(), core, temperatures, rng)
+        if settled is None or found is None or run.limits.num_workers == 1:
+            return found
+        # Nobody else has seen the start of this chain.
+        return found if float(np.linalg.norm(problem.rows.sum(found))) <= norm else mask
 
+    def swap(
+        mask: BoolArray,
+        items: IndexArray,
+        temperatures: tuple[float, float],
+        rng: np.random.Generator,
+    ) -> BoolArray | None:
+        if is_too_large(problem.rows):
+            return chunk_chain(problem, run, mask, items, temperatures, rng)
+        if holds_gram(problem, options, items):
+            return _gram_chain(problem, options, run, mask, items, temperatures, rng, quota)
+        return _row_chain(problem, options, run, mask, items, temperatures, rng, quota)
+
+    directions: dict[int, FloatArray] = {}
+    schedules: dict[int, tuple[float, float]] = {}
     run_together([partial(chain, k) for k in range(num_chains)], run)
     if _closes(problem, options, run):
         _close(problem, run)
-    return Candidate(limit=run.limit, stats={"temperatures": list(hot_to_cold)})
+    stats = {"temperatures": list(schedules.get(0, hot_to_cold))}
+    return Candidate(limit=run.limit, dual=directions.get(0), stats=stats)
 
 
-def holds_gram(problem: Problem, options: AnnealOptions) -> bool:
-    """Whether the swaps are made on the Gram matrix of all free rows.
+def holds_gram(problem: Problem, options: AnnealOptions, items: IndexArray) -> bool:
+    """Whether the swaps are made on the Gram matrix of the rows that may move.
 
     Returns
     -------
     bool
     """
     is_readable = problem.rows.proxy is problem.rows
-    num_free = int(np.count_nonzero(problem.free))
-    return num_free <= _MAX_GRAM and options.proposals == "norm" and is_readable
+    return items.size <= _MAX_GRAM and options.proposals == "norm" and is_readable
 
 
 def _closes(problem: Problem, options: AnnealOptions, run: Run) -> bool:
@@ -168,36 +186,12 @@ def _can_settle(problem: Problem, options: AnnealOptions) -> bool:
     return options.start == "relax" and is_readable
 
 
-def _settle(
-    problem: Problem, run: Run, rng: np.random.Generator, quota: int | None
-) -> BoolArray | None:
-    """Lead equal weights to a subset, see `_continuation`; None where there is no time for it."""
-    rows, _, is_exact = search_rows(problem, problem.must_prune)
-    if not is_exact:
-        return None
-    assert problem.size is not None
-    items = np.flatnonzero(problem.free)
-    wanted = (problem.size - np.count_nonzero(problem.must_prune)) / items.size
-    values = problem.must_prune.astype(np.float64)
-    values[items] = np.clip(wanted + _JITTER * (rng.random(items.size) - 0.5), 0.0, 1.0)
-    norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms[items])))
-    weights = Weights(rows, norms, values, values.astype(rows.dtype) @ rows, items, side)
-    mask = settle(weights, run, rng, share=0.5, quota=None if quota is None else quota // 2)
-    if mask is None:
-        return None
-    if len(problem.constraints):
-        return find_mask(problem, wanted=mask, seed=int(rng.integers(2**31)))
-    # The few examples too many or too few are taken from the smallest.
-    surplus = int(np.count_nonzero(mask)) - problem.size
-    side_items = items[mask[items] == (surplus > 0)]
-    smallest = side_items[np.argsort(norms[side_items], kind="stable")[: abs(surplus)]]
-    mask[smallest] = surplus < 0
-    return mask
-
-
 def _temperatures(
-    problem: Problem, positive: FloatArray, norm: float, heat: float = _HEAT
+    problem: Problem,
+    positive: FloatArray,
+    norm: float,
+    heat: float = _HEAT,
+    margin: Margin | None = None,
 ) -> tuple[float, float]:
     """From where most rows move to where only the smallest do; cooler from a start of some norm."""
     low, high = np.quantile(positive, [0.05, 0.95])
@@ -205,6 +199,8 @@ def _temperatures(
     if norm < np.inf:
         # What the start's norm would be in equilibrium: hotter would destroy it.
         hot = min(hot, heat * norm**2 / min(problem.d, problem.n))
+    if margin is not None:
+        hot = min(hot, margin.temperature(norm))
     return max(hot, 1e-300), max(min(cold, 0.1 * hot), 1e-300)
 
 

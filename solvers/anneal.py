@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal
 
+import numpy as np
+
+from subsetsel.bounds import is_drifting
 from subsetsel.bridge import maximize_size
 from subsetsel.candidate import Candidate
 from subsetsel.errors import OptionError
@@ -108,7 +111,12 @@ class AnnealSolver:
 
     def warm_up(self, problem: Problem, options: AnnealOptions) -> None:
         """Compile or load the kernels that the problem's form, size and rows call for."""
-        _compile(Kind.of(problem), options.start, options.proposals, holds_gram(problem, options))
+        kind, free = Kind.of(problem), np.flatnonzero(problem.free)
+        is_small = holds_gram(problem, options, free)
+        _compile(kind, options.start, options.proposals, is_small)
+        if kind.form == "min_norm" and not is_small and is_drifting(problem):
+            # The core may be small.
+            _compile(kind, options.start, options.proposals, True)
 
 
 @cache

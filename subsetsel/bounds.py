@@ -18,6 +18,8 @@ from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps)
+# ||S^T 1|| in units of what independent rows of these lengths would give.
+_DRIFT = 4.0
 
 
 @dataclass(frozen=True)
@@ -172,13 +174,10 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
         length = float(np.linalg.norm(total))
         if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
             break
-        u = total / length
-        scores = rows.dot(u)
-        vertex, value = minimize_linear(problem, scores)
+        vertex, value = _least_along(problem, total / length)
         if vertex is None:
             return max(value, best)
-        error = (problem.d + 4) * UNIT * float(np.sqrt(rows.squared_norms).sum())
-        best = max(best, value - error)
+        best = max(best, value)
         if best > at_least > 0:
             break
         corner = rows.sum(vertex)
@@ -192,6 +191,64 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
         weights = weights + move * (vertex - weights)
         total = total + move * step
     return best
+
+
+def is_drifting(problem: Problem) -> bool:
+    """Whether the rows share a direction that no choice of half of them cancels by chance.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bool
+    """
+    total = float(np.linalg.norm(problem.rows.total))
+    return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
+
+
+def can_bound_norm(problem: Problem) -> bool:
+    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bool
+    """
+    is_simple = problem.form == "min_norm" and not len(problem.constraints)
+    return is_simple and is_drifting(problem)
+
+
+def norm_along(problem: Problem, u: FloatArray) -> float:
+    """Proven lower bound on ||W^T S||_2 from one direction, the better the nearer to the optimum's.
+
+    Parameters
+    ----------
+    problem : Problem
+    u : ndarray of shape (d,)
+
+    Returns
+    -------
+    float
+        0 where nothing better is proved.
+    """
+    length = float(np.linalg.norm(u))
+    if not 0 < length < np.inf:
+        return 0.0
+    return max(0.0, _least_along(problem, u / length)[1])
+
+
+def _least_along(problem: Problem, u: FloatArray) -> tuple[FloatArray | None, float]:
+    """Minimize (S u) . W over the linear relaxation, for ||u|| = 1; the value is a proven limit."""
+    from subsetsel.polytope import minimize_linear
+
+    vertex, value = minimize_linear(problem, problem.rows.dot(u))
+    error = (problem.d + 4) * UNIT * float(np.sqrt(problem.rows.squared_norms).sum())
+    return vertex, value - error
 
 
 def _uniform_point(problem: Problem) -> FloatArray | None:

@@ -23,7 +23,8 @@ class Candidate:
     bound : float or None
         Proven bound of the solver's own: upper on the size, or lower on the norm.
     dual : ndarray of shape (d,) or None
-        A vector u from which the core computes U(u) in float64.
+        A vector u from which the core computes a bound in float64: U(u) on the size, or the least
+        norm along u.
     stats : dict
         Whatever is worth telling; JSON types.
     """

@@ -6,7 +6,13 @@ import warnings
 
 import numpy as np
 
-from subsetsel.bounds import evaluate_dual, lower_bound_on_norm, uniform_norm
+from subsetsel.bounds import (
+    can_bound_norm,
+    evaluate_dual,
+    lower_bound_on_norm,
+    norm_along,
+    uniform_norm,
+)
 from subsetsel.candidate import Candidate
 from subsetsel.errors import DegenerateProblemWarning, SolverError
 from subsetsel.polytope import find_mask
@@ -18,6 +24,8 @@ from subsetsel.solution import Limit, Solution, Status
 
 # A relaxed point with this share of the norm found leaves no bound worth the passes over S.
 _HOPELESS = 1e-2
+# A bound that near needs no more steps.
+_ENOUGH = 0.9
 
 
 def without_search(problem: Problem) -> tuple[BoolArray | None, str]:
@@ -176,6 +184,12 @@ def _least_norm(problem: Problem, run: Run, candidate: Candidate) -> float:
         return run.norm
     known = max(0.0, candidate.bound or 0.0)
     relaxed = uniform_norm(problem)
-    if run.remaining <= 0 or (relaxed is not None and relaxed <= _HOPELESS * run.norm):
+    if relaxed is not None and relaxed <= _HOPELESS * run.norm:
+        return known
+    for u in (candidate.dual, run.total):
+        # Time for these passes was set aside.
+        if u is not None and (run.remaining > 0 or can_bound_norm(problem)):
+            known = max(known, norm_along(problem, u))
+    if run.remaining <= 0 or known >= _ENOUGH * run.norm:
         return known
     return max(known, lower_bound_on_norm(problem, num_steps=5))

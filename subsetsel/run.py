@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from subsetsel.bounds import can_bound_norm
 from subsetsel.limits import Limits, Progress
 from subsetsel.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
@@ -44,6 +45,8 @@ class Run:
         The best feasible subset so far.
     size, norm
         Of that subset; the norm is kept in float64.
+    total : ndarray of shape (d,), float64, or None
+        S^T W of that subset.
     num_iterations : int
     trace : list of Progress
     """
@@ -63,6 +66,9 @@ class Run:
         # What updating a sum instead of computing it may cost.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
         self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
+        # The answer is recomputed from the whole S before it is given, and a norm bounded.
+        is_bounded = limits.time_limit is not None and limits.bound and can_bound_norm(problem)
+        self._closing_passes = 3.5 if is_bounded else 1.5
         self.mask: BoolArray | None = None
         self.size = 0
         self.norm = float("inf")
@@ -70,7 +76,7 @@ class Run:
         self.trace: list[Progress] = []
         self.bound: float | None = None
         self.limit: str | None = None
-        self._sum: FloatArray | None = None
+        self.total: FloatArray | None = None
         self._ascent: Ascent | None = None
         self._relaxation: Relaxation | None = None
         self._is_sharp = self._is_strong = False
@@ -100,8 +106,8 @@ class Run:
         """Seconds left for searching; inf without a time limit."""
         own = float("inf")
         if self.limits.time_limit is not None:
-            # The answer is recomputed from the whole S before it is given.
-            own = self.limits.time_limit - self.elapsed - 1.5 * self.problem.rows.pass_time
+            own = self.limits.time_limit - self.elapsed
+            own -= self._closing_passes * self.problem.rows.pass_time
         return own if self.parent is None else min(own, self.parent.remaining)
 
     @property
@@ -210,14 +216,14 @@ class Run:
         ndarray of shape (d,)
         """
         rows = self.problem.rows
-        if self._sum is not None and self.mask is not None:
+        if self.total is not None and self.mask is not None:
             differing = np.flatnonzero(mask != self.mask)
             if not differing.size:
-                return self._sum.copy()
+                return self.total.copy()
             if differing.size * 8 < mask.size and not rows.sums_cheaply:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
-                return self._sum + change
+                return self.total + change
         return rows.sum(mask)
 
     def submit(self, mask: BoolArray) -> bool:
@@ -252,7 +258,7 @@ class Run:
                 return False
         if self.problem.violations(mask, norm=norm):
             return False
-        self.mask, self._sum, self.size, self.norm = mask.copy(), total, size, norm
+        self.mask, self.total, self.size, self.norm = mask.copy(), total, size, norm
         self._report(is_new=True)
         return True
 

@@ -172,7 +172,9 @@ def _bound(solution: Solution) -> str:
     if solution.bound is None:
         return "none was computed" if solution.status == "optimal" else "none is proved"
     if solution.epsilon is None:
-        return f"the norm cannot be below {solution.bound:.6g} (proved)"
+        least = f"the norm cannot be below {solution.bound:.6g} (proved)"
+        above = solution.norm / solution.bound - 1.0 if solution.bound > 0 else np.inf
+        return f"{least}: at most {above:.3%} above the least" if above < 1.0 else least
     gap = "optimal" if solution.gap == 0 else f"gap {solution.gap:.3%}"
     return f"at most {int(np.floor(solution.bound)):,} can be pruned (proved): {gap}"
 

@@ -231,10 +231,12 @@ def test_checker_reads_a_saved_solution(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_gap_uses_the_floor_of_the_bound() -> None:
     """A fraction of an example is no gap."""
-    assert metrics.gap_to_bound(10, 10.9) == 0
-    assert metrics.gap_to_bound(9, 10.9) == pytest.approx(0.1)
-    assert metrics.gap_to_bound(0, 0.5) == 0
-    assert metrics.gap_to_bound(3, None) is None
+    assert metrics.gap_to_bound("max_size", 10, 10.9) == 0
+    assert metrics.gap_to_bound("max_size", 9, 10.9) == pytest.approx(0.1)
+    assert metrics.gap_to_bound("max_size", 0, 0.5) == 0
+    assert metrics.gap_to_bound("max_size", 3, None) is None
+    assert metrics.gap_to_bound("min_norm", 4.0, 3.0) == pytest.approx(0.25)
+    assert metrics.gap_to_bound("min_norm", 4.0, 0.0) is None
 
 
 def test_gap_to_best_of_both_forms() -> None:
@@ -336,6 +338,16 @@ def test_bounds_are_held_against_other_solvers() -> None:
     assert harness.cross_check(good) == []
     bad = [record_of("a", 5, bound=6.9), record_of("b", 7)]
     assert "a claims the bound 6.9" in harness.cross_check(bad)[0]
+
+
+def test_bounds_on_the_norm_are_held_against_other_solvers() -> None:
+    """Under Eq. 4 a bound above what another solver found is a contradiction."""
+    records = [record_of("a", 5, bound=0.4), record_of("b", 5)]
+    for record in records:
+        record.form = "min_norm"
+    assert harness.cross_check(records) == []
+    records[0].bound = 0.6
+    assert "a claims the bound 0.6" in harness.cross_check(records)[0]
 
 
 def test_what_must_not_be_is_listed() -> None:

@@ -168,7 +168,7 @@ def test_start_at_random_does_not_settle(monkeypatch: pytest.MonkeyPatch) -> Non
 
     S = uneven(50, 5)
     subsetsel.solve(S, size=20, max_iterations=500)
-    monkeypatch.setattr("subsetsel.solvers._swap_search.settle", refuse)
+    monkeypatch.setattr("subsetsel.solvers._settled.settle", refuse)
     assert subsetsel.solve(S, size=20, max_iterations=500, start="random").size == 20
     with pytest.raises(RuntimeError, match="settled"):
         subsetsel.solve(S, size=20, max_iterations=500)

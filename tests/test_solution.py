@@ -121,7 +121,8 @@ def test_summary_says_it_all() -> None:
     ("about", "words"),
     [
         ({"status": "optimal", "epsilon": 1.0, "bound": 2.5}, "(proved): optimal"),
-        ({"target_size": 2, "bound": 0.25}, "the norm cannot be below 0.25 (proved)"),
+        ({"target_size": 2, "bound": 0.25}, "the norm cannot be below 0.25 (proved)\n"),
+        ({"target_size": 2, "bound": 0.4}, "0.4 (proved): at most 25.000% above the least"),
         ({"target_size": 2}, "predicted change after retraining on what is kept 0.666667"),
         (
             {"epsilon": 1.0, "normalization": "kept"},

@@ -1,0 +1,110 @@
+"""Eq. 4 where the rows' sum is far from zero: the relaxed minimum decides most examples.
+
+Then no subset comes near 0, and what can be won lies among the few examples whose flip costs little
+at the relaxed minimum, as under Eq. 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.bounds import norm_along
+from subsetsel.problem import Problem
+from subsetsel.rows.base import FloatArray, IndexArray
+
+# Flips that cost more than so many temperatures are left alone, if that leaves so many examples.
+_REACH, _FEWEST = 5.0, 1000
+# A relaxed minimum below this share of ||S^T 1|| is none to stay at.
+_CANCELS = 1e-3
+_NUM_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What flips cost at the relaxed minimum.
+
+    Attributes
+    ----------
+    total : ndarray of shape (d,)
+        S^T w there.
+    least : float
+        Least norm of weights of the size asked for.
+    costs : ndarray of shape (n,)
+        Of flipping each example, in squared norm, to first order.
+    num_dimensions : int
+    """
+
+    total: FloatArray
+    least: float
+    costs: FloatArray
+    num_dimensions: int
+
+    @classmethod
+    def at(cls, problem: Problem, total: FloatArray, slopes: FloatArray) -> Margin | None:
+        """Describe a relaxed minimum.
+
+        Parameters
+        ----------
+        problem : Problem
+        total : ndarray of shape (d,)
+        slopes : ndarray of shape (n,)
+            Of half the squared norm in each weight, the linear limits taken into account.
+
+        Returns
+        -------
+        Margin or None
+            None where the rows cancel after all.
+        """
+        least = float(np.linalg.norm(total))
+        if not len(problem.constraints):
+            # The weights may be some examples short.
+            least = norm_along(problem, total)
+        if least <= _CANCELS * float(np.linalg.norm(problem.rows.total)):
+            return None
+        return cls(total, least, 2.0 * np.abs(slopes), min(problem.d, problem.n))
+
+    def temperature(self, norm: float) -> float:
+        """Temperature whose equilibrium lies as far above the relaxed minimum as a subset does.
+
+        Parameters
+        ----------
+        norm : float
+            Of the subset.
+
+        Returns
+        -------
+        float
+        """
+        excess = max(float(norm) ** 2 - self.least**2, 0.0)
+        low, high = 0.0, 2.0 * excess / self.num_dimensions
+        for _ in range(_NUM_HALVINGS):
+            middle = 0.5 * (low + high)
+            low, high = (low, middle) if self._energy(middle) > excess else (middle, high)
+        return high
+
+    def _energy(self, temperature: float) -> float:
+        """Above the least norm: half a temperature a dimension, and flips that happen at a cost."""
+        if temperature <= 0.0:
+            return 0.0
+        flips = self.costs / (1.0 + np.exp(np.minimum(self.costs / temperature, 700.0)))
+        return 0.5 * self.num_dimensions * temperature + float(flips.sum())
+
+    def core(self, free: IndexArray, temperature: float) -> IndexArray:
+        """Examples that a temperature can move.
+
+        Parameters
+        ----------
+        free : ndarray of shape (k,), int64
+        temperature : float
+
+        Returns
+        -------
+        ndarray of shape (<= k,), int64
+        """
+        costs = self.costs[free]
+        if free.size <= _FEWEST:
+            return free
+        least = float(np.partition(costs, _FEWEST)[_FEWEST])
+        return free[costs <= max(_REACH * temperature, least)]

@@ -1,0 +1,87 @@
+"""A start for Eq. 4: weights between 0 and 1, led to a subset."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from subsetsel.bounds import is_drifting
+from subsetsel.polytope import find_mask
+from subsetsel.problem import Problem
+from subsetsel.rows.base import AnyFloatArray, BoolArray, IndexArray
+from subsetsel.run import Run
+
+from ._chains import search_rows
+from ._continuation import Weights, linear_side, relax_weights, settle
+from ._drift import Margin
+
+# Of the time that is left, for the relaxed minimum and for the way to a subset.
+_RELAXING_SHARE, _SETTLING_SHARE = 0.2, 0.5
+# Weights start equal but for this much, so that equal rows do not move together.
+_JITTER = 0.1
+
+
+def settled_start(
+    problem: Problem, run: Run, rng: np.random.Generator, quota: int | None
+) -> tuple[BoolArray, Margin | None] | None:
+    """Lead weights to a subset of the size asked for, see `_continuation`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "min_norm".
+    run : Run
+    rng : numpy.random.Generator
+    quota : int or None
+        Most row updates, about.
+
+    Returns
+    -------
+    (ndarray of shape (n,), bool; Margin or None) or None
+        The subset, and the relaxed minimum if no subset comes near 0; None where there is no time
+        for it.
+    """
+    rows, _, is_exact = search_rows(problem, problem.must_prune)
+    if not is_exact:
+        return None
+    items, margin = np.flatnonzero(problem.free), None
+    if is_drifting(problem):
+        weights = _equal_weights(problem, rows, items, rng, is_proportional=False)
+        few = None if quota is None else quota // 4
+        slopes = relax_weights(weights, run, rng, share=_RELAXING_SHARE, quota=few)
+        margin = Margin.at(problem, weights.total.astype(np.float64), slopes)
+    if margin is None:
+        weights = _equal_weights(problem, rows, items, rng, is_proportional=True)
+    few = None if quota is None else quota // 2
+    mask = settle(weights, run, rng, share=_SETTLING_SHARE, quota=few)
+    if mask is None:
+        return None
+    if len(problem.constraints):
+        mask = find_mask(problem, wanted=mask, seed=int(rng.integers(2**31)))
+        return None if mask is None else (mask, margin)
+    # The few examples too many or too few are taken where that costs least.
+    costs = problem.rows.squared_norms if margin is None else margin.costs
+    assert problem.size is not None
+    surplus = int(np.count_nonzero(mask)) - problem.size
+    others = items[mask[items] == (surplus > 0)]
+    cheapest = others[np.argsort(costs[others], kind="stable")[: abs(surplus)]]
+    mask[cheapest] = surplus < 0
+    return mask, margin
+
+
+def _equal_weights(
+    problem: Problem,
+    rows: AnyFloatArray,
+    items: IndexArray,
+    rng: np.random.Generator,
+    *,
+    is_proportional: bool,
+) -> Weights:
+    """Give everyone who may move about the same weight."""
+    assert problem.size is not None
+    norms = problem.rows.squared_norms
+    wanted = (problem.size - np.count_nonzero(problem.must_prune)) / items.size
+    values = problem.must_prune.astype(np.float64)
+    values[items] = np.clip(wanted + _JITTER * (rng.random(items.size) - 0.5), 0.0, 1.0)
+    scale = float(np.median(norms[items]))
+    side = linear_side(problem, values, scale, is_proportional=is_proportional)
+    return Weights(rows, norms, values, values.astype(rows.dtype) @ rows, items, side)
