@@ -40,7 +40,7 @@ _POWER = 2
 _MOST_CONCAVITY = 1.05
 # To the relaxed minimum: at most so many sweeps, one of all items in so many, until those lower the
 # norm by less than this share and miss the limits by less than this share of the items.
-_MOST_RELAXING, _OPEN_SWEEPS, _STEADY, _MISSED = 200, 5, 1e-3, 1e-5
+_MOST_RELAXING, _OPEN_SWEEPS, _STEADY, _MISSED = 200, 5, 1e-4, 1e-5
 # A call into compiled code reads at most about this many entries of S, a few hundredths of a
 # second, so that Ctrl-C and clocks work.
 _CALL_ENTRIES = 2**24
@@ -143,7 +143,7 @@ def linear_side(
 
 def relax_weights(
     weights: Weights, run: Run, rng: np.random.Generator, *, share: float, quota: int | None
-) -> FloatArray:
+) -> tuple[FloatArray, bool]:
     """Lead the weights to the relaxed minimum of the norm, where the springs hold the limits.
 
     A spring alone gives way to a norm that another size would lower. So its rest position is moved
@@ -162,9 +162,10 @@ def relax_weights(
 
     Returns
     -------
-    ndarray of shape (k,)
-        Slope of ||S^T w||^2 / 2 and of the springs in each weight: about 0 where it is between 0
-        and 1.
+    slopes : ndarray of shape (k,)
+        Of ||S^T w||^2 / 2 and of the springs in each weight: about 0 where it is between 0 and 1.
+    is_there : bool
+        False where time or quota ended before.
 
     References
     ----------
@@ -175,7 +176,7 @@ def relax_weights(
     lower, upper = side.lower.copy(), side.upper.copy()
     none = np.zeros_like(weights.squared_norms)
     most = _MOST_RELAXING if quota is None else min(_MOST_RELAXING, quota // items.size)
-    before = np.inf
+    before, is_there = np.inf, False
     for number in range(most):
         is_full = number % _OPEN_SWEEPS == 0
         items = _sweep(weights, weights.items if is_full else items, none, 0.0, run, rng)
@@ -188,14 +189,15 @@ def relax_weights(
             missed = side.activity - np.clip(side.activity, lower, upper)
             norm = float(np.linalg.norm(weights.total))
             is_met = float(np.abs(missed).max()) <= _MISSED * weights.items.size
-            if is_met and norm > (1.0 - _STEADY) * before:
+            is_there = is_met and norm > (1.0 - _STEADY) * before
+            if is_there:
                 break
             before = norm
     excess = side.activity - np.clip(side.activity, side.lower, side.upper)
     shape = (side.activity.size, weights.values.size)
     matrix = sparse.csc_array((side.coefficients, side.members, side.starts), shape=shape)
-    pull: FloatArray = weights.rows @ weights.total + matrix.T @ (side.stiffness * excess)
-    return pull
+    slopes: FloatArray = weights.rows @ weights.total + matrix.T @ (side.stiffness * excess)
+    return slopes, is_there
 
 
 def settle(

@@ -58,11 +58,11 @@ class Margin:
             None where the rows cancel after all.
         """
         least = float(np.linalg.norm(total))
+        if least <= _CANCELS * float(np.linalg.norm(problem.rows.total)):
+            return None
         if not len(problem.constraints):
             # The weights may be some examples short.
             least = norm_along(problem, total)
-        if least <= _CANCELS * float(np.linalg.norm(problem.rows.total)):
-            return None
         return cls(total, least, 2.0 * np.abs(slopes), min(problem.d, problem.n))
 
     def temperature(self, norm: float) -> float:

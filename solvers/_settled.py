@@ -7,7 +7,7 @@ import numpy as np
 from subsetsel.bounds import is_drifting
 from subsetsel.polytope import find_mask
 from subsetsel.problem import Problem
-from subsetsel.rows.base import AnyFloatArray, BoolArray, IndexArray
+from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
 from ._chains import search_rows
@@ -15,7 +15,7 @@ from ._continuation import Weights, linear_side, relax_weights, settle
 from ._drift import Margin
 
 # Of the time that is left, for the relaxed minimum and for the way to a subset.
-_RELAXING_SHARE, _SETTLING_SHARE = 0.2, 0.5
+_RELAXING_SHARE, _SETTLING_SHARE = 0.4, 0.5
 # Weights start equal but for this much, so that equal rows do not move together.
 _JITTER = 0.1
 
@@ -43,16 +43,23 @@ def settled_start(
     rows, _, is_exact = search_rows(problem, problem.must_prune)
     if not is_exact:
         return None
-    items, margin = np.flatnonzero(problem.free), None
-    if is_drifting(problem):
+    items, margin, is_there = np.flatnonzero(problem.free), None, False
+    few = None if quota is None else quota // 4
+    if is_drifting(problem) and (few is None or few >= items.size):
         weights = _equal_weights(problem, rows, items, rng, is_proportional=False)
-        few = None if quota is None else quota // 4
-        slopes = relax_weights(weights, run, rng, share=_RELAXING_SHARE, quota=few)
+        slopes, is_there = relax_weights(weights, run, rng, share=_RELAXING_SHARE, quota=few)
+        if run.should_stop():
+            return None
         margin = Margin.at(problem, weights.total.astype(np.float64), slopes)
     if margin is None:
         weights = _equal_weights(problem, rows, items, rng, is_proportional=True)
-    few = None if quota is None else quota // 2
-    mask = settle(weights, run, rng, share=_SETTLING_SHARE, quota=few)
+    mask = None
+    if margin is None or is_there:
+        few = None if quota is None else quota // 2
+        mask = settle(weights, run, rng, share=_SETTLING_SHARE, quota=few)
+    if mask is None and margin is not None:
+        # There is no time for more, and most are decided by their slopes.
+        mask = _steepest(problem, slopes)
     if mask is None:
         return None
     if len(problem.constraints):
@@ -66,6 +73,15 @@ def settled_start(
     cheapest = others[np.argsort(costs[others], kind="stable")[: abs(surplus)]]
     mask[cheapest] = surplus < 0
     return mask, margin
+
+
+def _steepest(problem: Problem, slopes: FloatArray) -> BoolArray:
+    """As many as asked for, those that lower the norm most."""
+    assert problem.size is not None
+    order = np.where(problem.must_prune, -np.inf, np.where(problem.must_keep, np.inf, slopes))
+    mask = np.zeros(problem.n, dtype=np.bool_)
+    mask[np.argpartition(order, problem.size)[: problem.size]] = True
+    return mask
 
 
 def _equal_weights(

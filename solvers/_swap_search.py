@@ -94,7 +94,9 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
             mask, margin = settled
             if run.limits.num_workers == 1:
                 run.submit(mask)
-            norm = float(np.linalg.norm(problem.rows.sum(mask)))
+                norm = float(np.linalg.norm(run.sum_of(mask)))
+            else:
+                norm = float(np.linalg.norm(problem.rows.sum(mask)))
             heat = _GRAM_HEAT if holds_gram(problem, options, free) else _HEAT
             temperatures = _temperatures(problem, positive, norm, heat, margin)
             if margin is not None:

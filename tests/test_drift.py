@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import min_norm_problems
 from subsetsel.solvers._continuation import Weights, linear_side, relax_weights
 from subsetsel.solvers._drift import Margin
+from subsetsel.solvers._settled import settled_start
 
 import subsetsel
 from subsetsel.bounds import is_drifting, norm_along
@@ -33,7 +34,7 @@ def relaxed(problem: subsetsel.Problem) -> tuple[Weights, Any]:
     side = linear_side(problem, values, float(np.median(norms)), is_proportional=False)
     weights = Weights(S, norms, values, values @ S, np.arange(problem.n), side)
     run, rng = Run(problem, Limits()), np.random.default_rng(0)
-    return weights, relax_weights(weights, run, rng, share=1.0, quota=None)
+    return weights, relax_weights(weights, run, rng, share=1.0, quota=None)[0]
 
 
 @pytest.mark.parametrize(("drift", "expected"), [(2.0, True), (0.0, False)])
@@ -127,6 +128,25 @@ def test_rows_that_cancel_after_all_are_led_to_zero() -> None:
     assert is_drifting(problem)
     solution = subsetsel.solve(problem, seed=0)
     assert solution.norm < 0.1 * float(np.sqrt(np.median(problem.rows.squared_norms)))
+
+
+def test_start_goes_by_the_slopes_where_there_is_no_time_to_settle() -> None:
+    """What one sweep says of the relaxed minimum is near it, and keeps what must be kept."""
+    problem = subsetsel.Problem(drifting(3000, 8), size=1200, must_keep=[0, 1], must_prune=[2])
+    run, rng = Run(problem, Limits()), np.random.default_rng(0)
+    start = settled_start(problem, run, rng, quota=4 * 3000)
+    assert start is not None
+    mask, margin = start
+    assert margin is not None
+    assert problem.is_feasible(mask)
+    assert problem.norm(mask) <= 1.02 * norm_along(problem, margin.total)
+
+
+def test_too_few_iterations_for_a_sweep_give_no_start() -> None:
+    """Slopes at equal weights would lead far past the minimum."""
+    problem = subsetsel.Problem(drifting(3000, 8), size=1200)
+    run, rng = Run(problem, Limits()), np.random.default_rng(0)
+    assert settled_start(problem, run, rng, quota=4 * 3000 - 1) is None
 
 
 def test_drifting_rows_keep_their_groups() -> None:
