@@ -36,6 +36,8 @@ _MOST_SWEEPS = 60
 _TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
 # How sharply it tells large rows from small ones, in powers of the squared norm.
 _POWER = 2
+# Beyond so many times a typical squared norm rows are giants.
+_GIANT = 20.0
 # At and above 1 the term outweighs an example's own curvature.
 _MOST_CONCAVITY = 1.05
 # To the relaxed minimum: at most so many sweeps, one of all items in so many, until those lower the
@@ -118,9 +120,11 @@ def linear_side(
     np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
     stiffness = scale / largest**2
     if problem.form == "min_norm" and is_proportional:
-        # Large rows are pruned in proportion, as in a random subset: the concave term alone sends
-        # most of them to the nearer side, and with them the curvature of what is kept.
+        # The concave term alone sends most large rows to the nearer side, and with them the
+        # curvature of what is kept. Giants count as large: which of them go the norm must say.
         squared_norms = problem.rows.squared_norms
+        if scale > 0:
+            squared_norms = np.minimum(squared_norms, _GIANT * scale)
         mean = float(squared_norms.mean()) or 1.0
         relative = squared_norms / mean
         matrix = sparse.csc_array(sparse.vstack([matrix, relative[None, :]]))

@@ -16,8 +16,11 @@ from ._drift import Margin
 
 # Of the time that is left, for the relaxed minimum and for the way to a subset.
 _RELAXING_SHARE, _SETTLING_SHARE = 0.4, 0.5
-# Weights start equal but for this much, so that equal rows do not move together.
-_JITTER = 0.1
+# The tilt of the first weights where few are pruned or kept, in powers of the squared norm; at half
+# there is none. How far norms count as different, and the largest weight. Measured.
+_TILT, _WIDEST, _MOST_CHANCE = 0.3, 30.0, 0.9
+# Equal weights differ by this share, so that equal rows do not move together.
+_JITTER = 0.2
 
 
 def settled_start(
@@ -46,13 +49,13 @@ def settled_start(
     items, margin, is_there = np.flatnonzero(problem.free), None, False
     few = None if quota is None else quota // 4
     if is_drifting(problem) and (few is None or few >= items.size):
-        weights = _equal_weights(problem, rows, items, rng, is_proportional=False)
+        weights = _first_weights(problem, rows, items, rng, is_proportional=False)
         slopes, is_there = relax_weights(weights, run, rng, share=_RELAXING_SHARE, quota=few)
         if run.should_stop():
             return None
         margin = Margin.at(problem, weights.total.astype(np.float64), slopes)
     if margin is None:
-        weights = _equal_weights(problem, rows, items, rng, is_proportional=True)
+        weights = _first_weights(problem, rows, items, rng, is_proportional=True)
     mask = None
     if margin is None or is_there:
         few = None if quota is None else quota // 2
@@ -84,7 +87,7 @@ def _steepest(problem: Problem, slopes: FloatArray) -> BoolArray:
     return mask
 
 
-def _equal_weights(
+def _first_weights(
     problem: Problem,
     rows: AnyFloatArray,
     items: IndexArray,
@@ -92,12 +95,24 @@ def _equal_weights(
     *,
     is_proportional: bool,
 ) -> Weights:
-    """Give everyone who may move about the same weight."""
+    """Give everyone who may move about the same weight, or one tilted towards small rows.
+
+    Whichever are fewer, the pruned or the kept, small rows are more often among them: their sum is
+    easier to bring to 0. The linear side then holds the share of squared norms that this gives.
+
+    Returns
+    -------
+    Weights
+    """
     assert problem.size is not None
     norms = problem.rows.squared_norms
     wanted = (problem.size - np.count_nonzero(problem.must_prune)) / items.size
+    fewer, scale = min(wanted, 1.0 - wanted), float(np.median(norms[items]))
+    tilt = _TILT * (1.0 - 2.0 * fewer) if is_proportional and scale > 0 else 0.0
+    relative = np.clip(norms[items] / (scale or 1.0), 1.0 / _WIDEST, _WIDEST) ** -tilt
+    chances = np.minimum(fewer * relative / relative.mean(), _MOST_CHANCE)
+    chances *= 1.0 + _JITTER * (rng.random(items.size) - 0.5)
     values = problem.must_prune.astype(np.float64)
-    values[items] = np.clip(wanted + _JITTER * (rng.random(items.size) - 0.5), 0.0, 1.0)
-    scale = float(np.median(norms[items]))
+    values[items] = chances if wanted <= 0.5 else 1.0 - chances
     side = linear_side(problem, values, scale, is_proportional=is_proportional)
     return Weights(rows, norms, values, values.astype(rows.dtype) @ rows, items, side)

@@ -76,7 +76,8 @@ def test_sweep_keeps_its_sums() -> None:
     args = (weights.squared_norms, np.full(40, 0.5), weights.side, 0.3)
     sweep(S, np.arange(40), weights.values, weights.total, *args)
     np.testing.assert_allclose(weights.total, weights.values @ S, atol=1e-12)
-    relative = weights.squared_norms / weights.squared_norms.mean()
+    counted = np.minimum(weights.squared_norms, 20.0 * np.median(weights.squared_norms))
+    relative = counted / counted.mean()
     expected = [weights.values.sum(), weights.values @ relative]
     np.testing.assert_allclose(weights.side.activity, expected)
 
@@ -133,15 +134,28 @@ def test_aim_leads_to_the_ball() -> None:
     assert mask.sum() >= relaxation.value - 15
 
 
-def test_large_rows_are_pruned_in_proportion() -> None:
-    """What is pruned holds its share of all squared norms, as a random subset does.
+@pytest.mark.parametrize("seed", [0, 4])
+def test_large_rows_are_among_the_fewer_that_are_kept(seed: int) -> None:
+    """What is kept holds the share of squared norms that its tilt towards small rows gives it.
 
-    Mutation: without the spring on squared norms in `linear_side` the share is above .95 here.
+    Mutation: without the spring on squared norms in `linear_side` it holds 0.47 and 0.41.
     """
-    S = uneven(3000, 20, seed=5)
+    S = uneven(3000, 20, seed=seed)
+    S -= S.mean(axis=0)
     solution = subsetsel.solve(S, size=2400, max_iterations=100_000)
     norms = (S**2).sum(axis=1)
-    assert norms[solution.mask].sum() == pytest.approx(0.8 * norms.sum(), rel=0.03)
+    norms = np.minimum(norms, 20.0 * np.median(norms))
+    assert norms[~solution.mask].mean() / norms.mean() == pytest.approx(0.575, abs=0.03)
+
+
+def test_giants_need_not_be_pruned() -> None:
+    """Rows that nothing cancels are kept: the norm ends below a typical row's."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(3000, 40)) * rng.lognormal(0.0, 2.0, size=(3000, 1))
+    solution = subsetsel.solve(S, size=2400, max_iterations=2_000_000)
+    lengths = np.sqrt((S**2).sum(axis=1))
+    assert lengths.max() > 100 * np.median(lengths)
+    assert solution.norm < np.median(lengths)
 
 
 def test_no_time_gives_no_subset() -> None:
