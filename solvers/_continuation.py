@@ -30,14 +30,14 @@ _NUM_STAGES, _NUM_SWEEPS = 48, 2
 _MOST_STAGES, _FEWEST_STAGES = 400, 6
 # What a stage costs on average, in sweeps of all rows (measured).
 _SWEEPS_PER_STAGE = 2.0
+# Of the way, a stage when the time for it is over.
+_LATE_STEP = 0.25
 # So few open rows are swept at most so many times in one stage.
 _MOST_SWEEPS = 60
 # The concave term reaches down from this share of the largest squared norm to half of a small one.
 _TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
 # How sharply it tells large rows from small ones, in powers of the squared norm.
 _POWER = 2
-# Beyond so many times a typical squared norm rows are giants.
-_GIANT = 20.0
 # At and above 1 the term outweighs an example's own curvature.
 _MOST_CONCAVITY = 1.05
 # To the relaxed minimum: at most so many sweeps, one of all items in so many, until those lower the
@@ -87,7 +87,7 @@ def linear_side(
     scale: float,
     items: IndexArray | None = None,
     *,
-    is_proportional: bool = True,
+    held: tuple[FloatArray, float] | None = None,
 ) -> LinearSide:
     """Describe the size and the linear constraints as springs.
 
@@ -100,8 +100,9 @@ def linear_side(
         What one example too many costs, as a squared norm.
     items : ndarray of int64, optional
         Give the columns of these only.
-    is_proportional : bool
-        Under Eq. 4, prune as large a share of the squared norms as these weights do.
+    held : (ndarray of shape (n,), float), optional
+        Coefficients of one more function that is to stay what it is, and the stiffness of its
+        spring.
 
     Returns
     -------
@@ -119,18 +120,12 @@ def linear_side(
     largest = np.ones(len(lower))
     np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
     stiffness = scale / largest**2
-    if problem.form == "min_norm" and is_proportional:
-        # The concave term alone sends most large rows to the nearer side, and with them the
-        # curvature of what is kept. Giants count as large: which of them go the norm must say.
-        squared_norms = problem.rows.squared_norms
-        if scale > 0:
-            squared_norms = np.minimum(squared_norms, _GIANT * scale)
-        mean = float(squared_norms.mean()) or 1.0
-        relative = squared_norms / mean
-        matrix = sparse.csc_array(sparse.vstack([matrix, relative[None, :]]))
-        wanted = float(relative @ weights)
+    if held is not None:
+        coefficients, hold = held
+        matrix = sparse.csc_array(sparse.vstack([matrix, coefficients[None, :]]))
+        wanted = float(coefficients @ weights)
         lower, upper = np.append(lower, wanted), np.append(upper, wanted)
-        stiffness = np.append(stiffness, mean / float(relative.max()))
+        stiffness = np.append(stiffness, hold)
     activity = np.asarray(matrix @ weights, dtype=np.float64)
     if items is not None:
         matrix = matrix[:, items]
@@ -255,13 +250,18 @@ def settle(
         return None
     top = (_TOP if aim is None else 1.0) * float(norms.max())
     bottom = min(_BOTTOM * max(float(np.quantile(norms, _SMALL)), 1e-12 * top), 0.5 * top)
-    for stage in range(num_stages):
-        reach = top * (bottom / top) ** (stage / (num_stages - 1))
+    done = 0.0
+    while True:
+        reach = top * (bottom / top) ** done
         concavity = np.minimum(_MOST_CONCAVITY, (weights.squared_norms / reach) ** _POWER)
         num_sweeps = 1 + min(_MOST_SWEEPS, round(_NUM_SWEEPS * norms.size / max(items.size, 1)))
+        # A weight that settled early may be wrong by now.
         if aim is not None:
-            # A weight that settled early may be wrong by now.
             items = weights.items
+        else:
+            held = weights.values[weights.items]
+            is_open = (held > 0) & (held < 1) | (concavity[weights.items] < 1)
+            items = weights.items[is_open]
         for _ in range(num_sweeps):
             swept = items.size / norms.size
             items = _sweep(weights, items, concavity, lam, run, rng)
@@ -270,9 +270,12 @@ def settle(
                 # As far as this many rows can answer.
                 pull = 0.3 * np.sqrt(swept)
                 lam *= (aim.epsilon / max(norm, 1e-3 * aim.epsilon)) ** pull
-        is_late = time.perf_counter() - started > share * left
-        if is_late or run.should_stop():
+        if done >= 1.0 or run.should_stop():
             break
+        # Behind the clock the way is finished in a few steps, instead of left where it is.
+        is_late = time.perf_counter() - started > share * left
+        step = max(1.0 / (num_stages - 1), _LATE_STEP if is_late else 0.0)
+        done = min(1.0, done + step)
     return weights.values > rng.random(weights.values.size)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from subsetsel.bounds import is_drifting
@@ -16,9 +18,14 @@ from ._drift import Margin
 
 # Of the time that is left, for the relaxed minimum and for the way to a subset.
 _RELAXING_SHARE, _SETTLING_SHARE = 0.4, 0.5
+Balance = Literal["norms", "small", "free"]
+# Beyond so many times a typical squared norm rows are giants; this share of them are small.
+_GIANT, _SMALL = 20.0, 0.25
 # The tilt of the first weights where few are pruned or kept, in powers of the squared norm; at half
 # there is none. How far norms count as different, and the largest weight. Measured.
 _TILT, _WIDEST, _MOST_CHANCE = 0.3, 30.0, 0.9
+# ||S^T 1|| that is about 0, in units of what independent rows of these lengths would give.
+_BALANCED = 0.1
 # Equal weights differ by this share, so that equal rows do not move together.
 _JITTER = 0.2
 
@@ -49,13 +56,14 @@ def settled_start(
     items, margin, is_there = np.flatnonzero(problem.free), None, False
     few = None if quota is None else quota // 4
     if is_drifting(problem) and (few is None or few >= items.size):
-        weights = _first_weights(problem, rows, items, rng, is_proportional=False)
+        weights = _first_weights(problem, rows, items, rng, "free")
         slopes, is_there = relax_weights(weights, run, rng, share=_RELAXING_SHARE, quota=few)
         if run.should_stop():
             return None
         margin = Margin.at(problem, weights.total.astype(np.float64), slopes)
     if margin is None:
-        weights = _first_weights(problem, rows, items, rng, is_proportional=True)
+        balance: Balance = "norms" if _sums_to_zero(problem) else "small"
+        weights = _first_weights(problem, rows, items, rng, balance)
     mask = None
     if margin is None or is_there:
         few = None if quota is None else quota // 2
@@ -87,18 +95,36 @@ def _steepest(problem: Problem, slopes: FloatArray) -> BoolArray:
     return mask
 
 
+def _sums_to_zero(problem: Problem) -> bool:
+    """Whether pruned and kept have the same norm, as for a head whose ridge is included.
+
+    Elsewhere it is the pruned that must cancel, and what share of the squared norms they hold is
+    for the norm to say.
+
+    Returns
+    -------
+    bool
+    """
+    total = float(np.linalg.norm(problem.rows.total))
+    return total <= _BALANCED * float(np.sqrt(problem.rows.squared_norms.sum()))
+
+
 def _first_weights(
     problem: Problem,
     rows: AnyFloatArray,
     items: IndexArray,
     rng: np.random.Generator,
-    *,
-    is_proportional: bool,
+    balance: Balance,
 ) -> Weights:
-    """Give everyone who may move about the same weight, or one tilted towards small rows.
+    """Give everyone who may move about the same weight, and say what is to stay as it gives it.
 
-    Whichever are fewer, the pruned or the kept, small rows are more often among them: their sum is
-    easier to bring to 0. The linear side then holds the share of squared norms that this gives.
+    The concave term alone sends most rows to the nearer side.
+
+    "norms": the share of all squared norms, and with it the curvature of what is kept; giants count
+    as large rows, which of them go the norm must say. Whichever are fewer, the pruned or the kept,
+    small rows are more often among them: their sum is easier to bring to 0.
+    "small": how many of the small rows are pruned, so that swaps find some on both sides.
+    "free": nothing.
 
     Returns
     -------
@@ -108,11 +134,20 @@ def _first_weights(
     norms = problem.rows.squared_norms
     wanted = (problem.size - np.count_nonzero(problem.must_prune)) / items.size
     fewer, scale = min(wanted, 1.0 - wanted), float(np.median(norms[items]))
-    tilt = _TILT * (1.0 - 2.0 * fewer) if is_proportional and scale > 0 else 0.0
-    relative = np.clip(norms[items] / (scale or 1.0), 1.0 / _WIDEST, _WIDEST) ** -tilt
-    chances = np.minimum(fewer * relative / relative.mean(), _MOST_CHANCE)
+    chances = np.full(items.size, fewer)
+    if balance == "norms" and scale > 0:
+        relative = np.clip(norms[items] / scale, 1.0 / _WIDEST, _WIDEST)
+        relative **= -_TILT * (1.0 - 2.0 * fewer)
+        chances = np.minimum(fewer * relative / relative.mean(), _MOST_CHANCE)
     chances *= 1.0 + _JITTER * (rng.random(items.size) - 0.5)
     values = problem.must_prune.astype(np.float64)
     values[items] = chances if wanted <= 0.5 else 1.0 - chances
-    side = linear_side(problem, values, scale, is_proportional=is_proportional)
+    held = None
+    if balance == "norms":
+        counted = np.minimum(norms, _GIANT * scale) if scale > 0 else norms
+        largest = float(counted.max()) or 1.0
+        held = counted / largest, largest
+    elif balance == "small":
+        held = (norms <= np.quantile(norms[items], _SMALL)).astype(np.float64), scale
+    side = linear_side(problem, values, scale, held=held)
     return Weights(rows, norms, values, values.astype(rows.dtype) @ rows, items, side)

@@ -22,11 +22,11 @@ def uneven(n: int, d: int, seed: int = 0) -> Any:
     return rng.normal(size=(n, d)) * rng.lognormal(0.0, 1.5, size=(n, 1))
 
 
-def weights_of(problem: subsetsel.Problem, values: Any) -> Weights:
+def weights_of(problem: subsetsel.Problem, values: Any, held: Any = None) -> Weights:
     """The weights of all examples of a problem."""
     S: Any = problem.rows.dense()
     norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms)))
+    side = linear_side(problem, values, float(np.median(norms)), held=held)
     return Weights(S, norms, values, values @ S, np.arange(problem.n), side)
 
 
@@ -72,12 +72,11 @@ def test_sweep_keeps_its_sums() -> None:
     """After a sweep the sum of rows and the left-hand sides belong to the weights."""
     S = uneven(40, 5)
     problem = subsetsel.Problem(S, size=15)
-    weights = weights_of(problem, np.full(40, 0.4))
+    relative = (S**2).sum(axis=1)
+    weights = weights_of(problem, np.full(40, 0.4), (relative, 0.1))
     args = (weights.squared_norms, np.full(40, 0.5), weights.side, 0.3)
     sweep(S, np.arange(40), weights.values, weights.total, *args)
     np.testing.assert_allclose(weights.total, weights.values @ S, atol=1e-12)
-    counted = np.minimum(weights.squared_norms, 20.0 * np.median(weights.squared_norms))
-    relative = counted / counted.mean()
     expected = [weights.values.sum(), weights.values @ relative]
     np.testing.assert_allclose(weights.side.activity, expected)
 
@@ -138,14 +137,14 @@ def test_aim_leads_to_the_ball() -> None:
 def test_large_rows_are_among_the_fewer_that_are_kept(seed: int) -> None:
     """What is kept holds the share of squared norms that its tilt towards small rows gives it.
 
-    Mutation: without the spring on squared norms in `linear_side` it holds 0.47 and 0.41.
+    Mutation: without the spring on squared norms it holds 0.42 and 0.45.
     """
     S = uneven(3000, 20, seed=seed)
     S -= S.mean(axis=0)
     solution = subsetsel.solve(S, size=2400, max_iterations=100_000)
     norms = (S**2).sum(axis=1)
     norms = np.minimum(norms, 20.0 * np.median(norms))
-    assert norms[~solution.mask].mean() / norms.mean() == pytest.approx(0.575, abs=0.03)
+    assert norms[~solution.mask].mean() / norms.mean() == pytest.approx(0.55, abs=0.04)
 
 
 def test_giants_need_not_be_pruned() -> None:

@@ -31,7 +31,7 @@ def relaxed(problem: subsetsel.Problem) -> tuple[Weights, Any]:
     S: Any = problem.rows.dense()
     values = np.full(problem.n, (problem.size or 0) / problem.n)
     norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms)), is_proportional=False)
+    side = linear_side(problem, values, float(np.median(norms)))
     weights = Weights(S, norms, values, values @ S, np.arange(problem.n), side)
     run, rng = Run(problem, Limits()), np.random.default_rng(0)
     return weights, relax_weights(weights, run, rng, share=1.0, quota=None)[0]
