@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,8 @@ _NUM_STAGES, _NUM_SWEEPS = 48, 2
 _MOST_STAGES, _FEWEST_STAGES = 400, 6
 # What a stage costs on average, in sweeps of all rows (measured).
 _SWEEPS_PER_STAGE = 2.0
+# Of Eq. 4, in one stage of so many all rows that need not be whole yet are looked at again.
+_EVERY = 2
 # Of the way, a stage when the time for it is over.
 _LATE_STEP = 0.25
 # So few open rows are swept at most so many times in one stage.
@@ -251,14 +254,14 @@ def settle(
     top = (_TOP if aim is None else 1.0) * float(norms.max())
     bottom = min(_BOTTOM * max(float(np.quantile(norms, _SMALL)), 1e-12 * top), 0.5 * top)
     done = 0.0
-    while True:
+    for number in count():
         reach = top * (bottom / top) ** done
         concavity = np.minimum(_MOST_CONCAVITY, (weights.squared_norms / reach) ** _POWER)
         num_sweeps = 1 + min(_MOST_SWEEPS, round(_NUM_SWEEPS * norms.size / max(items.size, 1)))
-        # A weight that settled early may be wrong by now.
+        # A weight that settled early may be wrong by now, and others have to make up for it.
         if aim is not None:
             items = weights.items
-        else:
+        elif number % _EVERY == 0:
             held = weights.values[weights.items]
             is_open = (held > 0) & (held < 1) | (concavity[weights.items] < 1)
             items = weights.items[is_open]
