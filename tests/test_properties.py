@@ -147,9 +147,12 @@ def test_any_dual_point_bounds_every_feasible_subset(problem: Problem, data: st.
     dual = evaluate_dual(problem, u, y)
     assert np.isfinite(dual.bound)
     assert np.floor(dual.bound) >= largest
-    # The bound that is reported is that of the point that is reported.
+    # The bound that is reported is that of the point that is reported; without a feasible subset it
+    # may fall without end along that point.
     again = evaluate_dual(problem, dual.u, dual.y)
-    assert again.bound == pytest.approx(dual.bound, rel=1e-6, abs=1e-6)
+    assert again.bound <= dual.bound * (1 + 1e-6) + 1e-6
+    if len(masks):
+        assert again.bound == pytest.approx(dual.bound, rel=1e-6, abs=1e-6)
 
 
 @few
