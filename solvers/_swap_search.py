@@ -125,7 +125,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     schedules: dict[int, tuple[float, float]] = {}
     run_together([partial(chain, k) for k in range(num_chains)], run)
     if _closes(problem, options, run):
-        _close(problem, run)
+        close_by_exchanges(problem, run)
     stats = {"temperatures": list(schedules.get(0, hot_to_cold))}
     return Candidate(limit=run.limit, dual=directions.get(0), stats=stats)
 
@@ -166,18 +166,30 @@ def _is_uneven(squared_norms: FloatArray) -> bool:
     return bool(high > _UNEVEN * low)
 
 
-def _close(problem: Problem, run: Run) -> None:
-    """Exchange best pairs until too many in a row fail, or as long as there is time."""
+def close_by_exchanges(problem: Problem, run: Run) -> None:
+    """Exchange best pairs until too many in a row fail, or as long as there is time.
+
+    Parameters
+    ----------
+    problem : Problem
+    run : Run
+        Its incumbent is where they begin.
+    """
     if run.mask is None or run.should_stop():
         return
     patience = round(_PATIENCE * run.effort)
     most, moves = 20 * patience, quota_of(run, 1)
     if run.fills_time:
-        patience = most = _ENDLESS
+        most = _ENDLESS
     limits = Limits(max_iterations=most if moves is None else min(most, moves))
     inner = Run(problem, limits, parent=run)
     search = LocalSearch(problem, inner, run.mask)
     search.exchange(patience=patience)
+    before = -1
+    while run.fills_time and not inner.should_stop() and inner.num_iterations > before:
+        # The longer it may climb, the less often another pool of rows is drawn.
+        patience, before = min(2 * patience, _ENDLESS), inner.num_iterations
+        search.exchange(patience=patience)
     run.add_iterations(inner.num_iterations)
     run.submit(search.mask)
 

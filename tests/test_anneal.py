@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from subsetsel.solvers import _anneal_kernels as kernels
 from subsetsel.solvers._chains import columns_of, gram_matrix, walk
+from subsetsel.solvers._local_search import LocalSearch
+from subsetsel.solvers._swap_search import close_by_exchanges
 
 import subsetsel
 from subsetsel import Problem
@@ -262,3 +264,22 @@ def test_a_gram_matrix_is_given_up_once_time_is_up(monkeypatch: pytest.MonkeyPat
     run = Run(Problem(rows, epsilon=1.0), Limits(time_limit=1e-9))
     monkeypatch.setattr("subsetsel.solvers._chains._STRIP_WORK", 1)
     assert gram_matrix(rows, run) is None
+
+
+def test_closing_exchanges_draw_pool_after_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a clock their patience grows from the usual; an endless one would stay in one pool."""
+    asked = []
+
+    def exchange(search: LocalSearch, goal: float = 0.0, patience: int = 0) -> bool:
+        asked.append(patience)
+        search.run.add_iterations(1)
+        if len(asked) == 4:
+            search.run.limit = "time"
+        return False
+
+    problem = Problem(np.random.default_rng(0).normal(size=(50, 4)), size=20)
+    run = Run(problem, Limits(time_limit=60.0))
+    run.submit(np.arange(50) < 20)
+    monkeypatch.setattr(LocalSearch, "exchange", exchange)
+    close_by_exchanges(problem, run)
+    assert asked == [300, 600, 1200, 2400]
