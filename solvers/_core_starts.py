@@ -19,7 +19,8 @@ _HOT, _COLD = 0.1, 0.3
 # A chain that starts from the best subset begins at this share of the hot end.
 _REHEAT = 0.15
 # Fractional weights times this are led to 0 or 1 before a chain starts afresh, in so many stages
-# where no clock sets them; their rows take at least so many bytes.
+# where no clock sets them. A copy of their rows, read faster than S itself, is made up to so many
+# bytes or a fifth of S.
 _SETTLE_FACTOR, _NUM_STAGES, _SETTLE_BYTES = 10, 120, 2**25
 # Of the time that is left.
 _SETTLE_SHARE = 0.3
@@ -100,15 +101,25 @@ class Starts:
         """Lead the relaxed weights to a subset, see `_continuation`; None if there is no time."""
         problem, relaxation = self.problem, self.relaxation
         assert problem.epsilon is not None
-        core = np.sort(np.argsort(self.distance, kind="stable")[: self._num_settled()])
-        rows, norms = problem.rows.take(core), self.squared_norms[core]
+        wanted, copied = self._num_settled()
+        whole = problem.rows.dense() if copied < wanted else None
+        core = np.argsort(self.distance, kind="stable")[: wanted if whole is not None else copied]
+        core = np.sort(core)
         mask = (relaxation.dual.reduced_costs > 0) & problem.free | problem.must_prune
-        mask[core] = False
-        values, everything = relaxation.weights[core].astype(np.float64), mask.astype(np.float64)
-        everything[core] = values
-        total = self.run.sum_of(mask) + values.astype(rows.dtype) @ rows
-        side = linear_side(problem, everything, float(np.median(norms)), core)
-        weights = Weights(rows, norms, values, total, np.arange(core.size), side)
+        values = mask.astype(np.float64)
+        values[core] = relaxation.weights[core]
+        scale = float(np.median(self.squared_norms[core]))
+        if whole is not None:
+            total = values.astype(whole.dtype) @ whole
+            side = linear_side(problem, values, scale)
+            weights = Weights(whole, self.squared_norms, values, total, core, side)
+        else:
+            mask[core] = False
+            rows, part = problem.rows.take(core), values[core]
+            total = self.run.sum_of(mask) + part.astype(rows.dtype) @ rows
+            side = linear_side(problem, values, scale, core)
+            norms = self.squared_norms[core]
+            weights = Weights(rows, norms, part, total, np.arange(core.size), side)
         chosen = settle(
             weights,
             self.run,
@@ -120,16 +131,17 @@ class Starts:
         )
         if chosen is None:
             return None
-        mask[core] = chosen
+        mask[core] = chosen if whole is None else chosen[core]
         start = self._repaired(Start(mask, core, self.lam, _REHEAT), number)
         return self._around(start.mask, number, core_size)
 
-    def _num_settled(self) -> int:
-        """How many rows near the margin are led to 0 or 1; their copy stays small beside S."""
+    def _num_settled(self) -> tuple[int, int]:
+        """How many rows near the margin to lead to 0 or 1, and of how many a copy is small."""
         rows = self.problem.rows
         most = int(max(_SETTLE_BYTES, 0.2 * rows.nbytes) / (rows.d * rows.dtype.itemsize))
         wanted = max(1000, _SETTLE_FACTOR * self.num_fractional)
-        return min(wanted, most, int(self.problem.free.sum()))
+        wanted = min(wanted, int(self.problem.free.sum()))
+        return wanted, min(wanted, most)
 
     def anew(self, number: int, core_size: int, quota: int | None) -> Start:
         """Begin at a settled relaxation, or where there is no time for it at a rounded one."""

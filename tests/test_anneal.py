@@ -218,6 +218,17 @@ def test_uneven_rows_are_annealed_as_a_whole() -> None:
     assert sol.gap < 0.1
 
 
+def test_rows_too_many_to_copy_are_settled_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a copy of the open rows were large beside S, the same subset comes from S itself."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(2000, 96)) * rng.lognormal(0, 1, size=(2000, 1))
+    epsilon = 0.02 * float(np.linalg.norm(S.sum(axis=0)))
+    copied = subsetsel.solve(S, epsilon=epsilon, num_chains=1)
+    monkeypatch.setattr("subsetsel.solvers._core_starts._SETTLE_BYTES", 0)
+    in_place = subsetsel.solve(S, epsilon=epsilon, num_chains=1)
+    np.testing.assert_array_equal(in_place.pruned, copied.pruned)
+
+
 # What a prototype found; with their bounds half of these gaps was open.
 DIGITS = {0.01: 29, 0.1: 211, 1.0: 1009}
 
