@@ -72,15 +72,17 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     limits = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
-    constant = allowed * float(np.linalg.norm(u)) + float(limits @ y)
+    length = float(np.linalg.norm(u))
+    constant = allowed * length + float(limits @ y)
     scale = best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
+    length *= scale
 
     reduced = 1.0 - prices
     gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
     gains[problem.must_keep] = 0.0
     # Rounding of each product s_i . u, of the two sums and of the constant, all outward.
-    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * np.linalg.norm(u)
+    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * length
     if len(constraints):
         per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
     size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,18 +135,41 @@ def test_aim_leads_to_the_ball() -> None:
     assert mask.sum() >= relaxation.value - 15
 
 
-@pytest.mark.parametrize("seed", [0, 4])
-def test_large_rows_are_among_the_fewer_that_are_kept(seed: int) -> None:
-    """What is kept holds the share of squared norms that its tilt towards small rows gives it.
+def test_large_rows_are_among_the_fewer_that_are_kept() -> None:
+    """What is kept holds the share of squared norms that its first weights give it.
 
-    Mutation: without the spring on squared norms it holds 0.42 and 0.45.
+    Mutation: the mean error is 0.03; 0.10 without the spring on squared norms, 0.4 without a tilt.
     """
-    S = uneven(3000, 20, seed=seed)
-    S -= S.mean(axis=0)
-    solution = subsetsel.solve(S, size=2400, max_iterations=100_000)
-    norms = (S**2).sum(axis=1)
-    norms = np.minimum(norms, 20.0 * np.median(norms))
-    assert norms[~solution.mask].mean() / norms.mean() == pytest.approx(0.55, abs=0.04)
+    errors = []
+    for seed in range(6):
+        S = uneven(3000, 20, seed=seed)
+        S -= S.mean(axis=0)
+        solution = subsetsel.solve(S, size=2400, max_iterations=100_000)
+        norms = (S**2).sum(axis=1)
+        norms /= np.median(norms)
+        counted = np.minimum(norms, 20.0)
+        # A fifth is kept, small rows rather than large ones by the power 0.3 (1 - 2 / 5).
+        chances = np.clip(norms, 1 / 30, 30) ** -0.18
+        expected = chances @ counted / chances.sum()
+        errors.append((counted[~solution.mask].mean() - expected) / counted.mean())
+    assert np.abs(errors).mean() < 0.06
+
+
+def test_a_late_way_is_finished_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time for it is over, the weights are still led to 0 and 1, not left on the way.
+
+    The smallest fiftieth need not be: the concave term is below their own curvature.
+    """
+    problem = subsetsel.Problem(uneven(400, 20), size=150)
+    weights = weights_of(problem, np.full(400, 150 / 400))
+    run = Run(problem, Limits(time_limit=600.0, bound=False))
+    # The first sweep takes a moment, then the clock is beyond all shares.
+    clock = chain([0.0, 1e-3], repeat(1e3))
+    fake = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr("subsetsel.solvers._continuation.time", fake)
+    mask = settle(weights, run, np.random.default_rng(0), share=0.5)
+    assert mask is not None
+    assert np.mean((weights.values > 0) & (weights.values < 1)) <= 0.02
 
 
 def test_giants_need_not_be_pruned() -> None:
