@@ -28,13 +28,17 @@ from ._continuation_kernels import LinearSide, sweep
 
 # Stages, and row updates per row and stage: more stages help, slowly.
 _NUM_STAGES, _NUM_SWEEPS = 48, 2
-_MOST_STAGES, _FEWEST_STAGES = 400, 6
+_FEWEST_STAGES = 6
+# For Eq. 4 the norm falls up to about as many; what Eq. 3 leads to its aim is then annealed.
+_MOST_STAGES, _MOST_AIMED = 2000, 400
 # What a stage costs on average, in sweeps of all rows (measured).
 _SWEEPS_PER_STAGE = 2.0
 # Of Eq. 4, in one stage of so many all rows that need not be whole yet are looked at again.
 _EVERY = 2
 # Of the way, a stage when the time for it is over.
 _LATE_STEP = 0.25
+# The weight of the last stage in the expected time of the next.
+_PACE = 0.3
 # So few open rows are swept at most so many times in one stage.
 _MOST_SWEEPS = 60
 # The concave term reaches down from this share of the largest squared norm to half of a small one.
@@ -242,20 +246,20 @@ def settle(
     lam = 0.0 if aim is None else aim.lam
     items = _sweep(weights, weights.items, concavity, lam, run, rng)
     seconds = time.perf_counter() - started
-    affordable = share * left / max(seconds, 1e-6)
+    most = num_stages = round(num_stages * run.effort)
+    if run.fills_time or quota is not None:
+        most = _MOST_STAGES if aim is None else _MOST_AIMED
     if quota is not None:
-        affordable = min(affordable, quota / norms.size)
-    num_stages = round(num_stages * run.effort)
-    if affordable < np.inf:
-        most = _MOST_STAGES if run.fills_time or quota is not None else num_stages
-        num_stages = int(min(affordable / _SWEEPS_PER_STAGE, most))
+        most = num_stages = min(most, int(quota / norms.size / _SWEEPS_PER_STAGE))
+    if left < np.inf:
+        num_stages = min(most, int(share * left / max(seconds, 1e-6) / _SWEEPS_PER_STAGE))
     if num_stages < _FEWEST_STAGES:
         return None
     top = (_TOP if aim is None else 1.0) * float(norms.max())
     bottom = min(_BOTTOM * max(float(np.quantile(norms, _SMALL)), 1e-12 * top), 0.5 * top)
-    done = 0.0
+    done, stage_time = 0.0, _SWEEPS_PER_STAGE * seconds
     for number in count():
-        reach = top * (bottom / top) ** done
+        reach, stage_started = top * (bottom / top) ** done, time.perf_counter()
         concavity = np.minimum(_MOST_CONCAVITY, (weights.squared_norms / reach) ** _POWER)
         num_sweeps = 1 + min(_MOST_SWEEPS, round(_NUM_SWEEPS * norms.size / max(items.size, 1)))
         # A weight that settled early may be wrong by now, and others have to make up for it.
@@ -275,9 +279,15 @@ def settle(
                 lam *= (aim.epsilon / max(norm, 1e-3 * aim.epsilon)) ** pull
         if done >= 1.0 or run.should_stop():
             break
-        # Behind the clock the way is finished in a few steps, instead of left where it is.
-        is_late = time.perf_counter() - started > share * left
-        step = max(1.0 / (num_stages - 1), _LATE_STEP if is_late else 0.0)
+        step = 1.0 / (num_stages - 1)
+        if left < np.inf:
+            # The first sweep says little about the pace of later ones: plan the rest anew.
+            now = time.perf_counter()
+            stage_time += _PACE * (now - stage_started - stage_time)
+            num_left = max(share * left - (now - started), 0.0) / max(stage_time, 1e-9)
+            step = max((1.0 - done) / max(num_left, 1.0), 1.0 / (most - 1))
+            # Behind the clock the way is finished in a few steps, instead of left where it is.
+            step = min(step, _LATE_STEP)
         done = min(1.0, done + step)
     return weights.values > rng.random(weights.values.size)
 

@@ -17,7 +17,7 @@ from ._continuation import Weights, linear_side, relax_weights, settle
 from ._drift import Margin
 
 # Of the time that is left, for the relaxed minimum and for the way to a subset.
-_RELAXING_SHARE, _SETTLING_SHARE = 0.4, 0.5
+_RELAXING_SHARE, _SETTLING_SHARE = 0.4, 0.8
 Balance = Literal["norms", "small", "free"]
 # Beyond so many times a typical squared norm rows are giants; this share of them are small.
 _GIANT, _SMALL = 20.0, 0.25

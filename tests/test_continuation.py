@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -170,6 +170,23 @@ def test_a_late_way_is_finished_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) 
     mask = settle(weights, run, np.random.default_rng(0), share=0.5)
     assert mask is not None
     assert np.mean((weights.values > 0) & (weights.values < 1)) <= 0.02
+
+
+def test_a_slow_first_sweep_does_not_set_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages are planned anew as they go: a first sweep that took long does not make them few.
+
+    Mutation: with the steps that the first sweep suggests there are 15 stages.
+    """
+    problem = subsetsel.Problem(uneven(400, 20), size=150)
+    weights = weights_of(problem, np.full(400, 150 / 400))
+    run = Run(problem, Limits(time_limit=600.0, bound=False))
+    clock = chain([0.0, 10.0], count(10.0, 0.5))
+    fake = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr("subsetsel.solvers._continuation.time", fake)
+    assert settle(weights, run, np.random.default_rng(0), share=0.5) is not None
+    # Two looks at the clock a stage, half a second each: one second a stage.
+    num_stages = next(clock) - 10.0
+    assert num_stages > 200
 
 
 def test_giants_need_not_be_pruned() -> None:
