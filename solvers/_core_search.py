@@ -25,6 +25,7 @@ from subsetsel.run import Run
 from ._anneal_kernels import core_chain, row_flips
 from ._chains import Schedule, columns_of, gram_matrix, quota_of, run_together, search_rows, walk
 from ._core_starts import Start, Starts
+from ._insertion import choose_until_full
 
 if TYPE_CHECKING:
     from .anneal import AnnealOptions
@@ -66,6 +67,7 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
         run.submit(guess)
     search = _CoreSearch(problem, options, run, relaxation)
     search.starts.round_off()
+    choose_until_full(problem, run)
     num_generations = search.go()
     return Candidate(
         limit=run.limit,

@@ -62,7 +62,7 @@ def settled_start(
             return None
         margin = Margin.at(problem, weights.total.astype(np.float64), slopes)
     if margin is None:
-        balance: Balance = "norms" if _sums_to_zero(problem) else "small"
+        balance: Balance = "norms" if sums_to_zero(problem) else "small"
         weights = _first_weights(problem, rows, items, rng, balance)
     mask = None
     if margin is None or is_there:
@@ -95,7 +95,7 @@ def _steepest(problem: Problem, slopes: FloatArray) -> BoolArray:
     return mask
 
 
-def _sums_to_zero(problem: Problem) -> bool:
+def sums_to_zero(problem: Problem) -> bool:
     """Whether pruned and kept have the same norm, as for a head whose ridge is included.
 
     Elsewhere it is the pruned that must cancel, and what share of the squared norms they hold is

@@ -31,6 +31,7 @@ from ._chains import (
     walk,
 )
 from ._chunk_search import chunk_chain, is_too_large
+from ._insertion import choose_few
 from ._local_search import LocalSearch
 from ._settled import settled_start
 
@@ -83,20 +84,16 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     hot_to_cold = _temperatures(problem, positive, run.norm if guess is not None else np.inf)
     num_chains = max(run.limits.num_workers, options.num_chains or 1)
     quota = quota_of(run, num_chains)
+    few = choose_few(problem, run) if is_settled else None
 
     def chain(number: int) -> BoolArray | None:
         mask = start if number == 0 else find_mask(problem, wanted=guess, seed=seed + number)
         assert mask is not None
         rng = run.generator(number)
         temperatures, core = hot_to_cold, free
-        settled = settled_start(problem, run, rng, quota) if is_settled else None
-        if settled is not None:
-            mask, margin = settled
-            if run.limits.num_workers == 1:
-                run.submit(mask)
-                norm = float(np.linalg.norm(run.sum_of(mask)))
-            else:
-                norm = float(np.linalg.norm(problem.rows.sum(mask)))
+        begin = _begin(problem, run, rng, quota, few) if is_settled else None
+        if begin is not None:
+            mask, norm, margin = begin
             heat = _GRAM_HEAT if holds_gram(problem, options, free) else _HEAT
             temperatures = _temperatures(problem, positive, norm, heat, margin)
             if margin is not None:
@@ -104,7 +101,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
                 core = margin.core(free, temperatures[0])
         schedules[number] = temperatures
         found = swap(mask.copy(), core, temperatures, rng)
-        if settled is None or found is None or run.limits.num_workers == 1:
+        if begin is None or found is None or run.limits.num_workers == 1:
             return found
         # Nobody else has seen the start of this chain.
         return found if float(np.linalg.norm(problem.rows.sum(found))) <= norm else mask
@@ -128,6 +125,28 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
         close_by_exchanges(problem, run)
     stats = {"temperatures": list(schedules.get(0, hot_to_cold))}
     return Candidate(limit=run.limit, dual=directions.get(0), stats=stats)
+
+
+def _begin(
+    problem: Problem,
+    run: Run,
+    rng: np.random.Generator,
+    quota: int | None,
+    few: tuple[BoolArray, float] | None,
+) -> tuple[BoolArray, float, Margin | None] | None:
+    """Where a chain begins, its norm, and the relaxed minimum where no subset comes near 0."""
+    settled = settled_start(problem, run, rng, quota)
+    if settled is None:
+        return None if few is None else (*few, None)
+    mask, margin = settled
+    # Where there are several chains nobody else is to see the start of one.
+    is_alone = run.limits.num_workers == 1
+    if is_alone:
+        run.submit(mask)
+    norm = float(np.linalg.norm(run.sum_of(mask) if is_alone else problem.rows.sum(mask)))
+    if few is not None and few[1] < norm:
+        mask, norm = few
+    return mask, norm, margin
 
 
 def holds_gram(problem: Problem, options: AnnealOptions, items: IndexArray) -> bool:
