@@ -25,6 +25,7 @@ from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 from subsetsel.run import Run
 
 from ._continuation_kernels import LinearSide, sweep
+from ._pursuit import Aim, Pursuit
 
 # Stages, and row updates per row and stage: more stages help, slowly.
 _NUM_STAGES, _NUM_SWEEPS = 48, 2
@@ -41,6 +42,10 @@ _LATE_STEP = 0.25
 _PACE = 0.3
 # So few open rows are swept at most so many times in one stage.
 _MOST_SWEEPS = 60
+# Stages between two looks at the sum itself.
+_REFRESH_EVERY = 16
+# Back on the way where the aim was missed: how far, and how much more time that may take.
+_BACK, _RETURN_SHARE = 0.6, 0.4
 # The concave term reaches down from this share of the largest squared norm to half of a small one.
 _TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
 # How sharply it tells large rows from small ones, in powers of the squared norm.
@@ -70,6 +75,8 @@ class Weights:
     items : ndarray of int64
         Those that may move.
     side : LinearSide
+    lam : float
+        The multiplier of Eq. 3 that they ended with.
     """
 
     rows: AnyFloatArray
@@ -78,14 +85,7 @@ class Weights:
     total: FloatArray
     items: IndexArray
     side: LinearSide
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What Eq. 3 asks for: sum w - ||S^T w||^2 / (2 lam), with lam led by ||S^T w|| = epsilon."""
-
-    lam: float
-    epsilon: float
+    lam: float = 0.0
 
 
 def linear_side(
@@ -243,8 +243,9 @@ def settle(
         return None
     started, left = time.perf_counter(), run.remaining
     concavity = np.zeros_like(weights.squared_norms)
-    lam = 0.0 if aim is None else aim.lam
-    items = _sweep(weights, weights.items, concavity, lam, run, rng)
+    pursuit = Pursuit(aim)
+    others = weights.total - weights.values.astype(weights.rows.dtype) @ weights.rows
+    items = _sweep(weights, weights.items, concavity, pursuit.lam, run, rng)
     seconds = time.perf_counter() - started
     most = num_stages = round(num_stages * run.effort)
     if run.fills_time or quota is not None:
@@ -257,6 +258,7 @@ def settle(
         return None
     top = (_TOP if aim is None else 1.0) * float(norms.max())
     bottom = min(_BOTTOM * max(float(np.quantile(norms, _SMALL)), 1e-12 * top), 0.5 * top)
+    allowed = share * left
     done, stage_time = 0.0, _SWEEPS_PER_STAGE * seconds
     for number in count():
         reach, stage_started = top * (bottom / top) ** done, time.perf_counter()
@@ -269,26 +271,30 @@ def settle(
             held = weights.values[weights.items]
             is_open = (held > 0) & (held < 1) | (concavity[weights.items] < 1)
             items = weights.items[is_open]
+        if done >= 1.0 or number % _REFRESH_EVERY == 0:
+            # Steps by the million leave a float32 sum up to a hundredth beside what it sums.
+            weights.total[:] = others + weights.values.astype(weights.rows.dtype) @ weights.rows
         for _ in range(num_sweeps):
             swept = items.size / norms.size
-            items = _sweep(weights, items, concavity, lam, run, rng)
-            if aim is not None and aim.epsilon > 0:
-                norm = float(np.linalg.norm(weights.total))
-                # As far as this many rows can answer.
-                pull = 0.3 * np.sqrt(swept)
-                lam *= (aim.epsilon / max(norm, 1e-3 * aim.epsilon)) ** pull
-        if done >= 1.0 or run.should_stop():
+            items = _sweep(weights, items, concavity, pursuit.lam, run, rng)
+            pursuit.follow(weights.total, swept)
+        if run.should_stop() or (done >= 1.0 and not pursuit.must_return()):
             break
+        if done >= 1.0:
+            # What is left missed the aim: open the small rows again.
+            done = _BACK
+            allowed += _RETURN_SHARE * (time.perf_counter() - started)
         step = 1.0 / (num_stages - 1)
         if left < np.inf:
             # The first sweep says little about the pace of later ones: plan the rest anew.
             now = time.perf_counter()
             stage_time += _PACE * (now - stage_started - stage_time)
-            num_left = max(share * left - (now - started), 0.0) / max(stage_time, 1e-9)
+            num_left = max(allowed - (now - started), 0.0) / max(stage_time, 1e-9)
             step = max((1.0 - done) / max(num_left, 1.0), 1.0 / (most - 1))
             # Behind the clock the way is finished in a few steps, instead of left where it is.
             step = min(step, _LATE_STEP)
         done = min(1.0, done + step)
+    weights.lam = pursuit.lam
     return weights.values > rng.random(weights.values.size)
 
 

@@ -38,6 +38,9 @@ _NUM_CHAINS = 6
 _FRESH_EVERY = 4
 # Above this proven gap after the first core, all rows are annealed before the next one.
 _WIDE_GAP = 0.01
+# Above this one, best choices from nothing may do better; before, if rounding finds no more than so
+# many.
+_LOST_GAP, _FEW = 0.5, 64
 # Its temperatures, in examples.
 _ROW_HEAT = (0.3, 0.02)
 
@@ -67,7 +70,8 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
         run.submit(guess)
     search = _CoreSearch(problem, options, run, relaxation)
     search.starts.round_off()
-    choose_until_full(problem, run)
+    if run.size <= _FEW:
+        choose_until_full(problem, run, 2 * _FEW)
     num_generations = search.go()
     return Candidate(
         limit=run.limit,
@@ -126,6 +130,8 @@ class _CoreSearch:
             # A core that leaves much of the bound unreached is not where the slack is.
             gap = self.run.gap
             try_rows = number == 0 and gap is not None and gap > _WIDE_GAP
+            if number == 0 and gap is not None and gap > _LOST_GAP:
+                choose_until_full(self.problem, self.run)
             since_fresh += not try_rows
             number += num_workers
         return number // num_workers
@@ -172,7 +178,7 @@ class _CoreSearch:
         lam = max(start.lam, 1e-280)
         state = np.array([float(total @ total), count, lam, self.problem.epsilon, -1.0])
         columns = columns_of(self.problem, mask, core)
-        hot, cold = self.starts.temperatures(core)
+        hot, cold = self.starts.temperatures(core, start.lam)
 
         def call(schedule: Schedule, proposals: int) -> int:
             books = (gram, chosen, products, state, columns)
@@ -238,7 +244,7 @@ class _CoreSearch:
                 )
             )
 
-        hot = min(_ROW_HEAT[0], self.starts.temperatures(order)[0])
+        hot = min(_ROW_HEAT[0], self.starts.temperatures(order, self.lam)[0])
         walk(
             call,
             (hot, hot * _ROW_HEAT[1] / _ROW_HEAT[0]),

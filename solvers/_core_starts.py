@@ -12,7 +12,8 @@ from subsetsel.relaxation import Relaxation
 from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.run import Run
 
-from ._continuation import Aim, Weights, linear_side, settle
+from ._continuation import Weights, linear_side, settle
+from ._pursuit import Aim
 
 # Hot and cold ends in units of what flipping a large or small core row costs in curvature.
 _HOT, _COLD = 0.1, 0.3
@@ -133,7 +134,11 @@ class Starts:
             return None
         mask[core] = chosen if whole is None else chosen[core]
         start = self._repaired(Start(mask, core, self.lam, _REHEAT), number)
-        return self._around(start.mask, number, core_size)
+        if self.run.limits.num_workers == 1:
+            self.run.submit(start.mask)
+        # Outside the ball the relaxation's multiplier would lead further out.
+        is_inside = float(np.linalg.norm(self.run.sum_of(start.mask))) <= problem.epsilon
+        return self._around(start.mask, number, core_size, self.lam if is_inside else weights.lam)
 
     def _num_settled(self) -> tuple[int, int]:
         """How many rows near the margin to lead to 0 or 1, and of how many a copy is small."""
@@ -151,19 +156,19 @@ class Starts:
     def from_best(self, number: int, core_size: int, quota: int | None = None) -> Start:
         """Open the examples whose flip costs least at the best subset."""
         assert self.run.mask is not None
-        return self._around(self.run.mask.copy(), number, core_size)
+        return self._around(self.run.mask.copy(), number, core_size, self.lam)
 
-    def _around(self, mask: BoolArray, number: int, core_size: int) -> Start:
+    def _around(self, mask: BoolArray, number: int, core_size: int, lam: float) -> Start:
         """Open the examples whose flip costs least at a subset, with some chance in it."""
         rng = self.run.generator(2, number)
         pull = self.problem.rows.dot(self.run.sum_of(mask))
         sign = np.where(mask, -1.0, 1.0)
-        cost = (2.0 * sign * pull + self.squared_norms) / (2.0 * self.lam) - sign
-        hot, _ = self.temperatures(np.arange(self.problem.n))
+        cost = (2.0 * sign * pull + self.squared_norms) / (2.0 * lam) - sign
+        hot, _ = self.temperatures(np.arange(self.problem.n), lam)
         cost += 0.5 * _REHEAT * hot * -rng.gumbel(size=cost.size)
         cost[~self.problem.free] = np.inf
         core = np.sort(np.argpartition(cost, core_size - 1)[:core_size]).astype(np.int64)
-        return Start(mask, core, self.lam, _REHEAT)
+        return Start(mask, core, lam, _REHEAT)
 
     def _repaired(self, start: Start, number: int) -> Start:
         if not len(self.problem.constraints):
@@ -172,8 +177,8 @@ class Starts:
         mask = find_mask(self.problem, wanted=start.mask, seed=seed)
         return start if mask is None else Start(mask, start.core, start.lam, start.heat)
 
-    def temperatures(self, core: IndexArray) -> tuple[float, float]:
-        cost = self.squared_norms[core] / (2.0 * self.lam)
+    def temperatures(self, core: IndexArray, lam: float) -> tuple[float, float]:
+        cost = self.squared_norms[core] / (2.0 * lam)
         cost = cost[cost > 0]
         if not cost.size:
             return 1.0, 0.1

@@ -24,8 +24,8 @@ _RARE = 0.05
 _SHARE, _NUM_PASSES = 0.2, 64
 # Up to so many are chosen in one pass, from four times as many.
 _MOST_PER_PASS, _CANDIDATES = 64, 4
-# Eq. 3: where rounding finds no more than this.
-_FEW = 64
+# Eq. 3: one more in a pass for so many that are chosen already.
+_PER_CHOSEN = 32
 
 
 def choose_few(problem: Problem, run: Run) -> tuple[BoolArray, float] | None:
@@ -67,31 +67,35 @@ def choose_few(problem: Problem, run: Run) -> tuple[BoolArray, float] | None:
     return None if found is None else (found, float(np.linalg.norm(run.sum_of(found))))
 
 
-def choose_until_full(problem: Problem, run: Run) -> None:
-    """Eq. 3: submit what best choices from nothing lead to, where rounding finds only a few.
+def choose_until_full(problem: Problem, run: Run, most: int | None = None) -> None:
+    """Eq. 3: submit what best choices from nothing lead to.
 
     Parameters
     ----------
     problem : Problem
         Of the form "max_size".
     run : Run
-        Its incumbent is what rounding found.
+    most : int, optional
+        To choose.
     """
-    if run.mask is None or run.size > _FEW:
-        return
     mask = problem.must_prune.copy()
     rows, total, is_exact = search_rows(problem, mask)
     size = int(mask.sum())
-    most = min(problem.max_size, size + 2 * _FEW)
-    passes = _Passes(run)
-    while is_exact and size < most and passes.left >= 1 and not run.should_stop():
+    end = problem.max_size if most is None else min(problem.max_size, size + most)
+    passes, is_coarse = _Passes(run), True
+    while is_exact and size < end and passes.left >= 1 and not run.should_stop():
         passes.next_count(1)
-        chosen = _best(problem, rows, mask, total, 1, is_pruning=True)
-        if not chosen.size or np.linalg.norm(total) > problem.radius(size + 1):
-            break
+        count = min(1 + size // _PER_CHOSEN if is_coarse else 1, _MOST_PER_PASS, end - size)
+        before = total.copy()
+        chosen = _best(problem, rows, mask, total, count, is_pruning=True)
+        if not chosen.size or np.linalg.norm(total) > problem.radius(size + chosen.size):
+            if count == 1:
+                break
+            total, is_coarse = before, False
+            continue
         mask[chosen] = True
-        size += 1
-        run.add_iterations(1)
+        size += chosen.size
+        run.add_iterations(chosen.size)
     _submit(problem, run, mask)
 
 
