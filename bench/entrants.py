@@ -19,7 +19,7 @@ from check import BoolArray, Question
 from instances import Instance
 
 import subsetsel
-from subsetsel.registry import registered_solvers
+from subsetsel.engine.registry import registered_solvers
 
 
 @dataclass(frozen=True)

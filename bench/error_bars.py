@@ -24,7 +24,7 @@ import numpy as np
 
 import subsetsel
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
+from subsetsel.support.records import write_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from head_oracle import exact_minimizer

@@ -36,9 +36,9 @@ _MAX_N, _MAX_D = 7, 3
 
 def file_target(kind: str, folder: Path) -> Target:
     """Write the input to a file and read it with everything that reads its kind."""
-    from subsetsel.certificate import recheck_certificate
-    from subsetsel.cli.plan import Plan
+    from subsetsel.cli.settings import Plan
     from subsetsel.formats import read_data, read_matrix, read_solution
+    from subsetsel.guarantee.certificate import recheck_certificate
     from subsetsel.report.manifest import Manifest
 
     suffix = {"solution": "npz", "manifest": "json", "certificate": "json"}.get(kind, kind)
@@ -170,8 +170,8 @@ def seeds(kind: str) -> list[bytes]:
 
 def file_of(kind: str) -> bytes:
     """Make what this package or its users write."""
+    from subsetsel.problem.solution import Solution
     from subsetsel.report.manifest import Manifest
-    from subsetsel.solution import Solution
 
     solution = Solution(mask=Y == 1, norm=1.0, status="feasible", target_size=3)
     with tempfile.TemporaryDirectory() as folder:
@@ -200,9 +200,9 @@ def file_of(kind: str) -> bytes:
 
 def make_certificate(path: Path) -> None:
     """Write a true certificate, its arrays beside it."""
-    from subsetsel.certificate import write_certificate
-    from subsetsel.problem import Problem
-    from subsetsel.solution import Solution
+    from subsetsel.guarantee.certificate import write_certificate
+    from subsetsel.problem.problem import Problem
+    from subsetsel.problem.solution import Solution
 
     solution = Solution(mask=Y == 1, norm=1.0, status="feasible", target_size=3)
     write_certificate(path, Problem.from_features(X, Y, l2=0.1, size=3), solution, X, Y)
@@ -220,7 +220,7 @@ def main() -> None:
     except ImportError:
         sys.exit("bench/fuzz.py needs atheris; pip install atheris (Linux, Python 3.11 to 3.13).")
     with atheris.instrument_imports(include=["subsetsel", "zipfile", "numpy.lib.format"]):
-        import subsetsel.solve  # noqa: F401
+        import subsetsel.engine.solve  # noqa: F401
     corpus = Path(tempfile.mkdtemp(prefix="subsetsel-fuzz-"))
     for number, content in enumerate(seeds(given.target)):
         (corpus / f"seed-{number}").write_bytes(content)

@@ -25,7 +25,7 @@ from heads import L2, digits_features, fashion_features
 
 import subsetsel
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
+from subsetsel.support.records import write_json
 
 NUM_TEST_SHARE = 0.2
 

@@ -29,7 +29,7 @@ from stopwatch import Record
 
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence import Head, features_from_model, fit_head, influence_rows
-from subsetsel.problem import Problem
+from subsetsel.problem.problem import Problem
 from subsetsel.report.environment import environment
 from subsetsel.rows import Rows
 

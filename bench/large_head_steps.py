@@ -25,10 +25,10 @@ from influence_speed import L2, about_run, planted
 from stopwatch import Record, peak_memory
 
 from subsetsel.influence import Head
-from subsetsel.influence.iterative import IterativeInverse
-from subsetsel.influence.losses import SoftmaxObjective
-from subsetsel.influence.rows import influence_rows
-from subsetsel.influence.setting import Setting
+from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.influence.head.losses import SoftmaxObjective
+from subsetsel.influence.head.rows import influence_rows
+from subsetsel.influence.head.setting import Setting
 
 _COLUMNS = 8
 # Rows of one chunk of the search, see solvers/_chunk_search.py.

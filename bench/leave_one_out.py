@@ -24,9 +24,9 @@ from heads import L2, digits_features, fashion_features
 from numpy.typing import NDArray
 
 from subsetsel.influence import Head, fit_head, influence_rows
-from subsetsel.influence.newton import minimize
+from subsetsel.influence.head.newton import minimize
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
+from subsetsel.support.records import write_json
 
 MAX_NEWTON = 10_000
 DATA = {"digits": digits_features, "fmnist-pca128": fashion_features}

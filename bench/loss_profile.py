@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 import subsetsel
-from subsetsel.relaxation import Relaxation, relax
+from subsetsel.bounds.relaxation import Relaxation, relax
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
+from subsetsel.support.records import write_json
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

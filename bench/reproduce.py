@@ -26,7 +26,7 @@ from heads import default_cache_dir
 
 from subsetsel.errors import OptionError, SubsetselError
 from subsetsel.experiments.compare import Comparison, Plan
-from subsetsel.experiments.images import load_images
+from subsetsel.experiments.load import load_images
 from subsetsel.experiments.presets import COMPARISONS, SEARCHES
 from subsetsel.experiments.search import Search
 from subsetsel.experiments.search_report import write_search_report

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import subsetsel
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
+from subsetsel.support.records import write_json
 
 Mask = NDArray[np.bool_]
 

@@ -28,8 +28,8 @@ from heads import L2
 
 import subsetsel
 from subsetsel.report.environment import environment
-from subsetsel.report.files import write_json
-from subsetsel.report.plots import new_figure, save_figure
+from subsetsel.support.figures import new_figure, save_figure
+from subsetsel.support.records import write_json
 
 RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
 MARKS = {

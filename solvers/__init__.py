@@ -1,6 +1,6 @@
 """The back ends, one file each, installed as ``subsetsel.solvers``.
 
-The core knows them only as strings in `subsetsel.registry`; each is imported on first use.
+The core knows them only as strings in `subsetsel.engine.registry`; each is imported on first use.
 """
 
 if __name__ != "subsetsel.solvers":  # pragma: no cover

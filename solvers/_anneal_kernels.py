@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from subsetsel.compiled import njit
+from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
 

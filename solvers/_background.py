@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from subsetsel.engine.run import Run
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Run
 
 _TICK = 0.02  # seconds between two looks at clock, target and keyboard
 _GRACE = 0.7  # seconds a native solver is given to stop before it is left behind

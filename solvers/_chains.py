@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
-from subsetsel.problem import Problem
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
 from subsetsel.rows import DenseRows
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._anneal_kernels import Columns
 

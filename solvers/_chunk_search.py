@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from subsetsel.problem import Problem
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
 from subsetsel.rows import Rows
 from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.rows.factored import SEARCH_SHARE
-from subsetsel.rows.memory import free_memory
-from subsetsel.run import Run
+from subsetsel.support.memory import free_memory
 
 from ._anneal_kernels import core_swaps
 from ._chains import columns_of

@@ -20,9 +20,9 @@ from itertools import count
 import numpy as np
 from scipy import sparse
 
-from subsetsel.problem import Problem
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._continuation_kernels import LinearSide, sweep
 from ._pursuit import Aim, Pursuit

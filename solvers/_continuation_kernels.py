@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from subsetsel.compiled import njit
+from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
 

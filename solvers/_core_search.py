@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
-from subsetsel.relaxation import Relaxation
+from subsetsel.bounds.relaxation import Relaxation
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
-from subsetsel.run import Run
 
 from ._anneal_kernels import core_chain, row_flips
 from ._chains import Schedule, columns_of, gram_matrix, quota_of, run_together, search_rows, walk
@@ -28,7 +28,7 @@ from ._core_starts import Start, Starts
 from ._insertion import choose_until_full
 
 if TYPE_CHECKING:
-    from .anneal import AnnealOptions
+    from ._anneal_options import AnnealOptions
 
 _MIN_CORE, _MAX_CORE = 64, 4000
 # Fractional weights times this, for the first core.

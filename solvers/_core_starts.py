@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
-from subsetsel.relaxation import Relaxation
+from subsetsel.bounds.relaxation import Relaxation
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.run import Run
 
 from ._continuation import Weights, linear_side, settle
 from ._pursuit import Aim

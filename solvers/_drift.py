@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.bounds import norm_along
-from subsetsel.problem import Problem
+from subsetsel.bounds.dual import norm_along
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
 
 # Flips that cost more than so many temperatures are left alone, if that leaves so many examples.

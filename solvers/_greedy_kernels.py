@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.compiled import njit
+from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
 

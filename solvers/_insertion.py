@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._chains import search_rows
 from ._settled import sums_to_zero

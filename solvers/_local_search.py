@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.problem import FEASIBILITY, Problem
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._greedy_kernels import Pool, flip_best, swap_best
 

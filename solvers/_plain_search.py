@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from subsetsel.bounds import evaluate_dual
-from subsetsel.candidate import Candidate
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
-from subsetsel.run import Run
+from subsetsel.bounds.dual import evaluate_dual
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 
 from ._anneal_kernels import penalty_flips
 from ._chains import Schedule, budget, columns_of, quota_of, search_rows, walk
 
 if TYPE_CHECKING:
-    from .anneal import AnnealOptions
+    from ._anneal_options import AnnealOptions
 
 _PENALTY_FACTOR = 1.5
 

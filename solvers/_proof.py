@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
-from subsetsel.problem import Problem
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Run
 
 # Subsets inside the rounding margin that are forbidden before the proof is given up.
 _MAX_EXCLUDED = 50

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.errors import OptionError
-from subsetsel.problem import Problem
-from subsetsel.reduction import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
 # CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293).
 MAX_ROW = 2**30

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from subsetsel.bounds import is_drifting
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
+from subsetsel.bounds.dual import is_drifting
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._chains import search_rows
 from ._continuation import Weights, linear_side, relax_weights, settle

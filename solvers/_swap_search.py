@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
-from subsetsel.limits import Limits
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
+from subsetsel.engine.options import Limits
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._anneal_kernels import core_swaps, row_swaps
 from ._chains import (
@@ -36,8 +36,8 @@ from ._local_search import LocalSearch
 from ._settled import settled_start
 
 if TYPE_CHECKING:
+    from ._anneal_options import AnnealOptions
     from ._drift import Margin
-    from .anneal import AnnealOptions
 
 # Up to this many free examples the whole Gram matrix is held: 128 MB.
 _MAX_GRAM = 4000

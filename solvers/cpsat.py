@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.candidate import Candidate
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.problem import FEASIBILITY, Problem
-from subsetsel.reduction import Reduction
+from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Run
+from subsetsel.rows.rank import Reduction
 
 from ._background import run_beside_clock
 from ._proof import Answer, Question, largest_size, prove
@@ -74,7 +74,7 @@ class CpsatSolver:
         _load()
 
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.registry.Solver`.
+        """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
         Returns
         -------

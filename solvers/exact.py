@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.problem import Problem
-from subsetsel.reduction import Reduction
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
-from subsetsel.run import Run
+from subsetsel.rows.rank import Reduction
 
 from ._proof import Answer, Question, largest_size, prove
 from ._quantize import reduce_for_exact
@@ -67,7 +67,7 @@ class ExactSolver:
         _load()
 
     def solve(self, problem: Problem, options: ExactOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.registry.Solver`.
+        """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
         Returns
         -------

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.engine.warm_up import Kind
 from subsetsel.errors import OptionError
-from subsetsel.miniature import Kind
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Form, Problem
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Form, Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-from subsetsel.run import Run
 
 from ._local_search import MAX_SHARED, LocalSearch
 
@@ -55,7 +55,7 @@ class GreedySolver:
         _compile(Kind.of(problem))
 
     def solve(self, problem: Problem, options: GreedyOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.registry.Solver`.
+        """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
         Returns
         -------

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from subsetsel.bounds import evaluate_dual
-from subsetsel.candidate import Candidate
+from subsetsel.bounds.dual import evaluate_dual
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.polytope import find_mask
-from subsetsel.problem import Problem
-from subsetsel.reduction import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray
-from subsetsel.run import Run
+from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
 from ._local_search import LocalSearch
 from .greedy import GreedyOptions, GreedySolver, improve, starting_mask
@@ -63,7 +63,7 @@ class RelaxSolver:
         GreedySolver().warm_up(problem)
 
     def solve(self, problem: Problem, options: RelaxOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.registry.Solver`.
+        """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
         Returns
         -------

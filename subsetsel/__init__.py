@@ -4,7 +4,8 @@ Given an influence matrix S (n examples x d parameters), find the largest subset
 moves the parameters by at most epsilon, or the subset of a given size that moves them least.
 """
 
-from subsetsel.constraints import LinearConstraint, balanced_limits
+from subsetsel.engine.registry import SolverSpec, available_solvers, register_solver
+from subsetsel.engine.solve import path, solve
 from subsetsel.errors import (
     DegenerateProblemWarning,
     FileFormatError,
@@ -16,13 +17,12 @@ from subsetsel.errors import (
     SubsetselError,
     UnknownSolverError,
 )
-from subsetsel.limits import Progress
-from subsetsel.problem import Problem
-from subsetsel.prune import prune
-from subsetsel.registry import SolverSpec, available_solvers, register_solver
-from subsetsel.solution import Solution
-from subsetsel.solve import path, solve
-from subsetsel.verify import Verification, verify
+from subsetsel.guarantee.prune import prune
+from subsetsel.guarantee.verification import Verification, verify
+from subsetsel.problem.constraints import LinearConstraint, balanced_limits
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.progress import Progress
+from subsetsel.problem.solution import Solution
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from subsetsel.registry import SolverSpec, register_solver, unregister_solver
+from subsetsel.engine.registry import SolverSpec, register_solver, unregister_solver
 
 # A shell that starts the suite in the background has SIGINT ignored, and every child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from subsetsel.candidate import Candidate
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError
-from subsetsel.problem import Problem
-from subsetsel.run import Run
+from subsetsel.problem.problem import Problem
 from subsetsel.testing import feasible_subsets
 
 

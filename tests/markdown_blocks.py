@@ -39,7 +39,7 @@ def blocks_of(page: Path, language: str) -> list[Block]:
 
 def run_python_blocks(page: Path) -> list[tuple[str, str | None]]:
     """Run the Python blocks in one namespace; return what each printed and should print."""
-    from subsetsel.registry import registered_solvers, unregister_solver
+    from subsetsel.engine.registry import registered_solvers, unregister_solver
 
     module = ModuleType(f"page_{page.stem.replace('-', '_').lower()}")
     sys.modules[module.__name__] = module

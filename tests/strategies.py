@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from subsetsel import Problem
-from subsetsel.constraints import LinearConstraint
+from subsetsel.problem.constraints import LinearConstraint
 
 MAX_N = 8
 MAX_D = 4

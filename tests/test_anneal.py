@@ -14,8 +14,8 @@ from subsetsel.solvers._swap_search import close_by_exchanges
 
 import subsetsel
 from subsetsel import Problem
-from subsetsel.limits import Limits
-from subsetsel.run import Run
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
 
 _N, _D = 40, 4
 

@@ -11,8 +11,8 @@ import pytest
 from head_oracle import blobs
 
 import subsetsel
-from subsetsel.certificate import gradient_bound, recheck_certificate, write_certificate
 from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.guarantee.certificate import gradient_bound, recheck_certificate, write_certificate
 
 L2 = 1e-2
 X, Y = blobs()

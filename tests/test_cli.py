@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from subsetsel import Progress, Solution
 from subsetsel.cli.app import app
-from subsetsel.cli.outcome import exit_code
-from subsetsel.report.files import sha256_of_file
+from subsetsel.cli.output import exit_code
 from subsetsel.report.manifest import Manifest
+from subsetsel.support.records import sha256_of_file
 
 
 def call(*arguments: Any, expect: int = 0, stdin: bytes | None = None) -> Any:

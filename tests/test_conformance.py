@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel.problem import Problem
-from subsetsel.registry import available_solvers
-from subsetsel.solution import Solution
+from subsetsel.engine.registry import available_solvers
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
 from subsetsel.testing import CASES, Case, check_solution, check_solver, enumerate_optimum
 
 _BY_NAME = {case.name: case for case in CASES}

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel.constraints import (
+from subsetsel.errors import ProblemError
+from subsetsel.problem.constraints import (
     Constraints,
     LinearConstraint,
     balanced_limits,
     group_constraints,
 )
-from subsetsel.errors import ProblemError
 
 _LABELS = np.array(["a", "a", "b", "b", "b"])
 

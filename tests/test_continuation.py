@@ -15,8 +15,8 @@ from subsetsel.solvers._continuation_kernels import LinearSide, sweep
 from subsetsel.solvers._pursuit import Aim
 
 import subsetsel
-from subsetsel.limits import Limits
-from subsetsel.run import Run
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
 
 
 def uneven(n: int, d: int, seed: int = 0) -> Any:

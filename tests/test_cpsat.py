@@ -19,8 +19,8 @@ from subsetsel.solvers._quantize import quantize
 import subsetsel
 from subsetsel import Problem
 from subsetsel.errors import OptionError
-from subsetsel.reduction import reduce_rank
 from subsetsel.rows import as_rows
+from subsetsel.rows.rank import reduce_rank
 
 # Random rows sometimes cancel as a whole; the enumerated optimum still says what is right.
 pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProblemWarning")

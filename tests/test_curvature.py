@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 
 import subsetsel
-from subsetsel.constraints import Constraints
-from subsetsel.curvature import curvature_cut, kept_share, weak_directions
+from subsetsel.guarantee.curvature import curvature_cut, kept_share, weak_directions
+from subsetsel.problem.constraints import Constraints
 
 L2 = 1e-2
 X, Y = blobs()

@@ -81,7 +81,7 @@ def test_documented_commands_exist(page: Path) -> None:
 
 def test_the_paragraph_on_solvers_names_every_one() -> None:
     """A solver that is registered is in the README's table."""
-    from subsetsel.registry import registered_solvers
+    from subsetsel.engine.registry import registered_solvers
 
     text = (ROOT / "README.md").read_text()
     own = [name for name, spec in registered_solvers().items() if "subsetsel." in spec.target]

@@ -14,9 +14,9 @@ from subsetsel.solvers._drift import Margin
 from subsetsel.solvers._settled import settled_start
 
 import subsetsel
-from subsetsel.bounds import is_drifting, norm_along
-from subsetsel.limits import Limits
-from subsetsel.run import Run
+from subsetsel.bounds.dual import is_drifting, norm_along
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
 from subsetsel.testing import feasible_subsets
 
 

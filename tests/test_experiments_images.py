@@ -13,12 +13,8 @@ import pytest
 import torch
 
 from subsetsel.errors import FileFormatError
-from subsetsel.experiments.images import (
-    DataMissingError,
-    images_from_arrays,
-    load_images,
-    read_idx,
-)
+from subsetsel.experiments.images import DataMissingError, images_from_arrays, read_idx
+from subsetsel.experiments.load import load_images
 from subsetsel.experiments.pictures import Pictures, augment, halved
 
 RNG = np.random.default_rng(0)

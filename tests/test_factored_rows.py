@@ -122,7 +122,7 @@ def test_rows_are_handed_out_in_the_type_asked_for() -> None:
 def test_storage_is_chosen_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dense while S is a small share of the free memory, factored beyond."""
     assert influence_rows(HEAD).dense() is not None
-    monkeypatch.setattr("subsetsel.influence.rows.free_memory", lambda: 1000)
+    monkeypatch.setattr("subsetsel.influence.head.rows.free_memory", lambda: 1000)
     assert isinstance(influence_rows(HEAD), FactoredRows)
 
 

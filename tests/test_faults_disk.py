@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 import subsetsel
 from subsetsel.cli.app import app
-from subsetsel.disk import held, reserve
 from subsetsel.errors import FolderInUseError
 from subsetsel.experiments.runs import RunLog
-from subsetsel.solution import Solution
+from subsetsel.problem.solution import Solution
+from subsetsel.support.files import held, reserve
 
 runner = CliRunner()
 
@@ -158,7 +158,7 @@ def test_a_read_only_folder_is_refused_before_the_work(tmp_path: Path) -> None:
 
 
 _KERNEL = """
-from subsetsel.compiled import njit
+from subsetsel.support.jit import njit
 
 @njit(nogil=True)
 def double(x):
@@ -251,7 +251,7 @@ def test_two_captures_cannot_share_a_cache(tmp_path: Path) -> None:
     import torch
     from torch.utils.data import TensorDataset
 
-    from subsetsel.influence.features import features_from_model
+    from subsetsel.influence.features.extract import features_from_model
 
     model = torch.nn.Sequential(torch.nn.Linear(H, 2))
     data = TensorDataset(torch.as_tensor(FEATURES), torch.as_tensor(LABELS))
@@ -269,7 +269,7 @@ def test_two_saves_of_one_name_do_not_mix(tmp_path: Path) -> None:
 
     Mutation: both write to ``pruned.npz.part``: fails.
     """
-    from subsetsel.disk import written_whole
+    from subsetsel.support.files import written_whole
 
     path = tmp_path / "pruned.npz"
     with written_whole(path) as one, written_whole(path) as other:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from kills import kill_me, killed_at_touch, needs_fork
 
-from subsetsel.cli.outcome import save as save_both
+from subsetsel.cli.output import save as save_both
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.runs import RunLog
-from subsetsel.influence.feature_store import FeatureStore, Fingerprint
+from subsetsel.influence.features.store import FeatureStore, Fingerprint
+from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
-from subsetsel.solution import Solution
 
 pytestmark = needs_fork
 

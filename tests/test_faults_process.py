@@ -23,10 +23,9 @@ import subsetsel
 from subsetsel import Problem
 from subsetsel.cli.app import app
 from subsetsel.errors import OutOfMemoryError, ProblemError
-from subsetsel.influence.features import features_from_model
-from subsetsel.limits import Progress
-from subsetsel.rows.memory import free_memory
-from subsetsel.shortage import needs_memory
+from subsetsel.influence.features.extract import features_from_model
+from subsetsel.problem.progress import Progress
+from subsetsel.support.memory import free_memory, needs_memory
 
 runner = CliRunner()
 MIB = 1 << 20
@@ -122,9 +121,8 @@ def test_ctrl_c_twice_stops_at_once(
         yield press_ctrl_c
 
     monkeypatch.setattr("subsetsel.cli.search.solve_progress", interrupting)
-    # The function `subsetsel.solve` hides the module of that name.
     where = {
-        "bound": (sys.modules["subsetsel.solve"], "conclude"),
+        "bound": (sys.modules["subsetsel.engine.solve"], "conclude"),
         "manifest": (sys.modules["subsetsel.report.manifest"], "write_json"),
     }
     monkeypatch.setattr(*where[second], lambda *_, **__: press_ctrl_c())

@@ -175,7 +175,7 @@ def test_what_memory_cannot_hold_is_refused_before_it_is_asked_to(
         np.savez_compressed(path, S=zeros[:, None])
     else:
         parquet(path, {"S": zeros})
-    monkeypatch.setattr("subsetsel.shortage.free_memory", lambda: 10**6)
+    monkeypatch.setattr("subsetsel.support.memory.free_memory", lambda: 10**6)
     with pytest.raises(FileFormatError, match=r"would take 7\.6\d+ MiB of memory, and 976\.6 KiB"):
         read_matrix(path)
 
@@ -263,6 +263,6 @@ def test_a_missing_package_is_named_with_its_extra(
     def refuse(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr("subsetsel.extras.import_module", refuse)
+    monkeypatch.setattr("subsetsel.support.optional.import_module", refuse)
     with pytest.raises(MissingExtraError, match=rf'pip install "subsetsel\[{suffix}\]"'):
         read_data(tmp_path / f"d.{suffix}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from subsetsel.errors import ProblemError
-from subsetsel.goal import Goal
+from subsetsel.problem.goal import Goal
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from subsetsel.solvers._local_search import LocalSearch
 
 import subsetsel
 from subsetsel import Problem
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError
-from subsetsel.limits import Limits
-from subsetsel.polytope import find_mask
-from subsetsel.run import Run
+from subsetsel.problem.linear import find_mask
 
 # Random rows sometimes cancel as a whole; the enumerated optimum still says what is right.
 pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProblemWarning")

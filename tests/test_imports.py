@@ -71,7 +71,8 @@ def test_a_users_own_solvers_file_does_no_harm(tmp_path: Path) -> None:
     """A script beside an unrelated solvers.py still finds the default solver."""
     (tmp_path / "solvers.py").write_text("raise RuntimeError('the wrong solvers')\n")
     code = (
-        "from subsetsel.registry import get_spec\nprint(type(get_spec('anneal').load()).__module__)"
+        "from subsetsel.engine.registry import get_spec\n"
+        "print(type(get_spec('anneal').load()).__module__)"
     )
     out = run_python(code, tmp_path)
     assert out.strip() == "subsetsel.solvers.anneal"

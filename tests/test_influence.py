@@ -13,7 +13,7 @@ import subsetsel
 from subsetsel.errors import FormulationWarning, OptionError, ProblemError
 from subsetsel.influence import fit_head, influence_rows
 from subsetsel.influence.device import Pieces
-from subsetsel.problem import Problem
+from subsetsel.problem.problem import Problem
 
 L2 = 1e-2
 X, Y = blobs()
@@ -198,7 +198,7 @@ def test_rows_that_do_not_fit_say_how_large_they_are(monkeypatch: pytest.MonkeyP
     def fail(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("subsetsel.influence.rows.np.empty", fail)
+    monkeypatch.setattr("subsetsel.influence.head.rows.np.empty", fail)
     with pytest.raises(ProblemError, match=r"GiB.*storage='factored'"):
         influence_rows(head, storage="dense")
 

@@ -15,10 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
-from subsetsel.influence.batches import split_batch
-from subsetsel.influence.feature_store import fingerprint_model
-from subsetsel.influence.features import ModelFeatures, features_from_model
-from subsetsel.influence.from_model import head_from_model
+from subsetsel.influence.features.batches import split_batch
+from subsetsel.influence.features.extract import ModelFeatures, features_from_model
+from subsetsel.influence.features.from_model import head_from_model
+from subsetsel.influence.features.store import fingerprint_model
 
 N = 150
 
@@ -214,7 +214,7 @@ def run(model: nn.Module, folder: Path, **options: Any) -> ModelFeatures:
 @pytest.fixture
 def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder left behind by a run that was stopped halfway."""
-    monkeypatch.setattr("subsetsel.influence.features._BATCHES_PER_COMMIT", 2)
+    monkeypatch.setattr("subsetsel.influence.features.extract._BATCHES_PER_COMMIT", 2)
 
     def stop(done: int, total: int) -> None:
         if done > total / 2:
@@ -350,7 +350,7 @@ def test_a_device_out_of_memory_says_the_way_out(monkeypatch: pytest.MonkeyPatch
     def fail(*_: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr("subsetsel.influence.capture.Capture.features", fail)
+    monkeypatch.setattr("subsetsel.influence.features.capture.Capture.features", fail)
     with pytest.raises(ProblemError, match=r"batch of 16 examples.*smaller batch_size"):
         features_from_model(small_model(), small_data(), batch_size=16)
 

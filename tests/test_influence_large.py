@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.influence import Head, fit_head, influence_rows, inverse
-from subsetsel.influence.ekfac import KroneckerInverse
-from subsetsel.influence.iterative import IterativeInverse
-from subsetsel.problem import Problem
+from subsetsel.influence import Head, fit_head, influence_rows
+from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.influence.head.ekfac import KroneckerInverse
+from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.factored import FactoredRows
-from subsetsel.solve import solve
 
 N, H, C = 240, 7, 5
 
@@ -57,7 +58,7 @@ def test_a_large_head_is_polished_without_its_factor(
     exact: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends at the same minimizer, and what is solved with afterwards is exact all the same."""
-    monkeypatch.setattr("subsetsel.influence.fit._MAX_FACTORED_POLISH", 1)
+    monkeypatch.setattr("subsetsel.influence.head.fit._MAX_FACTORED_POLISH", 1)
     head = small_head("auto")
     np.testing.assert_allclose(head.theta, exact.theta, atol=1e-11)
     assert head.inverse.is_exact
@@ -65,8 +66,8 @@ def test_a_large_head_is_polished_without_its_factor(
 
 def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where conjugate gradients do not converge."""
-    monkeypatch.setattr("subsetsel.influence.fit._MAX_FACTORED_POLISH", 1)
-    monkeypatch.setattr("subsetsel.influence.conjugate._MAX_STEPS", 1)
+    monkeypatch.setattr("subsetsel.influence.head.fit._MAX_FACTORED_POLISH", 1)
+    monkeypatch.setattr("subsetsel.influence.head.conjugate._MAX_STEPS", 1)
     np.testing.assert_allclose(small_head("auto").theta, exact.theta, atol=1e-11)
 
 
@@ -203,12 +204,12 @@ def test_loss_metric_needs_a_factor(large: Head) -> None:
 def test_choice_of_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """The factor is left out beyond a size and beyond the memory that is free."""
     cpu = torch.device("cpu")
-    assert inverse.choose_inverse("auto", 1000, cpu) == "cholesky"
-    assert inverse.choose_inverse("auto", 30_000, cpu) == "cg"
+    assert choose_inverse("auto", 1000, cpu) == "cholesky"
+    assert choose_inverse("auto", 30_000, cpu) == "cg"
     monkeypatch.setattr("subsetsel.influence.device.free_memory", lambda: 10**6)
-    assert inverse.choose_inverse("auto", 1000, cpu) == "cg"
+    assert choose_inverse("auto", 1000, cpu) == "cg"
     with pytest.raises(OptionError, match="cholesky"):
-        inverse.choose_inverse("qr", 10, cpu)
+        choose_inverse("qr", 10, cpu)
 
 
 def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
@@ -218,7 +219,7 @@ def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
 
 def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conjugate gradients that do not converge are an error, not a wrong answer."""
-    monkeypatch.setattr("subsetsel.influence.conjugate._MAX_STEPS", 2)
+    monkeypatch.setattr("subsetsel.influence.head.conjugate._MAX_STEPS", 2)
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
         solver.solve(torch.ones(large.objective_function.d, 1).double().to(large.device))

@@ -11,7 +11,7 @@ import pytest
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.influence.estimate import estimate_cost
-from subsetsel.influence.lissa import lissa_influence
+from subsetsel.influence.head.lissa import lissa_influence
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ from torch import nn
 from torch.func import functional_call, grad, jacrev, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
+from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.influence import fit_head, influence_rows, network, parameter_influence
-from subsetsel.problem import Problem
-from subsetsel.solve import solve
-from subsetsel.verify import verify
+from subsetsel.guarantee.verification import verify
+from subsetsel.influence import fit_head, influence_rows, parameter_influence
+from subsetsel.influence.network import network
+from subsetsel.problem.problem import Problem
 
 N, C, L2 = 60, 3, 0.05
 ALL = ("0.weight", "0.bias", "3.weight", "3.bias")
@@ -182,7 +183,7 @@ def test_chunks_do_not_show(
     """One example at a time gives what all at once give."""
     usual = influence(model, data).rows.take(np.arange(N))
     monkeypatch.setattr(network, "CHUNK_BYTES", 1)
-    monkeypatch.setattr("subsetsel.influence.network_curvature.CHUNK_BYTES", 1)
+    monkeypatch.setattr("subsetsel.influence.network.curvature.CHUNK_BYTES", 1)
     assert relative(influence(model, data, batch_size=9).rows.take(np.arange(N)), usual) <= 1e-12
 
 

@@ -9,9 +9,9 @@ import pytest
 from subsetsel.solvers._insertion import choose_few
 
 import subsetsel
-from subsetsel.limits import Limits
-from subsetsel.problem import Problem
-from subsetsel.run import Run
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
 
 
 def _herd(S: Any, count: int, total: Any, sign: float) -> list[float]:

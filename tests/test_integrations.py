@@ -308,7 +308,7 @@ def test_a_missing_lightning_is_named_with_its_extra(monkeypatch: pytest.MonkeyP
     def refuse(name: str) -> Any:
         raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
 
-    monkeypatch.setattr("subsetsel.extras.import_module", refuse)
+    monkeypatch.setattr("subsetsel.support.optional.import_module", refuse)
     monkeypatch.delitem(sys.modules, "subsetsel.integrations.lightning", raising=False)
     with pytest.raises(MissingExtraError, match=r'pip install "subsetsel\[lightning\]"'):
         __import__("subsetsel.integrations.lightning")

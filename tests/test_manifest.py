@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel.cli.plan import Plan
-from subsetsel.disk import written_whole
+from subsetsel.cli.settings import Plan
 from subsetsel.errors import FileFormatError, SubsetselError
-from subsetsel.report.files import plain, sha256_of_array, sha256_of_file
+from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
-from subsetsel.solution import Solution
+from subsetsel.support.files import written_whole
+from subsetsel.support.records import plain, sha256_of_array, sha256_of_file
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from subsetsel.errors import OptionError
-from subsetsel.rows import memory
-from subsetsel.rows.memory import VARIABLE, free_memory
+from subsetsel.support import memory
+from subsetsel.support.memory import VARIABLE, free_memory
 
 
 def test_free_memory_is_a_sensible_number() -> None:

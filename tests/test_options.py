@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from subsetsel import OptionError, Problem, ProblemError, Progress, Solution, solve
-from subsetsel.limits import Limits
-from subsetsel.run import Run
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
 
 _S = np.arange(1.0, 11.0)[:, None]
 

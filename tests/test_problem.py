@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from subsetsel import Problem, ProblemError, Solution
-from subsetsel.constraints import Constraints
+from subsetsel.problem.constraints import Constraints
 
 _S = np.array([[3.0, 0.0], [0.0, 4.0], [-3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from strategies import limits, matrices, max_size_problems, min_norm_problems, vectors
 
 from subsetsel import Problem, Solution, solve
-from subsetsel.bounds import evaluate_dual, lower_bound_on_norm
-from subsetsel.polytope import find_mask, minimize_linear
-from subsetsel.registry import (
+from subsetsel.bounds.dual import evaluate_dual, lower_bound_on_norm
+from subsetsel.bounds.relaxation import relax
+from subsetsel.engine.registry import (
     SolverSpec,
     available_solvers,
     register_solver,
     unregister_solver,
 )
-from subsetsel.relaxation import relax
+from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.rows import as_rows
 from subsetsel.rows.base import euclidean
 from subsetsel.testing import check_solution, feasible_subsets

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import subsetsel
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.limits import Progress
+from subsetsel.problem.progress import Progress
 
 L2 = 1e-2
 X, Y = blobs()
@@ -313,7 +313,7 @@ def test_bad_options_are_named() -> None:
 
 def test_many_examples_keep_a_seed_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fixed examples take the place of the class constraints, unless there are others."""
-    monkeypatch.setattr("subsetsel.seeds.LARGE", 10)
+    monkeypatch.setattr("subsetsel.guarantee.seeds.LARGE", 10)
     forced = np.arange(12)
     solution, _ = prune(epsilon=1e6, must_prune=forced)
     assert sorted(Y[solution.kept]) == [0, 1, 2]
@@ -331,9 +331,9 @@ def test_cuts_that_no_swap_mends_fail_a_size_where_examples_are_many(
     def refuse(*_: Any) -> None:
         raise AssertionError("an integer program was asked")
 
-    monkeypatch.setattr("subsetsel.seeds.LARGE", 10)
-    monkeypatch.setattr("subsetsel.probe.LARGE", 10)
-    monkeypatch.setattr("subsetsel.starts._MAX_ROUNDS", 1)
-    monkeypatch.setattr("subsetsel.polytope._integer_program", refuse)
+    monkeypatch.setattr("subsetsel.guarantee.seeds.LARGE", 10)
+    monkeypatch.setattr("subsetsel.guarantee.trial.LARGE", 10)
+    monkeypatch.setattr("subsetsel.problem.resize._MAX_ROUNDS", 1)
+    monkeypatch.setattr("subsetsel.problem.linear._integer_program", refuse)
     solution, check = prune(rel_epsilon=0.5, min_curvature=0.9)
     assert solution.is_feasible == bool(check.is_verified)

@@ -245,7 +245,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     Mutation: `_check_member` without `check_fits`: fails.
     """
     np.savez_compressed(tmp_path / "S.npz", S=np.zeros((1000, 1000)))
-    monkeypatch.setattr("subsetsel.shortage.free_memory", lambda: 1 << 20)
+    monkeypatch.setattr("subsetsel.support.memory.free_memory", lambda: 1 << 20)
     with pytest.raises(FileFormatError, match=r"would take 7\.63 MiB of memory, and 1 MiB"):
         read_matrix(tmp_path / "S.npz")
 

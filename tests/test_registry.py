@@ -19,7 +19,7 @@ from subsetsel import (
     register_solver,
     solve,
 )
-from subsetsel.registry import get_spec, registered_solvers, unregister_solver
+from subsetsel.engine.registry import get_spec, registered_solvers, unregister_solver
 
 _S = np.random.default_rng(0).normal(size=(8, 2)) + 0.5
 

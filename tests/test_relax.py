@@ -14,12 +14,12 @@ from subsetsel.solvers.relax import RelaxOptions, RelaxSolver
 
 import subsetsel
 from subsetsel import Problem
-from subsetsel.bounds import evaluate_dual
+from subsetsel.bounds.dual import evaluate_dual
+from subsetsel.bounds.relaxation import relax as coordinate_ascent
+from subsetsel.engine.options import Limits
+from subsetsel.engine.registry import get_spec
+from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError
-from subsetsel.limits import Limits
-from subsetsel.registry import get_spec
-from subsetsel.relaxation import relax as coordinate_ascent
-from subsetsel.run import Run
 
 # Random rows sometimes cancel as a whole; the enumerated optimum still says what is right.
 pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProblemWarning")

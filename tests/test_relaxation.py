@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subsetsel import LinearConstraint, Problem
-from subsetsel.relaxation import COARSE, SHARP, Ascent, relax
+from subsetsel.bounds.relaxation import COARSE, SHARP, Ascent, relax
 
 
 def _problem(seed: int, n: int = 60, d: int = 5, share: float = 0.3) -> Problem:

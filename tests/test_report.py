@@ -16,7 +16,8 @@ from subsetsel.report.figures import Picture, pictures_of
 from subsetsel.report.gallery import Looks, picture_source, render_gallery
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.page import MAX_IDS, render_page
-from subsetsel.report.plots import draw_classes, draw_tradeoff, new_figure, save_figure
+from subsetsel.report.plots import draw_classes, draw_tradeoff
+from subsetsel.support.figures import new_figure, save_figure
 
 
 class Outline(HTMLParser):

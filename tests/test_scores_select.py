@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subsetsel import OptionError, Problem, ProblemError, Solution, scores
-from subsetsel.constraints import group_constraints
+from subsetsel.problem.constraints import group_constraints
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.page import render_page
 

@@ -12,11 +12,11 @@ from strategies import max_size_problems
 
 import subsetsel
 from subsetsel import Problem
-from subsetsel._semidefinite_kernels import best_weight, core_sweep
-from subsetsel.bounds import evaluate_dual
-from subsetsel.relaxation import relax
-from subsetsel.semidefinite import strengthen
-from subsetsel.strengthening import Medium, tangent_bound
+from subsetsel.bounds._semidefinite_kernels import best_weight, core_sweep
+from subsetsel.bounds.diagonal import Medium, tangent_bound
+from subsetsel.bounds.dual import evaluate_dual
+from subsetsel.bounds.relaxation import relax
+from subsetsel.bounds.semidefinite import strengthen
 from subsetsel.testing import enumerate_optimum
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import subsetsel
 from subsetsel import Problem, Solution, Verification
-from subsetsel.report.trail import MOST, Trail
+from subsetsel.report.history import MOST, Trail
 
 
 class Tags(HTMLParser):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import subsetsel
 from subsetsel.errors import ProblemError
-from subsetsel.solution import Solution
+from subsetsel.problem.solution import Solution
 
 L2 = 1e-2
 X, Y = blobs()

@@ -25,7 +25,7 @@ def solvers(as_json: given.Json = False) -> None:
     Example:
       subsetsel solvers
     """
-    from subsetsel.registry import registered_solvers
+    from subsetsel.engine.registry import registered_solvers
 
     rows = [_solver_row(spec) for spec in registered_solvers().values()]
     if as_json:
@@ -83,10 +83,9 @@ def info(as_json: given.Json = False) -> None:
 
 def _installation() -> dict[str, Any]:
     import subsetsel
-    from subsetsel.registry import registered_solvers
+    from subsetsel.engine.registry import registered_solvers
     from subsetsel.report.environment import environment, versions_of
-    from subsetsel.rows.memory import VARIABLE, free_memory
-    from subsetsel.shortage import describe
+    from subsetsel.support.memory import VARIABLE, describe, free_memory
 
     record = environment()
     record["versions"] |= versions_of(_BESIDE)
@@ -109,7 +108,7 @@ def _installation() -> dict[str, Any]:
 
 
 def _free_disk() -> str:
-    from subsetsel.shortage import describe
+    from subsetsel.support.memory import describe
 
     return describe(shutil.disk_usage(Path.cwd()).free)
 
@@ -137,7 +136,7 @@ def _torch() -> dict[str, Any]:
 def _kernels() -> dict[str, Any]:
     import numba
 
-    from subsetsel._relaxation_kernels import coordinate_pass
+    from subsetsel.bounds._relaxation_kernels import coordinate_pass
 
     stats = getattr(coordinate_pass, "stats", None)
     return {

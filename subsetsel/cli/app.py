@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from subsetsel.cli import about, data, demo, experiment, report, search, verify
 from subsetsel.cli.console import ExitCode, print_note, print_text
-from subsetsel.cli.streams import temporary_files
+from subsetsel.cli.stdin import temporary_files
 from subsetsel.errors import SubsetselError
 
 

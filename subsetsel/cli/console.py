@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from subsetsel.report.files import plain
+from subsetsel.support.records import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from subsetsel.limits import Progress
+    from subsetsel.problem.progress import Progress
 
 
 class ExitCode(IntEnum):

@@ -11,7 +11,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_note, print_text, solve_progress
-from subsetsel.cli.outcome import (
+from subsetsel.cli.output import (
     check_certificate,
     check_out,
     checkpoint_path,
@@ -20,17 +20,17 @@ from subsetsel.cli.outcome import (
     save,
     show,
 )
-from subsetsel.cli.plan import Plan
-from subsetsel.cli.streams import files_of
+from subsetsel.cli.settings import Plan
+from subsetsel.cli.stdin import files_of
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data
+from subsetsel.problem.solution import Solution
+from subsetsel.report.history import Trail
 from subsetsel.report.manifest import Manifest
-from subsetsel.report.trail import Trail
-from subsetsel.solution import Solution
 
 if TYPE_CHECKING:
-    from subsetsel.problem import Problem
-    from subsetsel.verify import Verification
+    from subsetsel.guarantee.verification import Verification
+    from subsetsel.problem.problem import Problem
 
 Examples = Annotated[
     Path | None,
@@ -227,7 +227,7 @@ def _leave(checkpoint: Path | None, solution: Solution) -> None:
 
 def _certify(path: Path, problem: Problem, solution: Solution, data: Data) -> list[Path]:
     """Write the certificate, if there is anything to certify."""
-    from subsetsel.certificate import write_certificate
+    from subsetsel.guarantee.certificate import write_certificate
 
     if not solution.is_feasible:
         print_note(f"nothing could be verified, so {path} was not written")

@@ -13,17 +13,17 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, working
-from subsetsel.cli.outcome import check_out, exit_code, save
-from subsetsel.disk import written_whole
+from subsetsel.cli.output import check_out, exit_code, save
 from subsetsel.errors import SubsetselError
 from subsetsel.report.manifest import Manifest
+from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
-    from subsetsel.influence.head import Head
-    from subsetsel.problem import Problem
+    from subsetsel.guarantee.verification import Verification
+    from subsetsel.influence.head.head import Head
+    from subsetsel.problem.problem import Problem
+    from subsetsel.problem.solution import Solution
     from subsetsel.report.curve import Point
-    from subsetsel.solution import Solution
-    from subsetsel.verify import Verification
 
 L2 = 1e-3
 SHARE = 0.4
@@ -174,7 +174,8 @@ def run(digits: Digits, seed: int) -> Results:
 
 def draw(results: Results, points: Sequence[Point], path: Path) -> Path:
     """Draw the trade-off beside the classes."""
-    from subsetsel.report.plots import draw_classes, draw_tradeoff, new_figure, save_figure
+    from subsetsel.report.plots import draw_classes, draw_tradeoff
+    from subsetsel.support.figures import new_figure, save_figure
 
     figure, (left, right) = new_figure(2, "Handwritten digits: what can be left out")
     shares = [point.share for point in points]

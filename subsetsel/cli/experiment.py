@@ -79,7 +79,7 @@ def compare(
       subsetsel compare pictures.npz --kept 500 --methods random,joint --epochs 20 --out runs
     """
     from subsetsel.experiments.compare import Comparison, Plan
-    from subsetsel.experiments.images import load_images
+    from subsetsel.experiments.load import load_images
     from subsetsel.experiments.recipe import Recipe
     from subsetsel.experiments.tables import draw_budgets, write_table
     from subsetsel.influence.device import feature_device

@@ -25,7 +25,7 @@ NumKept = Annotated[int | None, typer.Option(help="Keep exactly this many exampl
 
 def _solver_names(incomplete: str) -> list[str]:
     """Offer the names of the solvers to the shell."""
-    from subsetsel.registry import registered_solvers
+    from subsetsel.engine.registry import registered_solvers
 
     return [name for name in registered_solvers() if name.startswith(incomplete)]
 

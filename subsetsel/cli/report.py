@@ -10,13 +10,13 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_note, print_text, working
-from subsetsel.cli.looks import read_looks
-from subsetsel.cli.plan import Plan
-from subsetsel.cli.streams import STANDARD, file_of
-from subsetsel.disk import written_whole
+from subsetsel.cli.examples import read_looks
+from subsetsel.cli.settings import Plan
+from subsetsel.cli.stdin import STANDARD, file_of
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data, read_data
 from subsetsel.report.manifest import Manifest
+from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
     from subsetsel.report.curve import Point

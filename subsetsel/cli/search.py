@@ -10,15 +10,15 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_json, print_text, solve_progress, working
-from subsetsel.cli.outcome import check_out, exit_code, repeated_code, save, show
-from subsetsel.cli.streams import file_of
+from subsetsel.cli.output import check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
+from subsetsel.report.history import Trail
 from subsetsel.report.manifest import Manifest, solution_record
-from subsetsel.report.trail import Trail
 
 if TYPE_CHECKING:
-    from subsetsel.problem import Problem
+    from subsetsel.problem.problem import Problem
 
 # Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
 MEMORY_FACTOR = 1.3

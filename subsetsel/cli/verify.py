@@ -11,14 +11,14 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, working
-from subsetsel.cli.outcome import manifest_path
-from subsetsel.cli.plan import Plan
-from subsetsel.cli.streams import file_of
+from subsetsel.cli.output import manifest_path
+from subsetsel.cli.settings import Plan
+from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_data, read_solution
-from subsetsel.report.files import sha256_of_file
 from subsetsel.report.manifest import Manifest
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.records import sha256_of_file
 
 
 def verify(
@@ -99,7 +99,7 @@ def is_certificate(path: Path) -> bool:
     """
     import json
 
-    from subsetsel.certificate import FORMAT
+    from subsetsel.guarantee.certificate import FORMAT
 
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def is_certificate(path: Path) -> bool:
 
 
 def _recheck(path: Path, examples: Data, as_json: bool) -> ExitCode:
-    from subsetsel.certificate import recheck_certificate
+    from subsetsel.guarantee.certificate import recheck_certificate
 
     with working("evaluating two gradients"):
         recheck = recheck_certificate(path, examples.X, examples.y)

@@ -22,7 +22,7 @@ from subsetsel.experiments.scorer import Scorer, cached_scorer, scorer_path
 from subsetsel.experiments.train import Trained, evaluate, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence.device import algebra_device
-from subsetsel.report.files import sha256_of_array
+from subsetsel.support.records import sha256_of_array
 
 WHOLE = "whole"
 """The method that prunes nothing: what there is to lose."""

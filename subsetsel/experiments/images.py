@@ -12,9 +12,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,51 +56,6 @@ class Images:
         """(channels, height, width) of a picture."""
         _, height, width, *rest = self.train.shape
         return (rest[0] if rest else 1), height, width
-
-
-def load_images(folder: str | PathLike[str]) -> Images:
-    """Read a data set, whichever of the known formats it is in.
-
-    Parameters
-    ----------
-    folder : path
-        A folder of MNIST's or Fashion-MNIST's IDX files, of CIFAR-10's or CIFAR-100's binary
-        version, of TinyImageNet, or one with ``train`` and ``test`` (or ``val``) holding a folder
-        of pictures per class; or an ``.npz`` file with the arrays ``train``, ``train_labels``,
-        ``test`` and ``test_labels``. IDX files may be compressed with gzip, CIFAR's with xz.
-
-    Returns
-    -------
-    Images
-
-    Raises
-    ------
-    DataMissingError
-        If the folder or one of its files is missing.
-    FileFormatError
-        If a file is not what its name says.
-    """
-    path = Path(folder)
-    if path.suffix == ".npz":
-        return load_arrays(path)
-    if not path.is_dir():
-        raise DataMissingError(f"there is no folder {path}.")
-    marks: list[tuple[str, Callable[[Path], Images]]] = [
-        ("train-images-idx3-ubyte*", load_idx),
-        ("data_batch_1.bin*", load_cifar10),
-        ("train.bin*", load_cifar100),
-    ]
-    for mark, load in marks:
-        if any(path.glob(mark)):
-            return load(path)
-    if (path / "train").is_dir():
-        from subsetsel.experiments.folders import load_folders, load_tinyimagenet
-
-        is_tiny = (path / "val" / "val_annotations.txt").exists()
-        return load_tinyimagenet(path) if is_tiny else load_folders(path)
-    raise DataMissingError(
-        f"{path} holds no data set known here: IDX files, CIFAR's binary files, or a folder train."
-    )
 
 
 def load_idx(folder: Path) -> Images:

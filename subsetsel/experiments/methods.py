@@ -16,7 +16,6 @@ from scipy import sparse
 
 import subsetsel
 from subsetsel import scores
-from subsetsel.constraints import LinearConstraint
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.experiments.quotas import (
     NUM_STRATA,
@@ -27,9 +26,10 @@ from subsetsel.experiments.quotas import (
     of_strata_in_classes,
 )
 from subsetsel.experiments.scorer import Scorer
-from subsetsel.problem import Problem
+from subsetsel.problem.constraints import LinearConstraint
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
 from subsetsel.scores import Score, Strata
-from subsetsel.solution import Solution
 
 Indices = NDArray[np.int64]
 

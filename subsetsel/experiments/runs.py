@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from subsetsel.disk import held, written_whole
 from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.report.files import plain, write_json
+from subsetsel.support.files import held, written_whole
+from subsetsel.support.records import plain, write_json
 
 Record = dict[str, Any]
 Cell = TypeVar("Cell")

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.train import outputs, train
 from subsetsel.experiments.zoo import build_network
-from subsetsel.report.files import sha256_of_array
 from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
+from subsetsel.support.files import written_whole
+from subsetsel.support.records import sha256_of_array
 
 # Part of the name of a file: one that lacks what is read off today is not opened.
 _SAVED = "subsetsel-scorer-2"

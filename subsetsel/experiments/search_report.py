@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.disk import written_whole
 from subsetsel.experiments.compare import WHOLE
 from subsetsel.experiments.runs import Record
 from subsetsel.experiments.search import SearchPlan
 from subsetsel.experiments.statistics import rank_correlation
-from subsetsel.report.plots import new_figure, save_figure
+from subsetsel.support.figures import new_figure, save_figure
+from subsetsel.support.files import written_whole
 
 _TOP = 10
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from subsetsel.disk import written_whole
 from subsetsel.experiments.compare import WHOLE
 from subsetsel.experiments.runs import Record
 from subsetsel.experiments.statistics import Paired, paired_difference
-from subsetsel.report.plots import new_figure, save_figure
+from subsetsel.support.figures import new_figure, save_figure
+from subsetsel.support.files import written_whole
 
 # Points of accuracy. What lies further below is left out of pictures, and said to be: scores that
 # keep the hardest can fall by sixty, which would flatten everything else.

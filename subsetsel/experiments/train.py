@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.experiments.networks import Classifier
 from subsetsel.experiments.pictures import Pictures, augment
 from subsetsel.experiments.recipe import Recipe, steps_per_epoch
+from subsetsel.support.files import written_whole
 
 _EVALUATION_BATCH = 1000
 _SAVED = "subsetsel-training-2"

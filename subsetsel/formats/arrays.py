@@ -8,7 +8,7 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.data import Array
-from subsetsel.npz import DAMAGE
+from subsetsel.support.npz import DAMAGE
 
 
 def map_npy(path: Path) -> Array:

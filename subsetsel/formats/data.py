@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.shortage import check_fits
+from subsetsel.support.memory import check_fits
 
 Array = np.ndarray[Any, Any]
 

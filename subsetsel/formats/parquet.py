@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.extras import import_extra
 from subsetsel.formats.data import Array, Data, as_text
 from subsetsel.formats.tables import require_label
-from subsetsel.shortage import check_fits
+from subsetsel.support.memory import check_fits
+from subsetsel.support.optional import import_extra
 
 _BATCH = 1 << 14
 

@@ -10,7 +10,7 @@ from subsetsel.formats.data import Array, Data, as_text
 from subsetsel.formats.parquet import read_parquet, read_parquet_matrix
 from subsetsel.formats.tables import read_table, read_table_matrix
 from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_text_list
-from subsetsel.npz import npz_names, read_npz
+from subsetsel.support.npz import npz_names, read_npz
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 

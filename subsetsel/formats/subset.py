@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.extras import import_extra
 from subsetsel.formats.data import Array
 from subsetsel.formats.parquet import read_parquet_column, read_parquet_metadata
 from subsetsel.formats.read import check_suffix
 from subsetsel.formats.tables import read_columns
 from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
-from subsetsel.solution import Solution
+from subsetsel.problem.solution import Solution
+from subsetsel.support.files import written_whole
+from subsetsel.support.optional import import_extra
 
 SUBSET_SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.extras import import_extra
 from subsetsel.formats.data import Array
-from subsetsel.shortage import check_fits
+from subsetsel.support.memory import check_fits
+from subsetsel.support.optional import import_extra
 
 
 @contextmanager

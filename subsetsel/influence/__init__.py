@@ -1,14 +1,14 @@
 """Influence with torch: features of a model, the head, its Hessian, S."""
 
 from subsetsel.influence.estimate import Estimate, estimate_cost
-from subsetsel.influence.features import ModelFeatures, features_from_model
-from subsetsel.influence.fit import fit_head
-from subsetsel.influence.from_model import head_from_model
-from subsetsel.influence.head import Head
-from subsetsel.influence.kept import Refit
-from subsetsel.influence.lissa import LissaRows, lissa_influence
-from subsetsel.influence.parameters import ParameterInfluence, parameter_influence
-from subsetsel.influence.rows import influence_rows
+from subsetsel.influence.features.extract import ModelFeatures, features_from_model
+from subsetsel.influence.features.from_model import head_from_model
+from subsetsel.influence.head.fit import fit_head
+from subsetsel.influence.head.head import Head
+from subsetsel.influence.head.lissa import LissaRows, lissa_influence
+from subsetsel.influence.head.refit import Refit
+from subsetsel.influence.head.rows import influence_rows
+from subsetsel.influence.network.parameters import ParameterInfluence, parameter_influence
 
 __all__ = [
     "Estimate",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from subsetsel.errors import OptionError
-from subsetsel.rows.memory import free_memory
+from subsetsel.support.memory import free_memory
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from functools import cache
 import torch
 
 from subsetsel.influence.device import head_device
-from subsetsel.influence.inverse import choose_inverse
-from subsetsel.rows.memory import free_memory
+from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.support.memory import free_memory
 
 # Passes over the features that a fit needs, as counted on digits and on Fashion-MNIST, rounded up.
 _PASSES = 100

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import ProblemError
-from subsetsel.extras import import_extra
 from subsetsel.formats.data import Data, as_text
-from subsetsel.shortage import check_fits
-from subsetsel.solution import Solution
+from subsetsel.problem.solution import Solution
+from subsetsel.support.memory import check_fits
+from subsetsel.support.optional import import_extra
 
 _BATCH = 4096
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from subsetsel.errors import ProblemError
-from subsetsel.extras import import_extra
-from subsetsel.influence.batches import OrderedData, split_batch
-from subsetsel.influence.capture import Capture, Pooling, find_classifier, own_head
-from subsetsel.influence.features import ModelFeatures
-from subsetsel.influence.fit import fit_head
-from subsetsel.problem import Problem
+from subsetsel.influence.features.batches import OrderedData, split_batch
+from subsetsel.influence.features.capture import Capture, Pooling, find_classifier, own_head
+from subsetsel.influence.features.extract import ModelFeatures
+from subsetsel.influence.head.fit import fit_head
+from subsetsel.problem.problem import Problem
+from subsetsel.support.optional import import_extra
 
 
 def _callback() -> Any:

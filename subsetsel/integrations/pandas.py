@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.formats.data import Data
-from subsetsel.solution import Solution
+from subsetsel.problem.solution import Solution
 
 
 def data_from_frame(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import ProblemError
+from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import IndexArray
-from subsetsel.solution import Solution
 
 
 def take_kept(data: Any, solution: Solution) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.problem import Problem
+from subsetsel.engine.solve import solve
+from subsetsel.guarantee.verification import Verification, verify
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import BoolArray
-from subsetsel.solution import Solution
-from subsetsel.solve import solve
-from subsetsel.verify import Verification, verify
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
 NUM_RANDOM = 3

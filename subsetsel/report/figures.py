@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from subsetsel.report.curve import Point, points_of_record
 from subsetsel.report.manifest import Manifest
-from subsetsel.report.plots import (
-    draw_classes,
-    draw_prediction,
-    draw_progress,
-    draw_tradeoff,
-    new_figure,
-)
+from subsetsel.report.plots import draw_classes, draw_prediction, draw_progress, draw_tradeoff
+from subsetsel.support.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
-from subsetsel.extras import import_extra
 from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.support.optional import import_extra
 
 MAX_CLASSES = 12
 PICTURES, TEXTS = 8, 3

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import FileFormatError
-from subsetsel.limits import Progress
+from subsetsel.problem.progress import Progress
+from subsetsel.problem.solution import Solution
 from subsetsel.report.environment import environment
-from subsetsel.report.files import plain, sha256_of_array, sha256_of_file, write_json
 from subsetsel.rows.base import BoolArray
-from subsetsel.solution import Solution
+from subsetsel.support.records import plain, sha256_of_array, sha256_of_file, write_json
 
 _FORMAT = "subsetsel-manifest-1"
 _OF_THE_MACHINE = ("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.disk import written_whole
-from subsetsel.errors import SubsetselError
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Distinguishable with every common colour-vision deficiency, and in grey.
 _OURS, _OTHER, _MUTED = "#0b5394", "#c1440e", "#8a8f98"
@@ -196,42 +191,6 @@ def draw_progress(
     axes.margins(y=0.12)
     axes.set_xlim(left=0)
     _clean(axes)
-
-
-def new_figure(num_panels: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Make a figure with panels side by side, without touching pyplot's state.
-
-    Returns
-    -------
-    (Figure, list of Axes)
-
-    Raises
-    ------
-    SubsetselError
-        If matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SubsetselError(
-            'pictures need matplotlib, which is not installed; pip install "subsetsel[plots]".'
-        ) from error
-    figure = Figure(figsize=(5.6 * num_panels, 4.2), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(1, num_panels, squeeze=False)[0]
-    return figure, list(panels)
-
-
-def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure, whole or not at all; the format follows the suffix.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : str or path-like
-    """
-    with written_whole(path) as part:
-        figure.savefig(part, dpi=150)
 
 
 def _plain_log_scale(axes: Axes) -> None:

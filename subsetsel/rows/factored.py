@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray, Rows
-from subsetsel.rows.memory import free_memory
+from subsetsel.support.memory import free_memory
 
 # S is written out for a search up to this share of the memory that is free.
 SEARCH_SHARE = 0.5

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import ProblemError
-from subsetsel.problem import Problem
+from subsetsel.problem.problem import Problem
 from subsetsel.rows import as_rows
 from subsetsel.scores.score import Score
 

@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.constraints import balanced_limits
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.goal import Goal
-from subsetsel.problem import Problem
-from subsetsel.report.files import plain
+from subsetsel.problem.constraints import balanced_limits
+from subsetsel.problem.goal import Goal
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
 from subsetsel.rows import as_rows
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.scores.score import Score
-from subsetsel.solution import Solution
+from subsetsel.support.records import plain
 
 Balance = Literal["equal_kept", "proportional"]
 

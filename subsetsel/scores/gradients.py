@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from subsetsel.influence.batches import Batch
+    from subsetsel.influence.features.batches import Batch
 
 # Gradients held at once, where the caller names no chunk.
 _GRADIENT_BYTES = 2**29
@@ -72,8 +72,8 @@ def grand(
     """
     from torch import nn
 
-    from subsetsel.influence.batches import OrderedData
     from subsetsel.influence.device import feature_device
+    from subsetsel.influence.features.batches import OrderedData
 
     models = [model] if isinstance(model, nn.Module) else list(model)
     if not models or not all(isinstance(one, nn.Module) for one in models):
@@ -100,8 +100,8 @@ def _gradient_norms(
     chunk_size: int | None,
     device: torch.device,
 ) -> FloatArray:
-    from subsetsel.influence.batches import split_batch
-    from subsetsel.influence.capture import borrowed
+    from subsetsel.influence.features.batches import split_batch
+    from subsetsel.influence.features.capture import borrowed
 
     out = np.empty(data.n)
     start = 0

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from subsetsel.disk import written_whole
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.scores.checks import as_array, check_labels, check_table
 from subsetsel.scores.outputs import margins_of, with_never_learned
 from subsetsel.scores.score import Score
+from subsetsel.support.files import written_whole
 
 _FORMAT = "subsetsel-recorder-1"
 # By example: what is counted over all presentations in training.

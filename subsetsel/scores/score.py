@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import FloatArray, IndexArray
-from subsetsel.solution import Solution
 
 End = Literal["highest", "lowest"]
 

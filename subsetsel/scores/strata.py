@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.goal import Goal
+from subsetsel.problem.goal import Goal
 from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.scores.score import End, Score
 

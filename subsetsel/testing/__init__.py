@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from subsetsel.engine.registry import get_spec
+from subsetsel.engine.solve import solve
 from subsetsel.errors import DegenerateProblemWarning, OptionError
-from subsetsel.registry import get_spec
-from subsetsel.solve import solve
 from subsetsel.testing.behaviours import behaviours
 from subsetsel.testing.oracle import (
     Optimum,

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.limits import Progress
-from subsetsel.problem import Problem
-from subsetsel.solution import Solution
-from subsetsel.solve import solve
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.progress import Progress
+from subsetsel.problem.solution import Solution
 from subsetsel.testing.oracle import check_solution, enumerate_optimum, require
 from subsetsel.testing.problems import gaussian
 

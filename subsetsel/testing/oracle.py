@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.problem import Problem
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import BoolArray, FloatArray
-from subsetsel.solution import Solution
 
 MAX_ENUMERATED = 16
 

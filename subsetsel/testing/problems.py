@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subsetsel.constraints import LinearConstraint
-from subsetsel.problem import Problem
+from subsetsel.problem.constraints import LinearConstraint
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray
 
 FREE: frozenset[str] = frozenset()

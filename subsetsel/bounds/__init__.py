@@ -1,0 +1,1 @@
+"""What is proved: upper bounds on the size, lower bounds on the norm."""

@@ -1,0 +1,109 @@
+"""Compiled coordinate ascent on the continuous relaxation.
+
+All kernels that call each other live in this file: the on-disk cache does not see edits elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from subsetsel.support.jit import njit
+
+Array = NDArray[Any]
+
+
+# Reassociation lets the sum use vector registers: 3 times faster at d = 16, memory-bound above.
+@njit(nogil=True, fastmath={"reassoc", "contract"})
+def dot(row: Array, vector: Array) -> float:
+    """Accumulate an inner product in float64."""
+    total = 0.0
+    for k in range(vector.size):
+        total += row[k] * vector[k]
+    return total
+
+
+@njit(nogil=True)
+def multiplier(activity: float, lower: float, upper: float, y: float, rho: float) -> float:
+    """Multiplier of lower <= activity <= upper in the augmented Lagrangian."""
+    above = y + rho * (activity - upper)
+    if above > 0.0:
+        return above
+    below = y + rho * (activity - lower)
+    if below < 0.0:
+        return below
+    return 0.0
+
+
+@njit(nogil=True)
+def coordinate_pass(
+    rows: Array,
+    items: Array,
+    order: Array,
+    weights: Array,
+    total: Array,
+    lam: float,
+    squared_norms: Array,
+    diagonal: Array,
+    starts: Array,
+    members: Array,
+    coefficients: Array,
+    activity: Array,
+    limits: Array,
+) -> int:
+    """Maximize over one weight at a time, in the given order.
+
+    The objective is sum(w) - (||S^T w||^2 + sum(diagonal w (1 - w))) / (2 lam), minus the augmented
+    Lagrangian of the linear constraints.
+
+    Parameters
+    ----------
+    rows : (k, d) float32 or float64
+        Some rows of S.
+    items : (k,) int64
+        Which examples they are.
+    order : (k,) int64
+        Positions in ``rows``, in the order of the visit.
+    weights, squared_norms, diagonal : (n,) float64
+        ``weights`` is modified in place.
+    total : (d,) float64
+        S^T w, modified in place.
+    starts, members, coefficients
+        Columns of the constraint matrix in compressed form.
+    activity : (c,) float64
+        A w, modified in place.
+    limits : (4, c) float64
+        Lower limits, upper limits, multipliers y and penalties rho.
+
+    Returns
+    -------
+    int
+        How many weights changed.
+    """
+    num_changed = 0
+    inverse = 1.0 / lam
+    for position in order:
+        i = items[position]
+        moved = dot(rows[position], total) + diagonal[i] * (0.5 - weights[i])
+        gradient = 1.0 - moved * inverse
+        curvature = (squared_norms[i] - diagonal[i]) * inverse
+        for entry in range(starts[i], starts[i + 1]):
+            c = members[entry]
+            price = multiplier(activity[c], limits[0, c], limits[1, c], limits[2, c], limits[3, c])
+            gradient -= coefficients[entry] * price
+            curvature += limits[3, c] * coefficients[entry] ** 2
+        old = weights[i]
+        if curvature > 0.0:
+            new = min(1.0, max(0.0, old + gradient / curvature))
+        else:
+            new = 1.0 if gradient > 0.0 else 0.0
+        step = new - old
+        if step != 0.0:
+            num_changed += 1
+            weights[i] = new
+            for k in range(total.size):
+                total[k] += step * rows[position, k]
+            for entry in range(starts[i], starts[i + 1]):
+                activity[members[entry]] += step * coefficients[entry]
+    return num_changed

@@ -1,0 +1,273 @@
+"""Proven bounds, evaluated in float64 on the whole S and rounded outward.
+
+For Eq. 3 with normalization "full", any u in R^d and any multipliers y of the linear constraints
+
+    sum W  <=  epsilon ||u||_2 + upper . y+ - lower . y-  +  sum_i max(0, 1 - s_i . u - a_i . y),
+
+because sum W = sum_i W_i (1 - s_i.u - a_i.y) + u . S^T W + y . A W for every W; examples that must
+be pruned enter the sum without the max, examples that must be kept not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.problem.problem import FEASIBILITY, Problem
+from subsetsel.rows.base import FloatArray
+
+UNIT = float(np.finfo(np.float64).eps)
+# ||S^T 1|| in units of what independent rows of these lengths would give.
+_DRIFT = 4.0
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A dual point and what it proves.
+
+    Attributes
+    ----------
+    u : ndarray of shape (d,)
+    y : ndarray of shape (c,)
+        One multiplier per linear constraint.
+    bound : float
+        Proven upper bound on the size of every feasible subset.
+    reduced_costs : ndarray of shape (n,)
+        1 - s_i . u - a_i . y: far above 0 wants to be pruned, far below 0 to be kept.
+    """
+
+    u: FloatArray
+    y: FloatArray
+    bound: float
+    reduced_costs: FloatArray
+
+
+def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) -> Dual:
+    """Evaluate the bound at (u, y) with the best common scaling t >= 0 of both.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size" with normalization "full".
+    u : ndarray of shape (d,)
+    y : ndarray of shape (c,), optional
+        Signs that would multiply an infinite limit are set to 0.
+
+    Returns
+    -------
+    Dual
+    """
+    constraints = problem.constraints
+    y = np.zeros(len(constraints)) if y is None else y.copy()
+    # Only the direction counts; at size 1 the norm of u neither under- nor overflows.
+    largest = max(float(np.abs(u).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
+    if largest > 0:
+        u, y = u / largest, y / largest
+    y[(y > 0) & np.isinf(constraints.upper)] = 0.0
+    y[(y < 0) & np.isinf(constraints.lower)] = 0.0
+    prices = problem.rows.dot(u)
+    if len(constraints):
+        prices += constraints.matrix.T @ y
+    limits = limits_of(problem, y)
+    assert problem.epsilon is not None
+    allowed = problem.epsilon * (1 + FEASIBILITY)
+    length = float(np.linalg.norm(u))
+    constant = allowed * length + float(limits @ y)
+    scale = best_scale(prices, constant, problem)
+    u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
+    length *= scale
+
+    reduced = 1.0 - prices
+    gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
+    gains[problem.must_keep] = 0.0
+    # Rounding of each product s_i . u, of the two sums and of the constant, all outward.
+    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * length
+    if len(constraints):
+        per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
+    size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
+    error = float(per_row.sum()) + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
+    bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
+    return Dual(u, y, max(bound, 0.0), reduced)
+
+
+def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
+    """Give the limits of the linear constraints that the signs of y multiply.
+
+    Parameters
+    ----------
+    problem : Problem
+    y : ndarray of shape (c,)
+        No sign may meet an infinite limit.
+
+    Returns
+    -------
+    ndarray of shape (c,)
+        What the core calls feasible has a slack; the limits cover it.
+    """
+    constraints = problem.constraints
+    slack = constraints.slack
+    above, below = constraints.upper + slack, constraints.lower - slack
+    return np.where(y > 0, above, np.where(y < 0, below, 0.0))
+
+
+def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
+    """Minimize t * constant + sum max(0, 1 - t * prices) over t >= 0: convex, piecewise linear.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n,)
+    constant : float
+    problem : Problem
+        Says who is free; examples that must be pruned enter without the max.
+
+    Returns
+    -------
+    float
+    """
+    always = problem.must_prune
+    slope = constant - float(prices[always].sum())
+    free = prices[problem.free]
+    slope -= float(free[free <= 0].sum())
+    positive = np.sort(free[free > 0])
+    # At t = 0 all are active; the example with the largest price leaves first, at t = 1 / price.
+    slope -= float(positive.sum())
+    if slope >= 0:
+        return 0.0
+    slopes = slope + np.cumsum(positive[::-1])
+    turning = int(np.searchsorted(slopes, 0.0))
+    if turning == len(slopes):
+        # Only rounding or an unbounded fall gets here; any t is valid.
+        return 1.0 / float(positive[0]) if len(positive) else 1.0
+    return 1.0 / float(positive[::-1][turning])
+
+
+def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: float = 0.0) -> float:
+    """Proven lower bound on ||W^T S||_2 over all W that respect everything but the norm.
+
+    For any u with ||u|| = 1 the norm is at least min_W (S u) . W over the linear relaxation. Good
+    directions come from Frank-Wolfe steps on the relaxed minimum of the norm.
+
+    Parameters
+    ----------
+    problem : Problem
+    num_steps : int
+        Frank-Wolfe steps, two passes over S each.
+    at_least : float
+        Stop as soon as a bound above this is proved, or once none can be.
+
+    Returns
+    -------
+    float
+        0 where nothing better is proved, which is usual: with S^T 1 near 0 every convex bound is.
+    """
+    from subsetsel.problem.linear import minimize_linear
+
+    rows = problem.rows
+    weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms))
+    if weights is None:
+        return max(value, 0.0)
+    uniform = _uniform_point(problem)
+    if uniform is not None:
+        weights = uniform
+    total = rows.sum(weights)
+    best = 0.0
+    for _ in range(num_steps):
+        length = float(np.linalg.norm(total))
+        if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
+            break
+        vertex, value = _least_along(problem, total / length)
+        if vertex is None:
+            return max(value, best)
+        best = max(best, value)
+        if best > at_least > 0:
+            break
+        corner = rows.sum(vertex)
+        step = corner - total
+        curvature = float(step @ step)
+        if curvature == 0.0:
+            break
+        move = min(1.0, max(0.0, -float(total @ step) / curvature))
+        if move == 0.0:
+            break
+        weights = weights + move * (vertex - weights)
+        total = total + move * step
+    return best
+
+
+def is_drifting(problem: Problem) -> bool:
+    """Whether the rows share a direction that no choice of half of them cancels by chance.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bool
+    """
+    total = float(np.linalg.norm(problem.rows.total))
+    return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
+
+
+def can_bound_norm(problem: Problem) -> bool:
+    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bool
+    """
+    is_simple = problem.form == "min_norm" and not len(problem.constraints)
+    return is_simple and is_drifting(problem)
+
+
+def norm_along(problem: Problem, u: FloatArray) -> float:
+    """Proven lower bound on ||W^T S||_2 from one direction, the better the nearer to the optimum's.
+
+    Parameters
+    ----------
+    problem : Problem
+    u : ndarray of shape (d,)
+
+    Returns
+    -------
+    float
+        0 where nothing better is proved.
+    """
+    length = float(np.linalg.norm(u))
+    if not 0 < length < np.inf:
+        return 0.0
+    return max(0.0, _least_along(problem, u / length)[1])
+
+
+def _least_along(problem: Problem, u: FloatArray) -> tuple[FloatArray | None, float]:
+    """Minimize (S u) . W over the linear relaxation, for ||u|| = 1; the value is a proven limit."""
+    from subsetsel.problem.linear import minimize_linear
+
+    vertex, value = minimize_linear(problem, problem.rows.dot(u))
+    error = (problem.d + 4) * UNIT * float(np.sqrt(problem.rows.squared_norms).sum())
+    return vertex, value - error
+
+
+def _uniform_point(problem: Problem) -> FloatArray | None:
+    """Give everyone the same weight, where nothing but the size binds."""
+    if problem.size is None or len(problem.constraints) or not problem.free.all():
+        return None
+    return np.full(problem.n, problem.size / problem.n)
+
+
+def uniform_norm(problem: Problem) -> float | None:
+    """||S^T w|| where everyone has the same weight: no convex bound can exceed it.
+
+    Returns
+    -------
+    float or None
+        None where something other than the size binds.
+    """
+    if _uniform_point(problem) is None:
+        return None
+    return float(np.linalg.norm(problem.rows.total)) * (problem.size or 0) / problem.n

@@ -1,0 +1,283 @@
+"""The continuous relaxation of Eq. 3 by coordinate ascent: start point, reduced costs, bound.
+
+Maximize sum w - ||S^T w||^2 / (2 lam) over 0 <= w <= 1, one weight at a time, and move lam until
+||S^T w|| = epsilon; then w solves the relaxation, u = S^T w / lam its dual. For fixed lam it is the
+dual coordinate descent of a linear support vector machine with L1 loss whose labels are all +1
+(Hsieh et al., ICML 2008). Linear constraints enter through an augmented Lagrangian.
+
+The bound of `subsetsel.bounds.dual` holds at every point (u, y), so the search may be cut off at
+any time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.bounds.dual import Dual, evaluate_dual
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
+
+# The search ends when bound and relaxed value are this close: relatively, and in examples. Coarse
+# is enough to round and anneal from; sharp decides whether an incumbent is optimal.
+COARSE = (5e-5, 0.05)
+SHARP = (2e-7, 0.02)
+_MAX_ROUNDS = 60
+# Rows gathered for passes over the active examples only.
+_ACTIVE_BYTES = 256 * 2**20
+_MIN_ACTIVE = 1000
+_MAX_DRIFT = 0.2
+_LARGEST_LAM = 1e280
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The relaxed optimum, as far as the search got.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n,)
+        Between 0 and 1; all but a few are 0 or 1.
+    value : float
+        Sum of the weights after scaling into the ball: what the relaxation can reach for sure
+        (without linear constraints).
+    dual : Dual
+        u, y, the proven bound and the reduced costs.
+    num_passes : float
+        Passes over S, or their equivalent.
+    solve_time : float
+        Seconds.
+    """
+
+    weights: FloatArray
+    value: float
+    dual: Dual
+    num_passes: float
+    solve_time: float
+
+    @property
+    def bound(self) -> float:
+        """Proven upper bound on the size."""
+        return self.dual.bound
+
+
+def relax(problem: Problem, *, time_limit: float = float("inf"), seed: int = 0) -> Relaxation:
+    """Solve the relaxation until its own gap is closed or time is up.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size" with normalization "full".
+    time_limit : float
+        Seconds.
+    seed : int
+        Of the random order of the visits.
+
+    Returns
+    -------
+    Relaxation
+    """
+    return Ascent(problem, seed).run(SHARP, time_limit)
+
+
+class Ascent:
+    """State of one coordinate ascent; it can be run again to a smaller gap.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size" with normalization "full".
+    seed : int
+        Of the random order of the visits.
+    """
+
+    def __init__(self, problem: Problem, seed: int = 0) -> None:
+        self.problem = problem
+        self.rows = problem.rows
+        self.deadline = float("inf")
+        self.solve_time = 0.0
+        self.num_rounds = 0
+        self.stride, self.miss = 1.0, 0.0
+        self.rng = np.random.default_rng(seed)
+        self.num_passes = 0.0
+        self.free = problem.free
+        self.squared_norms = self.rows.squared_norms
+        self.diagonal = np.zeros(problem.n)
+        assert problem.epsilon is not None
+        rms = float(np.sqrt(self.squared_norms.mean()))
+        # epsilon = 0 would need an infinite u; steering by a tiny radius keeps every bound valid.
+        self.radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
+        self._start()
+        self._set_constraints()
+
+    def _start(self) -> None:
+        """Give every free example the same weight: feasible, and near optimal in direction."""
+        fixed = self.rows.sum(self.problem.must_prune)
+        pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
+        length = float(np.linalg.norm(pull))
+        share = min(1.0, self.radius / length) if length > 0 else 1.0
+        self.weights = np.where(self.free, share, self.problem.must_prune.astype(np.float64))
+        self.total = fixed + share * pull
+        self.best = evaluate_dual(self.problem, pull)
+        slope = float(np.linalg.norm(self.best.u))
+        typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
+        lam = self.radius / slope if slope > 0 else self.radius * typical
+        # It is divided by, and where rows lie hundreds of decades apart the slope may be infinite.
+        self.lam = min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam))
+        # Where no weights meet the radius lam would run away.
+        self.least_lam, self.largest_lam = 1e-9 * self.lam, 1e9 * self.lam
+
+    def _set_constraints(self) -> None:
+        constraints = self.problem.constraints
+        matrix = constraints.matrix
+        self.starts = matrix.indptr.astype(np.int64)
+        self.members = matrix.indices.astype(np.int64)
+        self.coefficients = matrix.data.astype(np.float64)
+        self.activity = constraints.activity(self.weights)
+        spread = np.sqrt(np.asarray((matrix**2).sum(axis=1)).ravel())
+        rho = 1.0 / np.maximum(spread, 1.0)
+        zeros = np.zeros(len(constraints))
+        self.limits = np.stack([constraints.lower, constraints.upper, zeros, rho])
+
+    # --- passes ---------------------------------------------------------------------------------
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time of this run is up."""
+        return time.perf_counter() > self.deadline
+
+    def _visit(self, rows: AnyFloatArray, items: IndexArray, order: IndexArray) -> int:
+        from subsetsel.bounds._relaxation_kernels import coordinate_pass
+
+        return int(
+            coordinate_pass(
+                rows,
+                items,
+                order,
+                self.weights,
+                self.total,
+                self.lam,
+                self.squared_norms,
+                self.diagonal,
+                self.starts,
+                self.members,
+                self.coefficients,
+                self.activity,
+                self.limits,
+            )
+        )
+
+    def _full_pass(self) -> int:
+        """Visit every free example once, block by block, in random order within a block."""
+        size = max(self.rows.block_size, 1024)
+        starts = np.arange(0, self.rows.n, size)
+        num_changed = 0
+        for start in self.rng.permutation(starts):
+            stop = min(start + size, self.rows.n)
+            items = np.arange(start, stop)
+            order = self.rng.permutation(np.flatnonzero(self.free[start:stop]))
+            num_changed += self._visit(self.rows.block(start, stop), items, order)
+            if self.is_late:
+                break
+        self.num_passes += 1
+        self._steer()
+        return num_changed
+
+    def _active_passes(self, active: IndexArray, max_passes: int, tolerance: float) -> None:
+        """Visit only examples whose weight may still move, until they hardly do."""
+        rows = self.rows.take(active)
+        at_start = self.lam
+        for _ in range(max_passes):
+            before, lam = self.weights[active], self.lam
+            self._visit(rows, active, self.rng.permutation(len(active)))
+            self.num_passes += len(active) / self.rows.n
+            self._steer()
+            moved = float(np.abs(self.weights[active] - before).sum())
+            is_steady = abs(self.lam / lam - 1.0) * self.best.bound < 0.01 * tolerance
+            # The others could not answer a larger change of lam: it takes a full pass.
+            has_drifted = abs(np.log(self.lam / at_start)) > _MAX_DRIFT
+            if has_drifted or (is_steady and moved < 0.01 * tolerance) or self.is_late:
+                break
+
+    def _steer(self) -> None:
+        """Move lam towards ||S^T w|| = epsilon, and the multipliers to where their limits hold."""
+        from subsetsel.bounds._relaxation_kernels import multiplier
+
+        length = self._length()
+        miss = np.log(self.radius / length) if length > 0 else 2.0
+        # Over- and undershooting in turn calls for smaller steps, misses on one side for larger.
+        self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
+        self.stride, self.miss = min(1.0, self.stride), miss
+        moved = self.lam * float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
+        self.lam = min(self.largest_lam, max(self.least_lam, moved))
+        for c in range(len(self.activity)):
+            lower, upper, y, rho = self.limits[:, c]
+            self.limits[2, c] = multiplier(self.activity[c], lower, upper, y, rho)
+
+    def _length(self) -> float:
+        """Give what has to meet the radius."""
+        return float(np.linalg.norm(self.total))
+
+    # --- outer loop -----------------------------------------------------------------------------
+
+    def _dual(self) -> Dual:
+        """Give what this point proves."""
+        return evaluate_dual(self.problem, self.total / self.lam, self.limits[2])
+
+    def _evaluate(self) -> float:
+        """Evaluate the bound here; return the relaxed value that is reached for sure."""
+        here = self._dual()
+        if here.bound <= self.best.bound:
+            self.best = here
+        self.last = here
+        length = self._length()
+        scale = min(1.0, self.radius / length) if length > 0 else 1.0
+        return scale * float(self.weights.sum())
+
+    def run(self, gaps: tuple[float, float], time_limit: float = float("inf")) -> Relaxation:
+        """Ascend until the gap between bound and relaxed value is small enough or time is up.
+
+        Parameters
+        ----------
+        gaps : (float, float)
+            Relative, and in examples: `COARSE` or `SHARP`.
+        time_limit : float
+            Seconds.
+
+        Returns
+        -------
+        Relaxation
+        """
+        started = time.perf_counter()
+        self.deadline = started + time_limit
+        value = self._evaluate()
+        for _ in range(_MAX_ROUNDS):
+            tolerance = max(gaps[0] * self.best.bound, gaps[1])
+            if self.best.bound - value <= tolerance or self.is_late:
+                break
+            # The first rounds find out who is near the margin; later ones only check the rest.
+            for _ in range(4 if self.num_rounds == 0 else 1):
+                if not self.is_late:
+                    self._full_pass()
+            self.num_rounds += 1
+            active = self._active()
+            if active.size and not self.is_late:
+                self._active_passes(active, 40, tolerance)
+            value = self._evaluate()
+        self.solve_time += time.perf_counter() - started
+        return Relaxation(self.weights.copy(), value, self.best, self.num_passes, self.solve_time)
+
+    def _active(self) -> IndexArray:
+        """Free examples with a fractional weight or a small reduced cost."""
+        fractional: BoolArray = (self.weights > 0) & (self.weights < 1)
+        distance = np.where(self.free, np.abs(self.last.reduced_costs), np.inf)
+        distance[fractional] = 0.0
+        bytes_per_row = self.rows.d * self.rows.dtype.itemsize
+        most = max(_MIN_ACTIVE, min(_ACTIVE_BYTES // bytes_per_row, self.rows.n // 8))
+        candidates = np.flatnonzero(distance < 0.1)
+        if candidates.size > most:
+            nearest = np.argpartition(distance[candidates], most - 1)[:most]
+            candidates = np.sort(candidates[nearest])
+        return candidates.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Who may solve a problem, and how a run goes."""

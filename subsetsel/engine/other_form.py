@@ -1,0 +1,177 @@
+"""The form a solver does not know, through the form it knows.
+
+A solver that minimizes the norm at a given size also maximizes the size: bisection over m, each
+probe started from the last and stopped as soon as it is below what is allowed there. A solver that
+maximizes the size also minimizes the norm: bisection over epsilon with the size as the cap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
+
+Engine = Callable[[Problem, Run], Candidate]
+
+# Share of a solver's own work budget spent on a probe while the answer is still being located.
+_COARSE_EFFORT = 0.1
+_NUM_EPSILON_PROBES = 30
+
+
+def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engine:
+    """Find the way a solver takes a problem: directly, or through the other form.
+
+    Returns
+    -------
+    callable
+        ``engine(problem, run)``.
+    """
+
+    def direct(sub: Problem, run: Run) -> Candidate:
+        candidate: Candidate = solver.solve(sub, options, run)
+        return candidate
+
+    def indirect(sub: Problem, run: Run) -> Candidate:
+        return minimize_norm(direct, sub, run)
+
+    by_norm = direct if "min_norm" in spec.forms else indirect
+
+    if problem.form == "min_norm":
+        return by_norm
+    if "max_size" in spec.forms and problem.normalization in spec.normalizations:
+        return direct
+    return lambda sub, run: maximize_size(by_norm, sub, run)
+
+
+def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
+    """Largest m whose smallest norm is within ``problem.radius(m)``, by bisection.
+
+    The smallest norm need not grow with m, so this is a heuristic: the sizes it probes are where
+    feasibility is lost, and nothing is proved.
+
+    Parameters
+    ----------
+    engine : callable
+        Solves the form "min_norm".
+    problem : Problem
+        Of the form "max_size".
+    run : Run
+
+    Returns
+    -------
+    Candidate
+    """
+    start = find_mask(problem)
+    if start is None:
+        return Candidate(is_infeasible=True)
+    run.submit(start)
+    least, num_probes = int(start.sum()), 0
+
+    def probe(m: int, effort: float) -> bool:
+        nonlocal num_probes
+        num_probes += 1
+        sub = problem.replace(size=m)
+        limits = replace(
+            run.limits,
+            time_limit=None,
+            max_iterations=run.iterations_left,
+            target=problem.radius(m),
+            initial_guess=None if run.mask is None else find_mask(sub, wanted=run.mask),
+            callback=None,
+            progress=None,
+            trace=False,
+        )
+        inner = Run(sub, limits, parent=run, effort=effort)
+        engine(sub, inner)
+        run.add_iterations(inner.num_iterations)
+        return inner.mask is not None and run.submit(inner.mask)
+
+    feasible, infeasible = _first_bracket(problem, run, least, probe)
+    # Halve what is kept until that fails, then bisect; the last steps get the whole budget.
+    while feasible + 1 < infeasible and not run.should_stop():
+        num_kept = problem.n - feasible
+        if infeasible > problem.max_size:
+            m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
+        else:
+            middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
+            m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
+        is_close = infeasible - feasible <= max(4, num_kept // 20)
+        if probe(m, run.effort * (1.0 if is_close else _COARSE_EFFORT)):
+            feasible = run.size
+        else:
+            infeasible = m
+    return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+
+
+def _first_bracket(
+    problem: Problem, run: Run, least: int, probe: Callable[[int, float], bool]
+) -> tuple[int, int]:
+    """Find a feasible size to start from, and the smallest size known to fail."""
+    beyond = problem.max_size + 1
+    if run.mask is None:
+        # The fewest that may be pruned are too many or the wrong ones: try sizes upwards.
+        m = least
+        while run.mask is None and m <= problem.max_size and not run.should_stop():
+            probe(m, run.effort)
+            m = m + 1 + (m - least)
+    if run.mask is None:
+        return problem.max_size, beyond
+    cap = problem.max_size
+    is_capped = problem.is_capped
+    if is_capped and run.size < cap and probe(cap, run.effort):
+        return cap, beyond
+    return run.size, cap if is_capped and run.size < cap else beyond
+
+
+def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
+    """Smallest epsilon at which the largest size reaches m, by bisection.
+
+    Parameters
+    ----------
+    engine : callable
+        Solves the form "max_size".
+    problem : Problem
+        Of the form "min_norm".
+    run : Run
+
+    Returns
+    -------
+    Candidate
+    """
+    size = problem.size
+    assert size is not None
+    mask = find_mask(problem, wanted=run.initial_mask(), seed=int(run.limits.seed))
+    if mask is None:
+        return Candidate(is_infeasible=True)
+    run.submit(mask)
+    low, high = 0.0, run.norm
+    for _ in range(_NUM_EPSILON_PROBES):
+        if run.should_stop() or high - low <= 1e-6 * high:
+            break
+        epsilon = 0.5 * (low + high)
+        sub = problem.replace(epsilon=epsilon, max_size=size, normalization="full")
+        limits = replace(
+            run.limits,
+            time_limit=None,
+            max_iterations=run.iterations_left,
+            target=float(size),
+            initial_guess=None,
+            callback=None,
+            progress=None,
+            trace=False,
+        )
+        inner = Run(sub, limits, parent=run, effort=run.effort)
+        engine(sub, inner)
+        run.add_iterations(inner.num_iterations)
+        if inner.mask is not None and inner.size == size:
+            run.submit(inner.mask)
+            high = min(epsilon, run.norm)
+        else:
+            low = epsilon
+    return Candidate(limit=run.limit)

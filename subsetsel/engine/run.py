@@ -1,0 +1,350 @@
+"""One run of one solver: the clock, the budget, the seed and the best subset so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from subsetsel.bounds.dual import can_bound_norm
+from subsetsel.engine.options import Limits
+from subsetsel.problem.problem import FEASIBILITY, Problem
+from subsetsel.problem.progress import Progress
+from subsetsel.rows.base import BoolArray, FloatArray, euclidean
+
+if TYPE_CHECKING:
+    from subsetsel.bounds.relaxation import Ascent, Relaxation
+
+# Rows whose squares lie so low that nothing can be divided by them.
+_VANISHING = 1e-140
+
+# Where a gap is smaller, in examples or relatively, the relaxation says enough; with more
+# parameters its strengthening takes too long. Share of the time that is left for it.
+_LEAST_GAP, _LEAST_RELATIVE_GAP = 2.0, 5e-4
+_MOST_PARAMETERS = 4096
+_STRENGTHENING_SHARE = 0.2
+
+
+class Run:
+    """What a solver is handed beside the problem and its own options.
+
+    Parameters
+    ----------
+    problem : Problem
+    limits : Limits
+    parent : Run, optional
+        Of a bridged or nested search: its clock and interruption hold for this one too.
+    effort : float
+        Share of the solver's usual work budget to spend, where no limit is given.
+
+    Attributes
+    ----------
+    problem, limits, effort
+    mask : ndarray of shape (n,), bool, or None
+        The best feasible subset so far.
+    size, norm
+        Of that subset; the norm is kept in float64.
+    total : ndarray of shape (d,), float64, or None
+        S^T W of that subset.
+    num_iterations : int
+    trace : list of Progress
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        limits: Limits,
+        parent: Run | None = None,
+        effort: float = 1.0,
+    ) -> None:
+        self.problem = problem
+        self.limits = limits
+        self.parent = parent
+        self.effort = effort
+        self.start_time = time.perf_counter()
+        # What updating a sum instead of computing it may cost.
+        spread = float(np.sqrt(problem.rows.squared_norms).sum())
+        self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
+        # The answer is recomputed from the whole S before it is given, and a norm bounded.
+        is_bounded = limits.time_limit is not None and limits.bound and can_bound_norm(problem)
+        self._closing_passes = 3.5 if is_bounded else 1.5
+        self.mask: BoolArray | None = None
+        self.size = 0
+        self.norm = float("inf")
+        self.num_iterations = 0
+        self.trace: list[Progress] = []
+        self.bound: float | None = None
+        self.limit: str | None = None
+        self.total: FloatArray | None = None
+        self._ascent: Ascent | None = None
+        self._relaxation: Relaxation | None = None
+        self._is_sharp = self._is_strong = False
+        self._last_report = 0.0
+        # Chains in threads share the incumbent and the counters.
+        self._lock = threading.RLock()
+
+    @classmethod
+    def quiet(cls, problem: Problem) -> Run:
+        """Make a run without limits, for warming up and for inner searches.
+
+        Returns
+        -------
+        Run
+        """
+        return cls(problem, Limits(bound=False))
+
+    # --- clock and budget -----------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.start_time
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left for searching; inf without a time limit."""
+        own = float("inf")
+        if self.limits.time_limit is not None:
+            own = self.limits.time_limit - self.elapsed
+            own -= self._closing_passes * self.problem.rows.pass_time
+        return own if self.parent is None else min(own, self.parent.remaining)
+
+    @property
+    def fills_time(self) -> bool:
+        """Whether to search on while time is left: the user gave a limit for this very search.
+
+        A search within another, such as a probe of a bisection, ends with its usual work; the
+        time is its parent's to spend.
+        """
+        return self.limits.time_limit is not None
+
+    @property
+    def iterations_left(self) -> int | None:
+        """Iterations left, or None without a limit."""
+        if self.limits.max_iterations is None:
+            return None
+        return max(0, self.limits.max_iterations - self.num_iterations)
+
+    def add_iterations(self, count: int) -> None:
+        """Count work that was done, and call back."""
+        with self._lock:
+            self.num_iterations += count
+            self._report()
+
+    def should_stop(self) -> bool:
+        """Ask whether to return now; the reason is left in `limit`.
+
+        Returns
+        -------
+        bool
+        """
+        if self.limit is None:
+            self.limit = self._reason()
+        return self.limit is not None or self.is_proved_optimal()
+
+    def _reason(self) -> str | None:
+        if self.remaining <= 0:
+            return "time"
+        if self.parent is not None and self.parent.limit is not None:
+            return self.parent.limit
+        if self.iterations_left == 0:
+            return "iterations"
+        if self.mask is None:
+            return None
+        target = self.limits.target
+        if target is not None:
+            is_reached = (
+                self.size >= target if self.problem.form == "max_size" else self.norm <= target
+            )
+            if is_reached:
+                return "target"
+        if self.limits.gap > 0 and self.gap is not None and self.gap <= self.limits.gap:
+            return "gap"
+        return None
+
+    @property
+    def gap(self) -> float | None:
+        """Proven relative gap of the incumbent; None without a bound on the size."""
+        if self.problem.form != "max_size" or self.bound is None or self.mask is None:
+            return None
+        most = int(np.floor(self.bound))
+        return (most - self.size) / most if most > 0 else 0.0
+
+    def is_proved_optimal(self) -> bool:
+        """Whether the incumbent has reached the proven bound.
+
+        Returns
+        -------
+        bool
+        """
+        if self.mask is None:
+            return False
+        if self.problem.form == "max_size":
+            return self.gap == 0.0
+        return self.norm == 0.0
+
+    # --- randomness -----------------------------------------------------------------------------
+
+    def generator(self, *stream: int) -> np.random.Generator:
+        """Random numbers that depend on the seed and on the stream's name alone.
+
+        Returns
+        -------
+        numpy.random.Generator
+        """
+        sequence = np.random.SeedSequence(int(self.limits.seed), spawn_key=stream)
+        return np.random.Generator(np.random.PCG64(sequence))
+
+    # --- incumbent ------------------------------------------------------------------------------
+
+    def initial_mask(self) -> BoolArray | None:
+        """Give the user's starting subset.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool, or None
+        """
+        guess = self.limits.initial_guess
+        return None if guess is None else self.problem.check_mask(guess).copy()
+
+    def sum_of(self, mask: BoolArray) -> FloatArray:
+        """W^T S in float64, from the incumbent's where few examples differ.
+
+        Returns
+        -------
+        ndarray of shape (d,)
+        """
+        rows = self.problem.rows
+        if self.total is not None and self.mask is not None:
+            differing = np.flatnonzero(mask != self.mask)
+            if not differing.size:
+                return self.total.copy()
+            if differing.size * 8 < mask.size and not rows.sums_cheaply:
+                signs = np.where(mask[differing], 1.0, -1.0)
+                change: FloatArray = signs @ rows.take(differing).astype(np.float64)
+                return self.total + change
+        return rows.sum(mask)
+
+    def submit(self, mask: BoolArray) -> bool:
+        """Offer a subset; it is checked in float64 and kept if feasible and better.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+
+        Returns
+        -------
+        bool
+            Whether it is the new incumbent.
+        """
+        with self._lock:
+            return self._submit(mask)
+
+    def _submit(self, mask: BoolArray) -> bool:
+        size = int(np.count_nonzero(mask))
+        maximizes = self.problem.form == "max_size"
+        if maximizes and self.mask is not None and size < self.size:
+            return False
+        total = self.sum_of(mask)
+        norm = euclidean(total)
+        if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
+            # Too close for a sum that was updated rather than computed.
+            total = self.problem.rows.sum(mask)
+            norm = euclidean(total)
+        if self.mask is not None:
+            is_better = size > self.size or norm < self.norm if maximizes else norm < self.norm
+            if not is_better:
+                return False
+        if self.problem.violations(mask, norm=norm):
+            return False
+        self.mask, self.total, self.size, self.norm = mask.copy(), total, size, norm
+        self._report(is_new=True)
+        return True
+
+    def _report(self, *, is_new: bool = False) -> None:
+        now = self.elapsed
+        record = Progress(
+            now,
+            self.num_iterations,
+            None if self.mask is None else self.size,
+            None if self.mask is None else self.norm,
+            self.bound,
+        )
+        if self.limits.trace and is_new:
+            self.trace.append(record)
+        if is_new or now - self._last_report > 0.1:
+            self._last_report = now
+            if self.limits.progress is not None:
+                self.limits.progress(record)
+            if self.limits.callback is not None:
+                answer = self.limits.callback(record)
+                if isinstance(answer, (bool, np.bool_)) and answer:
+                    self.limit = "interrupted"
+
+    # --- relaxation -----------------------------------------------------------------------------
+
+    @property
+    def relaxation(self) -> Relaxation | None:
+        """The continuous relaxation, solved on first use.
+
+        None unless the problem is Eq. 3 with normalization "full", where alone it says something,
+        and S can be read row by row.
+        """
+        problem = self.problem
+        if problem.form != "max_size" or problem.normalization != "full":
+            return None
+        if problem.rows.proxy is not problem.rows:
+            return None
+        if self._relaxation is None:
+            if self._is_vanishing():
+                return None
+            from subsetsel.bounds.relaxation import COARSE, Ascent
+
+            self._ascent = Ascent(problem)
+            self._relaxation = self._ascent.run(COARSE, 0.5 * self.remaining)
+            self.tighten_bound(self._relaxation.bound)
+        return self._relaxation
+
+    def _is_vanishing(self) -> bool:
+        """Whether the squares of all rows that may be chosen are next to nothing."""
+        problem = self.problem
+        largest = float(np.sqrt(problem.rows.squared_norms[problem.free].max(initial=0.0)))
+        if largest > _VANISHING:
+            return False
+        # Squares may be exactly 0 where the rows are not.
+        return bool(problem.rows.sum(problem.free).any()) or largest > 0
+
+    def sharpen_bound(self) -> None:
+        """Close the relaxation's own gap as far as it goes: worth it near a proof of optimality."""
+        if self._ascent is not None and not self._is_sharp:
+            from subsetsel.bounds.relaxation import SHARP
+
+            self._is_sharp = True
+            self._relaxation = self._ascent.run(SHARP, 0.5 * self.remaining)
+            self.tighten_bound(self._relaxation.bound)
+
+    def strengthen_bound(self) -> None:
+        """Tighten the bound by what W being binary says, where a gap is left worth the work."""
+        if self._is_strong or self.relaxation is None or self.gap is None or self.bound is None:
+            return
+        is_near = self.bound - self.size < _LEAST_GAP or self.gap < _LEAST_RELATIVE_GAP
+        if is_near or self.problem.d > _MOST_PARAMETERS:
+            return
+        from subsetsel.bounds.semidefinite import strengthen
+
+        self._is_strong = True
+        limit = _STRENGTHENING_SHARE * self.remaining
+        self.tighten_bound(strengthen(self.problem, self.relaxation, self.size, limit))
+
+    def tighten_bound(self, bound: float | None) -> None:
+        """Take a proven bound if it is better than the one there is."""
+        if bound is None or np.isnan(bound):
+            return
+        if self.bound is None:
+            self.bound = bound
+        elif self.problem.form == "max_size":
+            self.bound = min(self.bound, bound)
+        else:
+            self.bound = max(self.bound, bound)

@@ -1,0 +1,315 @@
+"""`solve` and `path`: validate, dispatch, verify in float64, attach the bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from subsetsel.engine.finish import conclude, smallest_rows, without_search
+from subsetsel.engine.options import Callback, Limits
+from subsetsel.engine.other_form import pick_engine
+from subsetsel.engine.registry import Solver, SolverSpec, get_spec
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.engine.warm_up import Kind
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.problem.from_data import Normalization
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
+from subsetsel.support.memory import needs_memory
+
+# Memory of a search, S included, as measured by bench/resources.py.
+_SHARE_OF_S = 1.3
+
+
+def solve(
+    problem: Any,
+    *,
+    solver: str = "anneal",
+    epsilon: float | None = None,
+    size: int | None = None,
+    fraction: float | None = None,
+    num_kept: int | None = None,
+    normalization: Normalization | None = None,
+    max_size: int | None = None,
+    groups: ArrayLike | None = None,
+    group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+    must_prune: ArrayLike | None = None,
+    must_keep: ArrayLike | None = None,
+    constraints: Sequence[Any] | None = None,
+    time_limit: float | None = None,
+    max_iterations: int | None = None,
+    target: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    initial_guess: Any = None,
+    callback: Callback | None = None,
+    num_workers: int = 1,
+    progress: Callback | None = None,
+    bound: bool = True,
+    trace: bool = False,
+    **options: Any,
+) -> Solution:
+    """Find which examples can be left out together.
+
+    Parameters
+    ----------
+    problem : Problem or array_like of shape (n, d)
+        A bare influence matrix takes the arguments of `Problem` here (``epsilon`` to
+        ``constraints``); a `Problem` has its own.
+    solver : str
+        A name of `available_solvers`.
+    time_limit : float, optional
+        Seconds, a cut-off. Without any limit a solver stops by its own work budget.
+    max_iterations : int, optional
+        In the solver's own unit.
+    target : float, optional
+        Stop at this size (Eq. 3) or this norm (Eq. 4).
+    gap : float
+        Stop once the proven relative gap is at most this (Eq. 3 with normalization "full").
+    seed : int
+        The same seed, budget, number of workers and machine give the same subset, unless the
+        clock cuts off.
+    initial_guess : Solution or Boolean mask, optional
+    callback : callable, optional
+        Called with a `Progress`; returning True stops.
+    num_workers : int
+        Threads.
+    progress : callable, optional
+        Called like ``callback``, but its return value is ignored; for displays.
+    bound : bool
+        Compute a proven bound.
+    trace : bool
+        Keep every improvement in ``Solution.trace``.
+    **options
+        The solver's own; an unknown one is an error that names the closest.
+
+    Returns
+    -------
+    Solution
+        Also after a time limit or Ctrl-C: the best subset found so far.
+
+    Raises
+    ------
+    ProblemError
+        For bad data or a bad question.
+    OptionError
+        For a bad option, or a demand the solver does not honour.
+
+    See Also
+    --------
+    path : a whole trade-off curve.
+    subsetsel.prune : the largest subset verified by exact refit.
+
+    Examples
+    --------
+    >>> import numpy as np, subsetsel
+    >>> S = np.random.default_rng(0).normal(size=(200, 5)) + 0.3
+    >>> subsetsel.solve(S, epsilon=10.0).status in {"optimal", "feasible"}
+    True
+    """
+    question: dict[str, Any] = {
+        "epsilon": epsilon,
+        "size": size,
+        "fraction": fraction,
+        "num_kept": num_kept,
+        "normalization": normalization,
+        "max_size": max_size,
+        "groups": groups,
+        "group_limits": group_limits,
+        "must_prune": must_prune,
+        "must_keep": must_keep,
+        "constraints": constraints,
+    }
+    if "rel_epsilon" in options:
+        question["rel_epsilon"] = options.pop("rel_epsilon")
+    problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
+    limits = Limits(
+        time_limit,
+        max_iterations,
+        target,
+        gap,
+        seed,
+        initial_guess,
+        callback,
+        num_workers,
+        progress,
+        bound,
+        trace,
+    )
+    return _solve(problem, get_spec(solver), limits, options)
+
+
+def path(
+    problem: Any,
+    *,
+    sizes: Sequence[int] | None = None,
+    epsilons: Sequence[float] | None = None,
+    solver: str = "anneal",
+    **options: Any,
+) -> Iterator[Solution]:
+    """Solve along a trade-off curve, each point started from the one before.
+
+    Parameters
+    ----------
+    problem : Problem or array_like of shape (n, d)
+        Its own goal is replaced by each of the values.
+    sizes, epsilons : sequence
+        Exactly one of the two.
+    solver : str
+    **options
+        As in `solve`.
+
+    Returns
+    -------
+    iterator of Solution
+        One for each value, in the order given.
+
+    Raises
+    ------
+    OptionError
+        Unless exactly one of ``sizes`` and ``epsilons`` is given, with at least one value.
+    """
+    if (sizes is None) == (epsilons is None):
+        raise OptionError("path needs exactly one of sizes and epsilons.")
+    key, values = ("size", sizes) if sizes is not None else ("epsilon", epsilons)
+    points = list(values or [])
+    if not points:
+        raise OptionError(f"{key}s is empty; give at least one value.")
+    if not isinstance(problem, Problem):
+        own: dict[str, Any] = {k: options.pop(k) for k in _PROBLEM_ARGUMENTS if k in options}
+        own[key] = points[0]
+        problem = Problem(problem, **own)
+    return _walk_path([problem.replace(**{key: value}) for value in points], solver, options)
+
+
+def _walk_path(
+    problems: Sequence[Problem], solver: str, options: dict[str, Any]
+) -> Iterator[Solution]:
+    previous = options.pop("initial_guess", None)
+    for problem in problems:
+        solution = solve(problem, solver=solver, initial_guess=previous, **options)
+        if solution.is_feasible:
+            previous = solution
+        yield solution
+
+
+_PROBLEM_ARGUMENTS = (
+    "normalization",
+    "max_size",
+    "groups",
+    "group_limits",
+    "must_prune",
+    "must_keep",
+    "constraints",
+)
+
+
+def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
+    if not isinstance(given, Problem):
+        return Problem(given, **question)
+    if question:
+        raise ProblemError(
+            f"{' and '.join(question)} cannot be given beside a Problem, which has its own; "
+            f"use problem.replace(...) or build it with {'them' if len(question) > 1 else 'it'}."
+        )
+    return given
+
+
+def warm_up_solver(solver: Solver, problem: Problem, options: Any) -> None:
+    """Compile what a solver and the bound compile on first use."""
+    solver.warm_up(problem, options)
+    kind = Kind.of(problem)
+    if kind.form == "max_size":
+        _compile_bound(kind)
+
+
+@cache
+def _compile_bound(kind: Kind) -> None:
+    from subsetsel.bounds.semidefinite import strengthen
+
+    run = Run.quiet(kind.problem())
+    if run.relaxation is not None:
+        strengthen(run.problem, run.relaxation, 0)
+
+
+def _solve(
+    problem: Problem, spec: SolverSpec, limits: Limits, given: Mapping[str, Any]
+) -> Solution:
+    started = time.perf_counter()
+    solver = spec.load()
+    options = spec.options(solver, given)
+    require_support(problem, spec)
+    warm_up_solver(solver, problem, options)
+    compile_time = time.perf_counter() - started
+
+    with needs_memory(
+        f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
+        lambda: int(_SHARE_OF_S * problem.rows.nbytes),
+        "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
+        "solver='anneal' take less.",
+    ):
+        return _search(problem, spec, solver, options, limits, compile_time)
+
+
+def _search(
+    problem: Problem,
+    spec: SolverSpec,
+    solver: Solver,
+    options: Any,
+    limits: Limits,
+    compile_time: float,
+) -> Solution:
+    run = Run(problem, limits)
+    guess = run.initial_mask()
+    candidate = Candidate()
+    message = ""
+    try:
+        if guess is not None:
+            # Whatever a solver does with it, the answer is never worse than a feasible guess.
+            run.submit(guess)
+        mask, message = without_search(problem)
+        if mask is not None:
+            run.submit(mask)
+            candidate = Candidate(is_optimal=run.mask is not None)
+        if not candidate.is_optimal and not len(problem.constraints) and find_mask(problem) is None:
+            candidate = Candidate(is_infeasible=True)
+        elif not candidate.is_optimal:
+            if problem.form == "max_size" and run.mask is None:
+                # The smallest subset there is, so that a search that ends early has an answer.
+                run.submit(problem.must_prune)
+            if limits.bound and run.relaxation is not None:
+                run.tighten_bound(run.relaxation.bound)
+            candidate = pick_engine(problem, spec, solver, options)(problem, run)
+    except KeyboardInterrupt:
+        run.limit = "interrupted"
+    if run.limit in {"interrupted", "time"} and run.mask is not None:
+        # Cut off in its first second a search may have found less than a sort gives.
+        with suppress(KeyboardInterrupt):
+            run.submit(smallest_rows(problem))
+    return conclude(problem, spec, run, candidate, compile_time, message)
+
+
+def require_support(problem: Problem, spec: SolverSpec) -> None:
+    """Refuse by name, before anything starts, what a solver does not honour."""
+    asked = {
+        "constraints": len(problem.constraints) > 0,
+        "fixed": not bool(problem.free.all()),
+        "max_size": problem.is_capped,
+    }
+    words = {
+        "constraints": "linear constraints or group limits",
+        "fixed": "must_prune or must_keep",
+        "max_size": "max_size",
+    }
+    for name, is_asked in asked.items():
+        if is_asked and name not in spec.supports:
+            raise OptionError(
+                f"solver {spec.name!r} does not honour {words[name]}; choose another solver."
+            )

@@ -1,0 +1,62 @@
+"""Small stand-ins of a problem, on which a solver compiles what the problem itself will need.
+
+Compiled code is specialized on the type, the layout and the writability of the arrays it is given:
+what has been compiled for one kind of S is compiled anew for another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsetsel.problem.problem import Form, Problem
+
+_SHAPE = (24, 8)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What compiled code depends on; hashable, so that the work is done once per kind.
+
+    Attributes
+    ----------
+    dtype : str
+        Of the rows, ``"float32"`` or ``"float64"``.
+    is_writable : bool
+        False for a read-only array or memory map.
+    form : {"max_size", "min_norm"}
+        What is searched. With normalization "kept" sizes are bisected, and norms searched.
+    """
+
+    dtype: str
+    is_writable: bool
+    form: Form
+
+    @classmethod
+    def of(cls, problem: Problem) -> Kind:
+        """Tell the kind of a problem.
+
+        Returns
+        -------
+        Kind
+        """
+        array = problem.rows.dense()
+        is_kept = problem.normalization == "kept"
+        return cls(
+            problem.rows.dtype.name,
+            array is None or bool(array.flags.writeable),
+            "min_norm" if is_kept else problem.form,
+        )
+
+    def problem(self) -> Problem:
+        """Make a problem of this kind that is solved in milliseconds, yet not at once.
+
+        Returns
+        -------
+        Problem
+            Of 24 examples in 8 dimensions; no subset reaches its bound.
+        """
+        S = np.random.default_rng(0).normal(0.5, 1.0, size=_SHAPE).astype(self.dtype)
+        S.flags.writeable = self.is_writable
+        return Problem(S, size=8) if self.form == "min_norm" else Problem(S, epsilon=4.0)

@@ -1,0 +1,347 @@
+"""The certificate: a claim about a pruned set that NumPy alone can check.
+
+It holds the parameters of the head on all examples (theta) and on the kept ones (theta_K). The
+objective F(theta) = mean_i loss_i(theta) + (l2 / 2) ||theta||^2 is l2-strongly convex, and so is
+its mean F_K over the kept examples, so the exact minimizers are within ||grad F(theta)|| / l2 and
+||grad F_K(theta_K)|| / l2 of the parameters in the file. Therefore
+
+    | exact change - ||theta_K - theta||_2 |  <=  (||grad F|| + ||grad F_K||) / l2,
+
+and to check the claim is to evaluate two gradients: nothing has to be trained again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.guarantee.verification import SCOPE
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import FloatArray, IndexArray
+from subsetsel.support import records as files
+from subsetsel.support.files import written_whole
+from subsetsel.support.npz import read_npz
+
+FORMAT = "subsetsel-certificate-1"
+_UNIT = float(np.finfo(np.float64).eps) / 2
+_BLOCK = 4096
+_CLAIM = (
+    "Trained to its exact minimum on the kept examples instead of on all of them, the linear "
+    "softmax head moves by at most change + change_error in the 2-norm of its parameters."
+)
+_ASSUMPTIONS = (
+    "The features are fixed. The objective is mean cross-entropy of softmax(W x + b) plus "
+    "(l2 / 2) times the squared norm of all parameters, the bias b included; on the kept examples "
+    "it is their mean with the same l2. theta holds [W, b], one row per class."
+)
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What a certificate is worth, recomputed from the data.
+
+    Attributes
+    ----------
+    is_confirmed : bool
+        Whether data and file belong together, and the claim follows from them.
+    reasons : tuple of str
+        Why it is not; empty if it is.
+    change, change_error : float
+        Recomputed: the exact change is within ``change_error`` of ``change``.
+    bound_without_refit : float
+        (||grad F_K(theta)|| + ||grad F(theta)||) / l2: a looser bound on the exact change, for
+        which theta_K need not be known.
+    epsilon : float or None
+        The change that was allowed.
+    scope : str
+    """
+
+    is_confirmed: bool
+    reasons: tuple[str, ...]
+    change: float
+    change_error: float
+    bound_without_refit: float
+    epsilon: float | None
+    scope: str = SCOPE
+
+    def __str__(self) -> str:
+        reach = self.change + self.change_error
+        limit = "" if self.epsilon is None else f" (epsilon = {self.epsilon:.6g})"
+        words = f"the head moves by at most {reach:.6g}{limit}; scope: {self.scope}"
+        if self.is_confirmed:
+            return f"confirmed: {words}"
+        return "NOT confirmed: " + "; ".join(self.reasons)
+
+
+def write_certificate(
+    path: str | PathLike[str],
+    problem: Problem,
+    solution: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    epsilon: float | None = None,
+) -> Recheck:
+    """Write ``path`` (JSON) and the arrays beside it (``.npz``), after checking the claim.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Ending in ``.json``.
+    problem : Problem
+        With a softmax head, l2 on all parameters, without weights and label smoothing.
+    solution : Solution or mask of shape (n,), bool
+    X : array_like of shape (n, h)
+        The features the head was trained on.
+    y : array_like of shape (n,)
+    epsilon : float, optional
+        The change that was allowed; the solution's own otherwise.
+
+    Returns
+    -------
+    Recheck
+        Of what was written.
+
+    Raises
+    ------
+    ProblemError
+        If the head is of another kind, X and y are not its data, or the claim does not hold; then
+        nothing is written.
+    """
+    target = Path(path)
+    if target.suffix != ".json":
+        raise ProblemError(f"a certificate's name must end in .json, got {target.name!r}.")
+    head = _plain_head(problem)
+    mask = problem.check_mask(solution)
+    if mask.all():
+        raise ProblemError(f"all {problem.n} examples are pruned; nothing is left to certify.")
+    allowed = getattr(solution, "epsilon", None) if epsilon is None else float(epsilon)
+    arrays = {
+        "kept": np.flatnonzero(~mask),
+        "pruned": np.flatnonzero(mask),
+        "theta": head.theta,
+        "theta_kept": head.refit(~mask).theta,
+        "classes": head.classes,
+    }
+    features, labels = _as_data(X, y)
+    outcome = _check(arrays, features, labels, head.l2, allowed)
+    if not outcome.is_confirmed:
+        raise ProblemError(f"the claim does not hold for these data: {outcome.reasons[0]}.")
+    beside = target.with_suffix(".npz")
+    with written_whole(beside) as part:
+        np.savez_compressed(part, **arrays)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "claim": _CLAIM,
+        "assumptions": _ASSUMPTIONS,
+        "scope": SCOPE,
+        "n": problem.n,
+        "num_features": features.shape[1],
+        "num_pruned": int(mask.sum()),
+        "l2": head.l2,
+        "epsilon": allowed,
+        "change": outcome.change,
+        "change_error": outcome.change_error,
+        "bound_without_refit": outcome.bound_without_refit,
+        "sha256": {
+            "X": files.sha256_of_array(features),
+            "y": files.sha256_of_array(labels),
+            "arrays": files.sha256_of_file(beside),
+        },
+        "arrays": beside.name,
+    }
+    files.write_json(target, record | {"digest": _digest(record)})
+    return outcome
+
+
+def recheck_certificate(path: str | PathLike[str], X: ArrayLike, y: ArrayLike) -> Recheck:
+    """Recompute the claim of a certificate from the data, with NumPy alone.
+
+    Neither the solvers nor the training code of this package take part.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What `write_certificate` wrote; its ``.npz`` lies beside it.
+    X : array_like of shape (n, h)
+    y : array_like of shape (n,)
+
+    Returns
+    -------
+    Recheck
+
+    Raises
+    ------
+    FileFormatError
+        If a file is not a certificate, or is damaged.
+    FileNotFoundError
+        If one of the two files is missing.
+    """
+    record, arrays, beside = _read(Path(path))
+    features, labels = _as_data(X, y)
+    found = {
+        "X": files.sha256_of_array(features),
+        "y": files.sha256_of_array(labels),
+        "arrays": files.sha256_of_file(beside),
+    }
+    reasons = [
+        f"{name} is not what was certified: its SHA-256 differs"
+        for name, digest in found.items()
+        if record["sha256"].get(name) != digest
+    ]
+    body = {name: value for name, value in record.items() if name != "digest"}
+    if record["digest"] != _digest(body):
+        reasons.append("the JSON file was changed after it was written: its digest differs")
+    if record["scope"] != SCOPE or record["claim"] != _CLAIM:
+        reasons.append("the wording of the claim was changed")
+    outcome = _check(arrays, features, labels, record["l2"], record["epsilon"])
+    if not np.isclose(outcome.change, record["change"], rtol=1e-9, atol=0.0):
+        reasons.append(f"the change is {outcome.change:.9g}, not {record['change']:.9g}")
+    if outcome.change_error > 1.5 * record["change_error"]:
+        reasons.append(
+            f"the error is up to {outcome.change_error:.3g}, not {record['change_error']:.3g}"
+        )
+    reasons += outcome.reasons
+    return Recheck(
+        not reasons,
+        tuple(reasons),
+        outcome.change,
+        outcome.change_error,
+        outcome.bound_without_refit,
+        outcome.epsilon,
+    )
+
+
+def _plain_head(problem: Problem) -> Any:
+    """Give the head, if a certificate can speak of its kind."""
+    head = problem.head
+    if head is None:
+        raise ProblemError("a certificate needs a problem that knows its head and data.")
+    from subsetsel.influence.head.losses import SquaredObjective
+
+    objective = head.objective_function
+    setting = objective.setting
+    if (
+        isinstance(objective, SquaredObjective)
+        or objective.weights is not None
+        or setting.label_smoothing
+        or not setting.penalizes_bias
+    ):
+        raise ProblemError(
+            "a certificate speaks of softmax cross-entropy with l2 on all parameters, without "
+            "sample weights and label smoothing; this head is of another kind."
+        )
+    return head
+
+
+def _as_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Any]:
+    features = np.asarray(X, dtype=np.float64)
+    labels = np.asarray(y)
+    if labels.dtype.kind in "iub":
+        labels = labels.astype(np.int64)
+    elif labels.dtype.kind != "U":
+        labels = labels.astype(str)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ProblemError(
+            f"X must have shape (n, h) and y shape (n,); got {features.shape} and {labels.shape}."
+        )
+    return features, labels
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(files.plain(record), sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    try:
+        record = json.loads(path.read_text())
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}")
+        for name in ("claim", "scope", "l2", "epsilon", "change", "change_error", "digest"):
+            record[name]
+        beside = path.with_name(Path(record["arrays"]).name)
+        record["sha256"].get("X")
+        arrays = read_npz(beside, ("kept", "pruned", "theta", "theta_kept", "classes"))
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"{path} is not a certificate, or is damaged: {error}.") from error
+    return record, arrays, beside
+
+
+def _check(
+    arrays: dict[str, Any], X: FloatArray, y: Any, l2: float, epsilon: float | None
+) -> Recheck:
+    """Derive the claim from the arrays and the data."""
+    both = np.sort(np.concatenate([arrays["kept"], arrays["pruned"]]))
+    classes, theta, theta_kept = arrays["classes"], arrays["theta"], arrays["theta_kept"]
+    shape = (len(classes), X.shape[1] + 1)
+    if not np.array_equal(both, np.arange(len(X))) or not len(arrays["kept"]):
+        return _refuse("kept and pruned do not partition the examples", epsilon)
+    if theta.shape != shape or theta_kept.shape != shape or not l2 > 0:
+        return _refuse(f"the parameters do not have the shape {shape}, or l2 <= 0", epsilon)
+    codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    if not np.array_equal(classes[codes], y):
+        return _refuse("a label is not among the classes", epsilon)
+    kept = arrays["kept"]
+    full = gradient_bound(theta, X, codes, l2)
+    part = gradient_bound(theta_kept, X[kept], codes[kept], l2)
+    without = gradient_bound(theta, X[kept], codes[kept], l2)
+    change = float(np.linalg.norm(theta_kept - theta))
+    error = ((full + part) / l2 + (theta.size + 8) * _UNIT * change) * (1 + 1e-12)
+    reasons = []
+    if epsilon is not None and not change + error <= epsilon:
+        reasons.append(f"change + error = {change + error:.9g} exceeds epsilon = {epsilon:.9g}")
+    return Recheck(not reasons, tuple(reasons), change, error, (without + full) / l2, epsilon)
+
+
+def _refuse(reason: str, epsilon: float | None) -> Recheck:
+    return Recheck(False, (reason,), np.inf, np.inf, np.inf, epsilon)
+
+
+def gradient_bound(theta: FloatArray, X: FloatArray, codes: IndexArray, l2: float) -> float:
+    """Upper bound on ||grad F(theta)||_F, rounding included.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (C, h + 1)
+        Weights, and the bias in the last column.
+    X : ndarray of shape (m, h)
+    codes : ndarray of shape (m,)
+        Class of each example.
+    l2 : float
+
+    Returns
+    -------
+    float
+        The computed norm, plus first-order rounding bounds of its parts: logits and exponentials
+        (the softmax changes by at most half of what the logits do), the sum over examples in any
+        order, and the ridge; the whole doubled for higher orders.
+    """
+    m, q = len(X), X.shape[1] + 1
+    total = np.zeros_like(theta)
+    rounding = 0.0
+    theta_norm = float(np.linalg.norm(theta))
+    for start in range(0, m, _BLOCK):
+        rows = np.column_stack([X[start : start + _BLOCK], np.ones(len(X[start : start + _BLOCK]))])
+        logits = rows @ theta.T
+        logits -= logits.max(axis=1, keepdims=True)
+        residuals = np.exp(logits)
+        residuals /= residuals.sum(axis=1, keepdims=True)
+        residuals[np.arange(len(rows)), codes[start : start + _BLOCK]] -= 1.0
+        total += residuals.T @ rows
+        lengths = np.linalg.norm(rows, axis=1)
+        blur = _UNIT * (0.5 * (q + 2) * theta_norm * lengths + len(theta) + 8)
+        sums = _UNIT * (m + 2) * np.linalg.norm(residuals, axis=1)
+        rounding += float(((blur + sums) * lengths).sum())
+    gradient = total / m + l2 * theta
+    rounding = rounding / m + 4 * _UNIT * (l2 * theta_norm + float(np.linalg.norm(gradient)))
+    return float(np.linalg.norm(gradient)) + 2 * rounding

@@ -1,0 +1,197 @@
+"""What a verified search has chosen so far, on disk: a run that was killed does not choose again.
+
+Only subsets are kept. Each is refitted and judged anew when the search takes it up, so that no
+claim ever rests on the file; what it saves is the solver's work, about half of a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.rows.base import BoolArray
+from subsetsel.support.files import written_whole
+from subsetsel.support.npz import read_npz
+
+_ARRAYS = ("fingerprint", "keys", "is_found", "num_iterations", "masks")
+_KEY_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a solver gave.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n,), bool, or None
+        None where it found nothing.
+    num_iterations : int
+    """
+
+    mask: BoolArray | None
+    num_iterations: int
+
+
+class Journal:
+    """The choices of one search, by what was asked.
+
+    Parameters
+    ----------
+    path : Path or None
+        An ``.npz`` file, rewritten whole after every choice; None keeps nothing.
+    fingerprint : str
+        Of data, limits and settings: everything a choice depends on.
+    n : int
+
+    Attributes
+    ----------
+    num_known : int
+        Choices that were on disk from the start.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged or something else.
+    ProblemError
+        If it is of another search.
+    """
+
+    def __init__(self, path: Path | None, fingerprint: str, n: int) -> None:
+        self._path, self._fingerprint, self._n = path, fingerprint, n
+        self._choices: dict[bytes, Choice] = {}
+        if path is not None and path.exists():
+            self._choices = _read(path, fingerprint, n)
+        self.num_known = len(self._choices)
+
+    def find(self, key: bytes) -> Choice | None:
+        """Look up what was chosen before.
+
+        Returns
+        -------
+        Choice or None
+        """
+        return self._choices.get(key)
+
+    def add(self, key: bytes, choice: Choice) -> None:
+        """Keep a choice, on disk before anything else is done.
+
+        Parameters
+        ----------
+        key : bytes
+            As `key_of` gives it.
+        choice : Choice
+        """
+        self._choices[key] = choice
+        if self._path is None:
+            return
+        try:
+            self._write(self._path)
+        except OSError as error:
+            # Hours of search are worth more than what would save them from a kill.
+            self._path = None
+            warnings.warn(
+                f"{error}: what is chosen is no longer kept, and a killed run would start again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _write(self, path: Path) -> None:
+        known = self._choices.values()
+        nothing = np.zeros(self._n, dtype=np.bool_)
+        masks = [nothing if choice.mask is None else choice.mask for choice in known]
+        with written_whole(path) as part, part.open("wb") as stream:
+            np.savez(
+                stream,
+                fingerprint=np.array(self._fingerprint),
+                keys=np.frombuffer(b"".join(self._choices), dtype=np.uint8).reshape(-1, _KEY_BYTES),
+                is_found=np.array([choice.mask is not None for choice in known]),
+                num_iterations=np.array([choice.num_iterations for choice in known]),
+                masks=np.packbits(masks, axis=1),
+            )
+
+
+def key_of(*asked: Any) -> bytes:
+    """Name a question to the solver by all it depends on.
+
+    Parameters
+    ----------
+    *asked
+        Numbers, texts, arrays, None.
+
+    Returns
+    -------
+    bytes
+    """
+    return _digest(asked)[:_KEY_BYTES]
+
+
+def fingerprint_of(asked: Mapping[str, Any]) -> str:
+    """Name a search by its data, limits and settings.
+
+    Parameters
+    ----------
+    asked : mapping
+        Numbers, texts, arrays, None.
+
+    Returns
+    -------
+    str
+    """
+    return _digest([part for name in sorted(asked) for part in (name, asked[name])]).hex()
+
+
+def _digest(parts: Iterable[Any]) -> bytes:
+    digest = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        if isinstance(part, np.ndarray) and part.dtype.hasobject:
+            digest.update(f"{part.tolist()!r}\n".encode())
+        elif isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str} {part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(f"{part!r}\n".encode())
+    return digest.digest()
+
+
+def _read(path: Path, fingerprint: str, n: int) -> dict[bytes, Choice]:
+    found = read_npz(path, _ARRAYS)
+    if str(found["fingerprint"]) != fingerprint:
+        raise ProblemError(
+            f"{path} holds the progress of another run, of other data or settings; delete it, or "
+            "give another name."
+        )
+    keys, is_found, num_iterations, masks = (found[name] for name in _ARRAYS[1:])
+    if not _is_sound(keys, is_found, num_iterations, masks, n):
+        raise FileFormatError(f"{path} is no progress of a search, or is damaged; delete it.")
+    choices: dict[bytes, Choice] = {}
+    for key, is_mask, steps, bits in zip(keys, is_found, num_iterations, masks, strict=True):
+        mask = np.unpackbits(bits, count=n).astype(np.bool_) if is_mask else None
+        choices[key.tobytes()] = Choice(mask, int(steps))
+    return choices
+
+
+def _is_sound(
+    keys: NDArray[Any],
+    is_found: NDArray[Any],
+    num_iterations: NDArray[Any],
+    masks: NDArray[Any],
+    n: int,
+) -> bool:
+    num = len(keys) if keys.ndim else 0
+    wanted = (
+        (keys, (num, _KEY_BYTES), np.uint8),
+        (is_found, (num,), np.bool_),
+        (num_iterations, (num,), np.int64),
+        (masks, (num, -(-n // 8)), np.uint8),
+    )
+    return all(array.shape == shape and array.dtype == kind for array, shape, kind in wanted) and (
+        bool((num_iterations >= 0).all())
+    )

@@ -1,0 +1,1 @@
+"""Features and labels from a model and a data set."""

@@ -1,0 +1,240 @@
+"""Features, labels and the first head of any torch model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.device import feature_device
+from subsetsel.influence.features.batches import OrderedData, split_batch
+from subsetsel.influence.features.capture import (
+    Capture,
+    Pooling,
+    borrowed,
+    find_classifier,
+    own_head,
+)
+from subsetsel.influence.features.store import (
+    FeatureStore,
+    Fingerprint,
+    MemoryStore,
+    fingerprint_model,
+)
+from subsetsel.support.files import held
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Report = Callable[[int, int], None]
+
+_PRECISIONS: dict[str, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_SECONDS_PER_COMMIT = 10.0
+_BATCHES_PER_COMMIT = 64
+_SHOW_AFTER = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFeatures:
+    """What a model makes of a data set, as its classifier sees it.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, h)
+        float32, or float64 for a float64 model; a memory map where a cache folder was given.
+    y : ndarray of shape (n,), int64
+    num_classes : int
+        Width of the model's classifier, at least 2.
+    theta : ndarray of shape (C, h + 1) or None
+        The model's own classifier, bias last; None for a single logit.
+    classifier : str
+        Name of the layer.
+    """
+
+    X: NDArray[Any]
+    y: NDArray[np.int64]
+    num_classes: int
+    theta: NDArray[np.float64] | None
+    classifier: str
+
+
+def features_from_model(
+    model: nn.Module,
+    dataset: Any,
+    *,
+    classifier: str | None = None,
+    pooling: Pooling | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    cache_dir: str | PathLike[str] | None = None,
+    progress: Report | bool | None = None,
+) -> ModelFeatures:
+    """Run a model over a data set once and keep what its classifier is given.
+
+    The model is put into eval mode, moved to the device, and given back as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    dataset : Dataset or DataLoader
+        Yields (inputs, labels), mappings or objects with labels; read in its own order.
+    classifier : str, optional
+        Name of the layer that gives the logits; by default the last `torch.nn.Linear` called.
+    pooling : {"first", "last", "mean"}, optional
+        Which position speaks for a sequence, where the classifier works on all of them; padding
+        named by ``attention_mask`` does not count.
+    batch_size : int, optional
+        256, or that of the loader.
+    num_workers : int, optional
+        Processes that load data; 0, or that of the loader.
+    device : str
+        ``"auto"``: cuda, else mps, else the CPU.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the forward pass, by automatic mixed precision.
+    cache_dir : path, optional
+        A folder in which finished batches are kept: a run that was killed goes on where it was.
+    progress : callable, bool, optional
+        Called with (examples done, n); True or None shows a bar on a terminal, False nothing.
+
+    Returns
+    -------
+    ModelFeatures
+
+    Raises
+    ------
+    ProblemError
+        For a model without a linear classifier, labels outside its width, NaN features, a loader
+        that shuffles, an empty or random data set, or a cache of something else.
+    OptionError
+        For an unknown device or precision.
+    """
+    if not isinstance(model, nn.Module):
+        raise ProblemError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if precision not in _PRECISIONS:
+        raise OptionError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}.")
+    data = OrderedData(dataset, batch_size=batch_size, num_workers=num_workers)
+    where = feature_device(device)
+    fingerprint_data = data.fingerprint()
+    with borrowed(model, where):
+        actual = next((p.device for p in model.parameters()), where)
+        first = split_batch(data.first_batch(), actual)
+        name = find_classifier(model, first, classifier)
+        layer = model.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        capture = Capture(model, name, pooling, _PRECISIONS[precision])
+        dtype = np.float64 if layer.weight.dtype == torch.float64 else np.float32
+        shape = (data.n, layer.in_features)
+        settings = {
+            "classifier": name,
+            "pooling": pooling,
+            "precision": precision,
+            "batch_size": data.batch_size,
+            "device": actual.type,
+        }
+        num_classes = max(2, layer.out_features)
+        with ExitStack() as stack:
+            store: FeatureStore | MemoryStore
+            if cache_dir is None:
+                store = MemoryStore(shape, dtype)
+            else:
+                stack.enter_context(held(Path(cache_dir)))
+                print_of = Fingerprint(fingerprint_model(model), fingerprint_data, settings)
+                store = FeatureStore.open(Path(cache_dir), print_of, shape, dtype)
+            report = stack.enter_context(_reporting(progress, data.n))
+            _fill(store, data, capture, actual, num_classes, report)
+        theta = own_head(layer) if layer.out_features > 1 else None
+    return ModelFeatures(store.features, store.labels, num_classes, theta, name)
+
+
+def _fill(
+    store: FeatureStore | MemoryStore,
+    data: OrderedData,
+    capture: Capture,
+    device: torch.device,
+    num_classes: int,
+    report: Report,
+) -> None:
+    """Compute every row that the store does not have yet."""
+    if store.num_done == data.n:
+        return
+    last_commit, num_open = time.monotonic(), 0
+    with capture.attached():
+        for raw in data.batches(store.num_done):
+            batch = split_batch(raw, device)
+            _check_labels(batch.labels, store.num_done, num_classes, capture.classifier)
+            try:
+                features = capture.features(batch, device).numpy()
+            except torch.OutOfMemoryError as error:
+                raise ProblemError(
+                    f"the device ran out of memory on a batch of {len(batch.labels)} examples; "
+                    "give a smaller batch_size, or precision='bfloat16'."
+                ) from error
+            _check_finite(features, store.num_done)
+            store.write(features, batch.labels.numpy())
+            num_open += 1
+            is_due = time.monotonic() - last_commit > _SECONDS_PER_COMMIT
+            if num_open >= _BATCHES_PER_COMMIT or is_due:
+                store.commit()
+                last_commit, num_open = time.monotonic(), 0
+            report(store.num_done, data.n)
+    if store.num_done != data.n:
+        raise ProblemError(
+            f"the data set says it has {data.n} examples but yielded {store.num_done}."
+        )
+    store.commit()
+
+
+def _check_labels(labels: torch.Tensor, start: int, num_classes: int, classifier: str) -> None:
+    bad = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
+    if len(bad):
+        raise ProblemError(
+            f"example {start + int(bad[0])} has the label {int(labels[bad[0]])}, but the model's "
+            f"classifier {classifier!r} tells {num_classes} classes apart, 0 to {num_classes - 1}."
+        )
+
+
+def _check_finite(features: NDArray[Any], start: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if bad.size:
+        shown = ", ".join(str(start + i) for i in bad[:10]) + ", ..." * (bad.size > 10)
+        raise ProblemError(
+            f"the model's features hold a NaN or an infinity for {bad.size} examples of one batch: "
+            f"rows {shown}; look at these inputs, or use precision='float32'."
+        )
+
+
+@contextmanager
+def _reporting(progress: Report | bool | None, total: int) -> Iterator[Report]:
+    """Choose a callable, a bar on a terminal once two seconds have passed, or silence."""
+    if callable(progress):
+        yield progress
+        return
+    if progress is False or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    begin = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("features", total=total, visible=False)
+
+        def show(done: int, _: int) -> None:
+            bar.update(task, completed=done, visible=time.monotonic() - begin > _SHOW_AFTER)
+
+        yield show

@@ -1,0 +1,125 @@
+"""An approximate inverse of the Hessian with Kronecker-factored eigenvectors (E-KFAC)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.influence.head.inverse import Inverse
+from subsetsel.influence.head.objective import HeadObjective
+
+
+class KroneckerInverse:
+    """H ~ (U (x) V) diag(lambda) (U (x) V)^T, in scaled parameters.
+
+    U diagonalizes the mean of the examples' logit Hessians A_i, V the second moment of the
+    features in the user's coordinates, where the ridge is isotropic, and lambda_jk is the exact
+    curvature mean_i (u_j^T A_i u_j) (v_k^T x_i)^2 + l2 along u_j (x) v_k.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+
+    Attributes
+    ----------
+    class_vectors : Tensor of shape (m, m)
+        U.
+    feature_vectors : Tensor of shape (q, q)
+        V.
+    features : Tensor of shape (q, q)
+        What turns scaled features into the user's features in their eigenbasis, V.
+    inverse_values : Tensor of shape (m, q)
+        1 / lambda.
+
+    References
+    ----------
+    George et al., Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis,
+    NeurIPS 2018, arXiv:1806.03884.
+    """
+
+    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
+        scale = objective.scale
+        moment = scale[:, None] * objective.gram() * scale
+        self.class_vectors = _eigenvectors(objective.class_curvature(theta))
+        vectors = _eigenvectors(moment)
+        ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
+        # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
+        self._scale, self.feature_vectors = scale, vectors
+        self.features = scale[:, None] * vectors
+        values = theta.new_zeros((objective.num_free, objective.q))
+        for rows in objective.chunks():
+            curvature = objective.directional_curvature(
+                objective.outputs(theta, rows), self.class_vectors
+            )
+            squares = (objective.X[rows] @ self.features).square_()
+            values.addmm_(objective.weigh(rows, curvature.clone()).T, squares)
+        values = values / objective.total + ridge
+        self.inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
+
+    def solve(self, columns: Tensor) -> Tensor:
+        """Apply the approximate inverse.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (d, k)
+            In scaled parameters.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        m, q = self.inverse_values.shape
+        stacked = columns.T.reshape(-1, m, q)
+        turned = self.class_vectors.T @ (stacked @ self.features)
+        turned *= self.inverse_values
+        back = (self.class_vectors @ turned) @ self.features.T
+        out: Tensor = back.reshape(len(stacked), m * q).T
+        return out
+
+    def row_lengths(self, inverse: Inverse, *, num_probes: int = 32, seed: int = 0) -> Tensor:
+        """Estimate the length of each row of H^-1 in the eigenbasis, from random signs.
+
+        With signs z, the mean of (H^-1 z)_j^2 is the squared length of row j. As a diagonal
+        stand-in for H^-1 it serves sums of gradients much better than 1 / lambda, which is too
+        short where the eigenbasis is not quite that of H.
+
+        Parameters
+        ----------
+        inverse : Inverse
+            Of the exact Hessian.
+        num_probes : int
+            Solves, all at once and to two digits.
+        seed : int
+
+        Returns
+        -------
+        Tensor of shape (m, q)
+            In the user's parameters.
+        """
+        m, q = self.inverse_values.shape
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, m, q))
+        turned = self.class_vectors @ torch.as_tensor(signs, device=self.features.device)
+        columns = (turned @ self.feature_vectors.T) / self._scale
+        solved = inverse.solve(columns.reshape(num_probes, m * q).T, tolerance=1e-2)
+        back = solved.T.reshape(num_probes, m, q) / self._scale
+        lengths = self.class_vectors.T @ back @ self.feature_vectors
+        found: Tensor = lengths.square().mean(dim=0).sqrt()
+        return found
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    """Eigenvectors as columns, the largest entry of each positive.
+
+    Their signs are the library's choice otherwise, and `row_lengths` draws its random signs in
+    this basis: each device would have a search of its own.
+
+    Returns
+    -------
+    Tensor
+    """
+    vectors: Tensor = torch.linalg.eigh(matrix)[1]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return vectors * largest.sign()

@@ -1,0 +1,167 @@
+"""Train the head to the minimum that influence functions assume."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import torch
+from numpy.typing import ArrayLike
+
+from subsetsel.errors import ProblemError
+from subsetsel.influence.device import head_device
+from subsetsel.influence.head.choose_inverse import check_inverse
+from subsetsel.influence.head.data import (
+    check_features,
+    check_l2,
+    check_lengths,
+    check_weights,
+    encode_labels,
+)
+from subsetsel.influence.head.head import Head
+from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.influence.head.losses import Loss, SquaredObjective, objective_type
+from subsetsel.influence.head.newton import Minimum, approach, minimize
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.refit import scale_theta
+from subsetsel.influence.head.setting import Setting
+
+# Heads with more parameters are polished without building their Hessian.
+_MAX_FACTORED_POLISH = 1500
+
+
+def fit_head(
+    X: Any,
+    y: Any,
+    *,
+    l2: float,
+    num_classes: int | None = None,
+    theta: ArrayLike | None = None,
+    loss: Loss = "cross_entropy",
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    penalize_bias: bool = True,
+    inverse: Literal["auto", "cholesky", "cg"] = "auto",
+    device: str = "auto",
+    tolerance: float = 1e-10,
+) -> Head:
+    """Minimize mean_i loss_i + (l2 / 2) ||theta||^2 over linear heads, in float64.
+
+    A network's own head is not at this minimum (augmentation, early stopping); influence computed
+    there would carry a constant offset. L-BFGS comes near, Newton steps do the rest.
+
+    Parameters
+    ----------
+    X : array_like or torch.Tensor of shape (n, h)
+        Features; a column of ones is appended for the bias, which is penalized like the rest.
+    y : array_like of shape (n,)
+        Labels, integers or strings.
+    l2 : float
+        Weight decay, positive.
+    num_classes : int, optional
+        When some class has no example; integer labels are then the classes themselves.
+    theta : array_like of shape (C, h + 1), optional
+        Where to start, for example the network's own head.
+    loss : {"cross_entropy", "squared"}
+        Softmax cross-entropy, or half the squared distance to the one-hot label: then one Newton
+        step with the kept Hessian is the refit, for any subset.
+    sample_weight : array_like of shape (n,), optional
+        Positive weights w_i: the mean of the losses becomes sum w_i loss_i / sum w_i.
+    label_smoothing : float
+        s in [0, 1): the targets are (1 - s) onehot + s / C.
+    penalize_bias : bool
+        Whether l2 acts on the bias too, as PyTorch's ``weight_decay`` does. Without it the error
+        bounds rest on the curvature that was measured instead of on l2.
+    inverse : {"auto", "cholesky", "cg"}
+        How the Hessian is solved with: by its factor, or by conjugate gradients where a factor
+        would not fit.
+    device : str
+        ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    tolerance : float
+        Largest norm of the mean gradient at the result. The search goes on to the level of
+        rounding where it can.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    ProblemError
+        For bad features, labels or l2; the message names the first.
+    OptionError
+        For a device that is not there or has no float64.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the gradient stays above both the tolerance and its own rounding error.
+    """
+    features = check_features(X)
+    labels, classes = encode_labels(y, num_classes)
+    check_lengths(features, labels)
+    weights = None if sample_weight is None else check_weights(sample_weight, len(labels))
+    objective = objective_type(loss).from_arrays(
+        features,
+        labels,
+        setting=_check_setting(l2, len(classes), label_smoothing, penalize_bias, inverse),
+        weights=weights,
+        device=head_device(device),
+    )
+    found = _polish(objective, _start(objective, theta), tolerance)
+    head = Head(
+        classes=classes,
+        labels=labels,
+        l2=objective.l2,
+        theta=(found.theta / objective.scale).cpu().numpy(),
+        gradient_norm=found.evaluation.gradient_norm,
+        gradient_error=found.evaluation.gradient_error,
+        objective_function=objective,
+    )
+    if head.gradient_norm > max(tolerance, head.gradient_error):
+        warnings.warn(
+            f"the head was trained to a mean gradient of norm {head.gradient_norm:.2g} only, not "
+            f"{tolerance:.2g}: the data are nearly separable or their columns nearly dependent. "
+            "Raise l2 or standardize the features; until then the parameters are certain to "
+            f"within {head.error:.2g} only.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return head
+
+
+def _check_setting(
+    l2: Any, num_classes: int, label_smoothing: Any, penalize_bias: Any, inverse: str
+) -> Setting:
+    check_inverse(inverse)
+    if not 0 <= label_smoothing < 1:
+        raise ProblemError(
+            f"label_smoothing must be at least 0 and below 1, got {label_smoothing!r}."
+        )
+    return Setting(
+        l2=check_l2(l2),
+        num_classes=num_classes,
+        label_smoothing=float(label_smoothing),
+        penalizes_bias=bool(penalize_bias),
+        inverse=inverse,
+    )
+
+
+def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
+    """Zero or the user's parameters, brought near the minimizer."""
+    start = objective.X.new_zeros((objective.num_classes, objective.q))
+    if theta is not None:
+        start = objective.project(scale_theta(objective, theta))
+    # One Newton step solves the squared loss from anywhere.
+    return start if isinstance(objective, SquaredObjective) else approach(objective, start)
+
+
+def _polish(objective: HeadObjective, start: torch.Tensor, tolerance: float) -> Minimum:
+    """Newton's method; four digits of a step are cheaper by products with H than by its factor."""
+    if objective.setting.inverse == "auto" and objective.block_side > _MAX_FACTORED_POLISH:
+        try:
+            return minimize(objective, start, tolerance=tolerance, make_inverse=IterativeInverse)
+        except ProblemError:
+            # Too ill-conditioned for conjugate gradients; a factor may still do.
+            pass
+    return minimize(objective, start, tolerance=tolerance)

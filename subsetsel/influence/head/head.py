@@ -1,0 +1,333 @@
+"""The head: its parameters, and what it would be without some examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from subsetsel.errors import ProblemError
+from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.influence.head.data import check_features, check_lengths, encode_like
+from subsetsel.influence.head.inverse import Inverse
+from subsetsel.influence.head.losses import SquaredObjective
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound, scale_theta
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear head at the minimum of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+
+    Made by `fit_head`.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (C,)
+        The label behind each row of ``theta``.
+    labels : ndarray of shape (n,), int64
+        Index into ``classes`` of each example.
+    l2 : float
+    theta : ndarray of shape (C, q), float64
+        Weights, and in the last column the bias; for the softmax the rows sum to zero.
+    gradient_norm : float
+        Of the mean objective at ``theta``.
+    gradient_error : float
+        No less than the rounding error of that gradient: the exact minimizer is within
+        (gradient_norm + gradient_error) / l2 of ``theta``.
+    objective_function : HeadObjective
+        The same objective in scaled parameters, on the device.
+    """
+
+    classes: NDArray[Any]
+    labels: IndexArray
+    l2: float
+    theta: FloatArray
+    gradient_norm: float
+    gradient_error: float
+    objective_function: HeadObjective = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self.theta.flags.writeable = False
+        self.labels.flags.writeable = False
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return self.objective_function.n
+
+    @property
+    def q(self) -> int:
+        """Number of features, the bias among them."""
+        return self.objective_function.q
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.classes)
+
+    @property
+    def device(self) -> str:
+        """Where the algebra is done."""
+        return str(self.objective_function.X.device)
+
+    @property
+    def theta_norm(self) -> float:
+        """||theta||_2."""
+        return float(np.linalg.norm(self.theta))
+
+    @cached_property
+    def inverse(self) -> Inverse:
+        """What is solved with the Hessian at ``theta``; prepared once."""
+        return invert(self.objective_function, self.to_scaled(self.theta))
+
+    @cached_property
+    def error(self) -> float:
+        """The exact minimizer is within this of ``theta``."""
+        return distance_bound(
+            self.objective_function, lambda: self.inverse, self.gradient_norm + self.gradient_error
+        )
+
+    def to_scaled(self, theta: ArrayLike) -> torch.Tensor:
+        """Bring parameters to the device, scaled as the objective wants them.
+
+        Returns
+        -------
+        Tensor of shape (C, q)
+
+        Raises
+        ------
+        ProblemError
+            If they have another shape or are not finite.
+        """
+        return scale_theta(self.objective_function, theta)
+
+    def to_user(self, scaled: torch.Tensor) -> FloatArray:
+        """Undo `to_scaled`.
+
+        Returns
+        -------
+        ndarray of shape (C, q), float64
+        """
+        theta: FloatArray = (scaled / self.objective_function.scale).cpu().numpy()
+        return theta
+
+    def kept(self, kept_mask: BoolArray) -> KeptHead:
+        """Look at the objective on some of the examples alone.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+
+        Returns
+        -------
+        KeptHead
+
+        Raises
+        ------
+        ProblemError
+            If it is no such mask or keeps nothing.
+        """
+        mask = np.asarray(kept_mask)
+        if mask.dtype != np.bool_ or mask.shape != (self.n,):
+            raise ProblemError(
+                f"kept_mask must be a Boolean array of shape ({self.n},), True meaning kept; got "
+                f"{mask.dtype} of shape {mask.shape}."
+            )
+        if not mask.any():
+            raise ProblemError("kept_mask keeps no example; a head needs at least one.")
+        return KeptHead(self, self.objective_function.restrict(mask))
+
+    def refit(self, kept_mask: BoolArray, *, theta: ArrayLike | None = None) -> Refit:
+        """Train the head on what is kept, to the level of float64 rounding.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+        theta : array_like of shape (C, q), optional
+            Where to start; this head's parameters otherwise.
+
+        Returns
+        -------
+        Refit
+        """
+        return self.kept(kept_mask).refit(theta=theta)
+
+    def newton_step(self, kept_mask: BoolArray) -> FloatArray:
+        """One Newton step from ``theta`` on the kept examples: minus H_K^-1 times the gradient.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+
+        Returns
+        -------
+        ndarray of shape (C, q), float64
+        """
+        return self.kept(kept_mask).newton_step()
+
+    def curvature(self, kept_mask: BoolArray) -> float:
+        """How much of the curvature the kept examples hold in the direction that loses most.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+
+        Returns
+        -------
+        float
+            Smallest eigenvalue of L^-1 H_K L^-T, where H = L L^T is the Hessian on all examples.
+        """
+        return self.kept(kept_mask).curvature()
+
+    def weakest_direction(self, kept_mask: BoolArray) -> tuple[float, FloatArray]:
+        """`curvature`, and the direction V in which the kept examples hold so little of it.
+
+        Parameters
+        ----------
+        kept_mask : ndarray of shape (n,), bool
+            True means kept.
+
+        Returns
+        -------
+        float, ndarray of shape (C, q)
+        """
+        return self.kept(kept_mask).weakest_direction()
+
+    def curvature_along(self, direction: ArrayLike) -> FloatArray:
+        """Second derivative of each example's share of the objective along a direction V.
+
+        c_i(V) = w_i (v_i + l2 ||V||^2), v_i the variance of V x_i under p_i (for the squared loss
+        ||V x_i||^2). Its sum over a set, divided by the set's weight, is V^T H_set V: keeping a
+        share of the curvature along V is a linear constraint on W.
+
+        Parameters
+        ----------
+        direction : array_like of shape (C, q)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        on, theta = self.objective_function, self.to_scaled(self.theta)
+        V = self.to_scaled(direction)
+        penalty = (on.ridge * V.square()).sum()
+        parts = []
+        for rows in on.chunks():
+            logits = (on.X[rows] @ V.T)[:, None, :]
+            bent = (on.curve(on.outputs(theta, rows), logits.clone()) * logits).sum(dim=(1, 2))
+            parts.append(on.weigh(rows, bent + penalty))
+        along: FloatArray = torch.cat(parts).cpu().numpy()
+        return along
+
+    def objective(self, theta: ArrayLike, mask: BoolArray | None = None) -> float:
+        """Mean loss plus (l2 / 2) ||theta||^2.
+
+        Parameters
+        ----------
+        theta : array_like of shape (C, q)
+        mask : ndarray of shape (n,), bool, optional
+            True means used; all examples otherwise.
+
+        Returns
+        -------
+        float
+        """
+        on = self.objective_function if mask is None else self.kept(mask).objective_function
+        return on.value_and_gradient(self.to_scaled(theta))[0]
+
+    def gradient_sum(self, mask: BoolArray) -> FloatArray:
+        """Sum of the chosen examples' loss gradients, times their weights, ridge not included.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+            True means summed.
+
+        Returns
+        -------
+        ndarray of shape (C, q), float64
+        """
+        if not np.asarray(mask).any():
+            return np.zeros_like(self.theta)
+        on = self.kept(mask).objective_function
+        scaled = self.to_scaled(self.theta)
+        gradient = on.value_and_gradient(scaled)[1] - on.ridge * scaled
+        total: FloatArray = (on.total * gradient * on.scale).cpu().numpy()
+        return total
+
+    def encode(self, X: Any, y: Any) -> tuple[FloatArray, IndexArray]:
+        """Check other examples and encode their labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, h)
+        y : array_like of shape (m,)
+            Labels among `classes`.
+
+        Returns
+        -------
+        features : ndarray of shape (m, h), float64
+        codes : ndarray of shape (m,), int64
+
+        Raises
+        ------
+        ProblemError
+            If the features or labels do not fit this head.
+        """
+        features, codes = check_features(X, self.q - 1), encode_like(y, self.classes)
+        check_lengths(features, codes)
+        return features, codes
+
+    def loss(self, theta: ArrayLike, X: Any, y: Any) -> float:
+        """Mean loss on other examples, without ridge, smoothing and weights.
+
+        Parameters
+        ----------
+        theta : array_like of shape (C, q)
+        X : array_like of shape (m, h)
+        y : array_like of shape (m,)
+
+        Returns
+        -------
+        float
+        """
+        features, codes = self.encode(X, y)
+        logits = _logits(theta, features)
+        if isinstance(self.objective_function, SquaredObjective):
+            logits[np.arange(len(codes)), codes] -= 1.0
+            return float(0.5 * np.mean(np.square(logits).sum(axis=1)))
+        largest = logits.max(axis=1)
+        total = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) + largest
+        return float(np.mean(total - logits[np.arange(len(codes)), codes]))
+
+    def accuracy(self, theta: ArrayLike, X: Any, y: Any) -> float:
+        """Share of other examples whose class has the largest logit.
+
+        Parameters
+        ----------
+        theta : array_like of shape (C, q)
+        X : array_like of shape (m, h)
+        y : array_like of shape (m,)
+
+        Returns
+        -------
+        float
+        """
+        features, codes = self.encode(X, y)
+        return float(np.mean(_logits(theta, features).argmax(axis=1) == codes))
+
+
+def _logits(theta: ArrayLike, features: FloatArray) -> FloatArray:
+    weights = np.asarray(theta, dtype=np.float64)
+    logits: FloatArray = features @ weights[:, :-1].T + weights[:, -1]
+    return logits

@@ -1,0 +1,180 @@
+"""Minimize a head's objective to the level of float64 rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.influence.head.inverse import TOLERANCE, Inverse
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.setting import Evaluation
+
+_MAX_STEPS = 100
+_MAX_HALVINGS = 40
+# A value that falls by less than this share of itself may be rounding.
+_VALUE_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where a minimization ended.
+
+    Attributes
+    ----------
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+    evaluation : Evaluation
+        The objective there.
+    num_steps : int
+        Steps taken, those with a Hessian of an earlier point included.
+    """
+
+    theta: Tensor
+    evaluation: Evaluation
+    num_steps: int
+
+
+def minimize(
+    objective: HeadObjective,
+    theta: Tensor,
+    *,
+    tolerance: float,
+    inverse: Inverse | None = None,
+    make_inverse: Callable[[HeadObjective, Tensor], Inverse] = invert,
+) -> Minimum:
+    """Newton's method with line search in the class basis.
+
+    A factored Hessian serves for further steps as long as each takes at least three quarters off
+    the gradient, since a step costs far less than a Hessian.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Where to start; must lie in the class basis.
+    tolerance : float
+        The search ends when the gradient's norm is within this and within its rounding error, or
+        when rounding lets it fall no further.
+    inverse : Inverse, optional
+        Of the Hessian at ``theta``, where it is known already.
+    make_inverse : callable
+        Makes one at later points.
+
+    Returns
+    -------
+    Minimum
+    """
+    best = Minimum(theta, objective.evaluate(theta), 0)
+    while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
+        if inverse is None:
+            inverse = make_inverse(objective, best.theta)
+        found = _search_line(objective, best, inverse)
+        if found is None:
+            break
+        is_progress = _is_lower(found.evaluation, best.evaluation)
+        if found.evaluation.gradient_norm < best.evaluation.gradient_norm or is_progress:
+            best = found
+        if not is_progress:
+            break
+        while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
+            found = _take_step(objective, best, _newton_direction(objective, best, inverse), 1.0)
+            if found.evaluation.gradient_norm > 0.25 * best.evaluation.gradient_norm:
+                break
+            best = found
+        inverse = None
+    return best
+
+
+def _is_done(evaluation: Evaluation, tolerance: float) -> bool:
+    return evaluation.gradient_norm <= min(tolerance, evaluation.gradient_error)
+
+
+def _is_lower(new: Evaluation, old: Evaluation) -> bool:
+    fallen = old.value - new.value > _VALUE_ROUNDING * abs(old.value)
+    return fallen or new.gradient_norm <= 0.5 * old.gradient_norm
+
+
+def newton_direction(
+    objective: HeadObjective, at: Minimum, inverse: Inverse, *, tolerance: float = TOLERANCE
+) -> Tensor:
+    """-H^-1 times the gradient.
+
+    Returns
+    -------
+    Tensor of shape (C, q)
+        In scaled parameters; it lies in the class basis.
+    """
+    basis = objective.basis
+    reduced = (basis.T @ at.evaluation.gradient).reshape(-1, 1)
+    return -basis @ inverse.solve(reduced, tolerance=tolerance).reshape(basis.shape[1], -1)
+
+
+def _newton_direction(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Tensor:
+    """Solve for one step of many, where four digits serve as well as ten."""
+    return newton_direction(objective, at, inverse, tolerance=1e-4)
+
+
+def _take_step(objective: HeadObjective, at: Minimum, direction: Tensor, length: float) -> Minimum:
+    theta = at.theta + length * direction
+    return Minimum(theta, objective.evaluate(theta), at.num_steps + 1)
+
+
+def _search_line(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Minimum | None:
+    """Halve the step until the value falls as Armijo asks, up to rounding."""
+    direction = _newton_direction(objective, at, inverse)
+    slope = float((direction * at.evaluation.gradient).sum())
+    slack = _VALUE_ROUNDING * abs(at.evaluation.value)
+    length = 1.0
+    for _ in range(_MAX_HALVINGS):
+        found = _take_step(objective, at, direction, length)
+        if found.evaluation.value <= at.evaluation.value + 1e-4 * length * slope + slack:
+            return found
+        length /= 2
+    return None
+
+
+def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 300) -> Tensor:
+    """Come near the minimizer by L-BFGS, so that few Hessians are needed after it.
+
+    The features are whitened by the curvature bound (1/2) X^T X / n + l2 (Böhning, Annals of the
+    Institute of Statistical Mathematics 44, 1992), which is never below the Hessian.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters with class mean zero.
+    max_iterations : int
+
+    Returns
+    -------
+    Tensor of shape (C, q)
+    """
+    from scipy.optimize import minimize as scipy_minimize
+
+    basis, X = objective.basis, objective.X
+    bound = 0.5 * objective.gram()
+    bound.diagonal().add_(objective.ridge + 1e-12 * float(bound.diagonal().max()))
+    lower = torch.linalg.cholesky(bound)
+
+    def unwhiten(point: Tensor) -> Tensor:
+        solved: Tensor = torch.linalg.solve_triangular(lower, point, upper=False, left=False)
+        return solved
+
+    def of_whitened(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        white = torch.as_tensor(point, device=X.device).reshape(basis.shape[1], -1)
+        value, gradient = objective.value_and_gradient(basis @ unwhiten(white))
+        steep = torch.linalg.solve_triangular(lower.T, basis.T @ gradient, upper=True, left=False)
+        return value, steep.cpu().numpy().ravel()
+
+    start = ((basis.T @ theta) @ lower).cpu().numpy().ravel()
+    options = {"maxiter": max_iterations, "maxcor": 20, "gtol": 1e-4, "ftol": 1e-14}
+    found = scipy_minimize(of_whitened, start, jac=True, method="L-BFGS-B", options=options)
+    white = torch.as_tensor(found.x, device=X.device).reshape(basis.shape[1], -1)
+    return basis @ unwhiten(white)

@@ -1,0 +1,342 @@
+"""The training objective of a linear head: value, gradient, and what rounding does to them.
+
+Inside, columns are divided by powers of two that equilibrate the Hessian. That is exact in binary,
+the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.influence.device import pieces
+from subsetsel.influence.head.setting import Evaluation, Setting
+
+UNIT = float(np.finfo(np.float64).eps) / 2
+
+
+class HeadObjective(ABC):
+    """F(theta) = sum_i w_i loss_i / sum_i w_i + (l2 / 2) ||theta||^2.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, q), float64
+        Features with the bias column, divided by ``scale``.
+    labels : Tensor of shape (n,), int64
+    scale : Tensor of shape (q,)
+        Powers of two: scaled parameters are the user's times ``scale``.
+    setting : Setting
+    weights : Tensor of shape (n,), float64, optional
+        w, positive; ones without it.
+
+    Attributes
+    ----------
+    basis : Tensor of shape (C, m)
+        Orthonormal class directions that hold every gradient.
+    ridge : Tensor of shape (q,)
+        l2 as it acts on the scaled parameters.
+    total : float
+        Sum of w.
+    """
+
+    basis: Tensor
+
+    def __init__(
+        self,
+        X: Tensor,
+        labels: Tensor,
+        scale: Tensor,
+        setting: Setting,
+        weights: Tensor | None = None,
+    ) -> None:
+        self.X, self.labels, self.scale, self.setting = X, labels, scale, setting
+        self.weights = weights
+        self.l2, self.num_classes = setting.l2, setting.num_classes
+        self.n, self.q = X.shape
+        self.total = float(self.n) if weights is None else float(weights.sum())
+        self.ridge = setting.l2 / scale**2
+        if not setting.penalizes_bias:
+            self.ridge[-1] = 0.0
+        self.basis = self.class_basis(setting.num_classes).to(X.device)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: np.ndarray,
+        labels: np.ndarray,
+        *,
+        setting: Setting,
+        weights: np.ndarray | None = None,
+        device: torch.device,
+    ) -> Self:
+        """Append the bias, choose the scale, move to the device.
+
+        Returns
+        -------
+        HeadObjective
+        """
+        n, h = features.shape
+        X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
+        # Both ways take read-only arrays, such as memory maps, without a warning.
+        if device.type == "cpu":
+            X.numpy()[:, :h] = features
+        else:
+            X[:, :h] = torch.tensor(features, device=device)
+        X[:, h] = 1.0
+        squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
+        for part in torch.split(X, pieces(device).chunk_rows):
+            squares += part.square().sum(dim=0)
+        scale = torch.exp2((squares / n + setting.l2).sqrt().log2().round())
+        X /= scale
+        codes = torch.as_tensor(labels, device=device)
+        w = None if weights is None else torch.as_tensor(weights, device=device)
+        return cls(X, codes, scale, setting, w)
+
+    def restrict(self, mask: np.ndarray) -> Self:
+        """Take the mean over chosen examples only.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+            True means used.
+
+        Returns
+        -------
+        HeadObjective
+        """
+        chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
+        weights = None if self.weights is None else self.weights[chosen]
+        return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+
+    @staticmethod
+    @abstractmethod
+    def class_basis(num_classes: int) -> Tensor:
+        """Orthonormal class directions that hold every gradient, shape (C, m)."""
+
+    @abstractmethod
+    def outputs(self, theta: Tensor, rows: slice) -> Tensor:
+        """Compute what is compared with the targets: probabilities for the softmax, (rows, C)."""
+
+    @abstractmethod
+    def losses_and_residuals(self, theta: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Unweighted losses, shape (rows,), and their gradients by the logits, (rows, C)."""
+
+    @abstractmethod
+    def output_error(self, outputs: Tensor, logit_error: Tensor) -> Tensor:
+        """Bound on ||computed - exact outputs|| from one on the logits, both of shape (rows,)."""
+
+    @abstractmethod
+    def curve(self, outputs: Tensor, logits: Tensor) -> Tensor:
+        """Apply each example's Hessian with respect to its logits, shape (rows, k, C)."""
+
+    @abstractmethod
+    def hessian(self, theta: Tensor) -> Tensor:
+        """Exact Hessian in the class basis and the scaled parameters.
+
+        Shape (s, s), where s is `block_side`: d, or less if H repeats one block on its diagonal.
+        """
+
+    @property
+    @abstractmethod
+    def block_side(self) -> int:
+        """Side of the matrix that `hessian` returns."""
+
+    @abstractmethod
+    def class_curvature(self, theta: Tensor) -> Tensor:
+        """Mean of each example's Hessian with respect to its logits, shape (m, m)."""
+
+    @abstractmethod
+    def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
+        """u^T A_i u for columns u of ``directions``, shape (m, k): shape (rows, k)."""
+
+    @property
+    def num_free(self) -> int:
+        """Number of class directions, m."""
+        return self.basis.shape[1]
+
+    @property
+    def d(self) -> int:
+        """Number of parameters in the class basis, m q."""
+        return self.num_free * self.q
+
+    def project(self, theta: Tensor) -> Tensor:
+        """Drop what lies outside the class basis.
+
+        Returns
+        -------
+        Tensor of shape (C, q)
+        """
+        return self.basis @ (self.basis.T @ theta)
+
+    def chunks(self, length: int | None = None) -> Iterator[slice]:
+        """Cut the examples into ranges.
+
+        Yields
+        ------
+        slice
+        """
+        length = length or self.chunk_rows
+        for start in range(0, self.n, length):
+            yield slice(start, min(start + length, self.n))
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many examples enter one matrix product."""
+        return pieces(self.X.device).chunk_rows
+
+    def weigh(self, rows: slice, values: Tensor) -> Tensor:
+        """Multiply by the weights of a range of examples, in place.
+
+        Returns
+        -------
+        Tensor
+            ``values``, whose first axis is that of the examples.
+        """
+        if self.weights is not None:
+            values *= self.weights[rows].reshape(-1, *[1] * (values.dim() - 1))
+        return values
+
+    def to_residuals(self, outputs: Tensor, rows: slice) -> Tensor:
+        """Subtract the targets, in place.
+
+        Returns
+        -------
+        Tensor of shape (rows, C)
+        """
+        smoothing = self.setting.label_smoothing
+        if smoothing:
+            outputs -= smoothing / self.num_classes
+        ones = outputs.new_full((len(outputs), 1), smoothing - 1.0)
+        return outputs.scatter_add_(1, self.labels[rows, None], ones)
+
+    def residuals(self, theta: Tensor, rows: slice) -> Tensor:
+        """w_i times the loss's gradient with respect to the logits: p_i - e_{y_i} for the softmax.
+
+        Returns
+        -------
+        Tensor of shape (rows, C)
+        """
+        return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
+
+    def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
+        """F and its gradient with respect to the scaled parameters.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (C, q)
+            Scaled parameters.
+
+        Returns
+        -------
+        value : float
+        gradient : Tensor of shape (C, q)
+        """
+        loss = torch.zeros((), dtype=torch.float64, device=theta.device)
+        total = torch.zeros_like(theta)
+        for rows in self.chunks():
+            losses, residuals = self.losses_and_residuals(theta, rows)
+            loss += self.weigh(rows, losses).sum()
+            total.addmm_(self.weigh(rows, residuals).T, self.X[rows])
+        value = loss / self.total + 0.5 * (self.ridge * theta.square()).sum()
+        return float(value), total.div_(self.total).add_(self.ridge * theta)
+
+    def evaluate(self, theta: Tensor) -> Evaluation:
+        """F, its gradient, and a bound on the gradient's rounding error.
+
+        Every sum of m products is off by at most m u / (1 - m u) times the sum of their absolute
+        values, in whatever order it is taken.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (C, q)
+            Scaled parameters.
+
+        Returns
+        -------
+        Evaluation
+        """
+        value, gradient = self.value_and_gradient(theta)
+        largest = float(theta.norm(dim=1).max())
+        length = _gamma(min(self.n, self.chunk_rows) + -(-self.n // self.chunk_rows) + 4)
+        total = 0.0
+        for rows in self.chunks():
+            outputs = self.outputs(theta, rows)
+            delta = (self.q + 6) * UNIT * largest * self.X[rows].norm(dim=1)
+            error = self.output_error(outputs, delta)
+            size = self.to_residuals(outputs, rows).norm(dim=1)
+            weight = self.weigh(rows, error + length * (size + error))
+            total += float(((self.X[rows] * self.scale).norm(dim=1) * weight).sum())
+        norm = float((gradient * self.scale).norm())
+        rest = 4 * self.l2 * float((theta / self.scale).norm()) * UNIT
+        rest += _gamma(self.num_classes * self.q + 8) * norm
+        # The bound itself was computed with rounding, far less than 5 % of it.
+        return Evaluation(value, gradient, norm, 1.05 * (total / self.total + rest))
+
+    def multiply(self, theta: Tensor, columns: Tensor, outputs: Tensor | None = None) -> Tensor:
+        """H times columns, without H: two products with the features.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (C, q)
+            Scaled parameters.
+        columns : Tensor of shape (d, k)
+        outputs : Tensor of shape (n, C), optional
+            `outputs` of all examples at theta, where many products are wanted.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
+        # Between the products all C classes are used: two small products less per example.
+        lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
+        out = torch.zeros_like(lifted)
+        length = pieces(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
+        for rows in self.chunks(max(64, min(self.chunk_rows, length))):
+            X = self.X[rows]
+            logits = (X @ lifted.T).reshape(len(X), k, C)
+            found = self.outputs(theta, rows) if outputs is None else outputs[rows]
+            bent = self.weigh(rows, self.curve(found, logits))
+            out.addmm_(bent.reshape(len(X), k * C).T, X)
+        out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
+        return out.T + columns * self.ridge.repeat(m)[:, None]
+
+    def gram(self) -> Tensor:
+        """X^T diag(w) X / sum w of the scaled features, shape (q, q)."""
+        return self.weighted_gram(self.weigh(slice(None), self.X.new_ones(self.n)))
+
+    def weighted_gram(self, weights: Tensor) -> Tensor:
+        """X^T diag(weights) X / sum w of the scaled features.
+
+        It is symmetric: strips of its lower triangle are computed, which is little more than half.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n,)
+            Of any sign.
+
+        Returns
+        -------
+        Tensor of shape (q, q)
+        """
+        at_once = pieces(self.X.device)
+        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // at_once.strip))
+        edges = [k * self.q // num_strips for k in range(num_strips + 1)]
+        for rows in self.chunks(at_once.gram_rows):
+            X = self.X[rows]
+            scaled = X * weights[rows, None]
+            for start, stop in pairwise(edges):
+                out[start:stop, :stop].addmm_(X[:, start:stop].T, scaled[:, :stop])
+        for start, stop in pairwise(edges):
+            out[:start, start:stop] = out[start:stop, :start].T
+        return out.div_(self.total)
+
+
+def _gamma(length: int) -> float:
+    return length * UNIT / (1 - length * UNIT)

@@ -1,0 +1,324 @@
+"""S of a head: row i is how far the parameters move when example i is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.device import pieces
+from subsetsel.influence.head.ekfac import KroneckerInverse
+from subsetsel.influence.head.head import Head
+from subsetsel.influence.head.inverse import TOLERANCE, Metric
+from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.rows import DenseRows, Rows
+from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
+from subsetsel.rows.factored import FactoredRows, Factors
+from subsetsel.rows.kronecker import KroneckerRows
+from subsetsel.support.memory import free_memory
+
+Ridge = Literal["included", "excluded"]
+
+# S is held densely by itself up to this share of the memory that is free.
+DENSE_SHARE = 0.25
+
+
+class HeadInfluence:
+    """S = (1/n) H^-1 applied to each example's gradient, as a formula.
+
+    The gradient of example i is r_i (x) x_i, r_i = Q^T (p_i - e_{y_i}), plus l2 theta with the
+    ridge included, so the n (C - 1) + n q numbers in R and X say everything about n x d gradients.
+    With sample weights w_i / sum w stands for 1/n.
+
+    Parameters
+    ----------
+    head : Head
+    ridge : {"included", "excluded"}
+    metric : {"parameter", "loss"}
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d) with d = (C - 1) q.
+    R : Tensor of shape (n, m)
+        Residuals in the class basis, times w_i / sum w.
+    X : Tensor of shape (n, q)
+    shares : Tensor of shape (n,)
+        w_i / sum w.
+    """
+
+    def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
+        objective = self.objective = head.objective_function
+        theta = self.theta = head.to_scaled(head.theta)
+        self.metric: Metric = metric
+        self.inverse = head.inverse
+        self.X = objective.X
+        self.R = torch.cat([
+            objective.residuals(theta, rows) @ objective.basis for rows in objective.chunks()
+        ])
+        self.R /= objective.total
+        self.shape = (objective.n, objective.d)
+        weights = (
+            self.X.new_ones(self.X.shape[0]) if objective.weights is None else objective.weights
+        )
+        self.shares = weights / objective.total
+        self.constant: Tensor | None = None
+        if ridge == "included":
+            self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
+
+    def rows(self, indices: IndexArray | slice) -> FloatArray:
+        """Solve for chosen rows of S.
+
+        Parameters
+        ----------
+        indices : slice or ndarray of int64
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+        """
+        return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
+
+    def walk(self) -> Iterator[Tensor]:
+        """Solve for all rows of S in order, a block at a time.
+
+        Yields
+        ------
+        Tensor of shape (b, d), float64
+        """
+        for start in range(0, self.shape[0], self.block_size):
+            rows = slice(start, min(start + self.block_size, self.shape[0]))
+            yield self.inverse.influence(self.gradients(rows), self.metric).T
+
+    def gradients(self, indices: IndexArray | slice) -> Tensor:
+        """Share of chosen examples in the objective's gradient, in scaled parameters.
+
+        Parameters
+        ----------
+        indices : slice or ndarray of int64
+
+        Returns
+        -------
+        Tensor of shape (d, m)
+        """
+        chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices)
+        R, X = self.R[chosen], self.X[chosen]
+        gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
+        if self.constant is not None:
+            gradients += self.constant[:, None] * self.shares[chosen]
+        return gradients
+
+    def sums(self, weights: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
+        """S^T w for several w at once: one product with the features each, one solve for all.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (m, n)
+        tolerance : float
+            Of an iterative solve.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+        """
+        columns = self.X.new_empty((self.shape[1], len(weights)))
+        for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
+            columns[:, k] = ((self.R * row[:, None]).T @ self.X).reshape(-1)
+            if self.constant is not None:
+                columns[:, k] += (row @ self.shares) * self.constant
+        return _to_numpy(self.inverse.influence(columns, self.metric, tolerance=tolerance).T)
+
+    def products(self, directions: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
+        """S u for several u at once: one solve for all, one product with the features each.
+
+        Parameters
+        ----------
+        directions : ndarray of shape (m, d)
+        tolerance : float
+            Of an iterative solve.
+
+        Returns
+        -------
+        ndarray of shape (m, n), float64
+        """
+        columns = torch.as_tensor(directions, device=self.X.device).T
+        solved = self.inverse.transposed(columns, self.metric, tolerance=tolerance)
+        out = self.X.new_empty((len(directions), self.shape[0]))
+        for k, column in enumerate(solved.T):
+            blocks = column.reshape(self.R.shape[1], self.X.shape[1])
+            out[k] = ((self.X @ blocks.T) * self.R).sum(dim=1)
+            if self.constant is not None:
+                out[k] += (column @ self.constant) * self.shares
+        return _to_numpy(out)
+
+    @cached_property
+    def proxy(self) -> KroneckerRows:
+        """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
+        if isinstance(self.inverse, IterativeInverse):
+            guess = self.inverse.guess
+        else:
+            guess = KroneckerInverse(self.objective, self.theta)
+        constant = self.X.new_zeros(guess.inverse_values.shape)
+        if self.constant is not None:
+            constant = self.constant.reshape(constant.shape)
+        return KroneckerRows(
+            left=_to_numpy((self.R @ guess.class_vectors).float()),
+            right=_to_numpy((self.X @ guess.features).float()),
+            values=_to_numpy(guess.row_lengths(self.inverse)),
+            shares=_to_numpy(self.shares),
+            constant=_to_numpy(guess.class_vectors.T @ constant @ guess.features),
+        )
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether single rows are cheap enough to be asked for."""
+        return self.inverse.is_exact
+
+    @property
+    def block_size(self) -> int:
+        """Examples whose rows are solved for at a time."""
+        return max(1, min(self.shape[0], pieces(self.X.device).block_bytes // (8 * self.shape[1])))
+
+
+def _to_numpy(tensor: Tensor) -> NDArray[Any]:
+    array: AnyFloatArray = tensor.contiguous().cpu().numpy()
+    return array
+
+
+class HeadRows(DenseRows):
+    """S as an array, which knows its unit.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+    metric : {"parameter", "loss"}
+    """
+
+    def __init__(self, array: AnyFloatArray, metric: str) -> None:
+        super().__init__(array)
+        self.metric = metric
+
+
+def influence_rows(
+    head: Head,
+    *,
+    ridge: Ridge = "included",
+    metric: Metric = "parameter",
+    dtype: Any = np.float32,
+    storage: Literal["auto", "dense", "factored"] = "auto",
+) -> Rows:
+    """S of a trained head.
+
+    Parameters
+    ----------
+    head : Head
+    ridge : {"included", "excluded"}
+        Whether l2 theta is part of each example's gradient. Included, the rows sum to zero and
+        predict what retraining on the mean over the kept examples does; excluded is the letter
+        of Eq. 3.
+    metric : {"parameter", "loss"}
+        Rows (1/n) H^-1 g_i, whose norms are parameter changes, or (1/n) L^-1 g_i with H = L L^T:
+        half the square of n / (n - m) times ||W^T S|| is then the rise of the training objective,
+        to second order.
+    dtype : numpy dtype
+        float32 or float64, of the rows that are handed out; they are solved for in float64.
+    storage : {"auto", "dense", "factored"}
+        ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
+        cost a solve each. ``"auto"`` is dense up to a quarter of the memory that is free.
+
+    Returns
+    -------
+    Rows
+        Shape (n, (C - 1) q), in the sum-zero basis of the classes: all 2-norms are those of the
+        full parameters. Parameter (a, j) has column a q + j.
+
+    Raises
+    ------
+    OptionError
+        For an unknown setting.
+    ProblemError
+        If the Hessian is singular in float64 or does not fit into memory.
+
+    References
+    ----------
+    Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
+    """
+    check_choices(ridge=ridge, metric=metric, storage=storage)
+    return hold(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
+
+
+_CHOICES = {
+    "ridge": ("included", "excluded"),
+    "metric": ("parameter", "loss"),
+    "storage": ("auto", "dense", "factored"),
+    "curvature": ("gauss-newton", "hessian"),
+}
+
+
+def check_choices(**given: str) -> None:
+    """Refuse what is none of the words a setting knows.
+
+    Raises
+    ------
+    OptionError
+    """
+    for name, value in given.items():
+        if value not in _CHOICES[name]:
+            raise OptionError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
+
+
+class Walkable(Factors, Protocol):
+    """Factors that can be walked through in the order of the data."""
+
+    def walk(self) -> Iterator[Tensor]:
+        """Rows of S in order, float64."""
+
+
+def hold(influence: Walkable, dtype: Any, storage: str) -> Rows:
+    """Write S out where that fits and pays, or keep the formula.
+
+    Parameters
+    ----------
+    influence : Walkable
+    dtype : numpy dtype
+        float32 or float64.
+    storage : {"auto", "dense", "factored"}
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    OptionError
+        For another dtype.
+    ProblemError
+        If there is no memory for S.
+    """
+    kind = np.dtype(dtype)
+    if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise OptionError(f"dtype must be float32 or float64, got {kind}.")
+    n, d = influence.shape
+    if storage == "auto":
+        fits = n * d * kind.itemsize <= DENSE_SHARE * free_memory()
+        storage = "dense" if fits and influence.is_exact else "factored"
+    if storage == "factored":
+        return FactoredRows(influence, dtype=kind)
+    try:
+        S = np.empty((n, d), dtype=kind)
+    except MemoryError as error:
+        raise ProblemError(
+            f"S of {n:,} x {d:,} takes {n * d * kind.itemsize / 2**30:.1f} GiB; "
+            "use storage='factored'."
+        ) from error
+    done = 0
+    for part in influence.walk():
+        S[done : done + len(part)] = part.contiguous().cpu().numpy()
+        done += len(part)
+    return HeadRows(S, influence.metric)

@@ -1,0 +1,1 @@
+"""The influence of each example on any parameters of a network, approximately."""

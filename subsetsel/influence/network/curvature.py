@@ -1,0 +1,194 @@
+"""The curvature of a network in chosen parameters, and what is solved with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.errors import ProblemError
+from subsetsel.influence.device import algebra_device
+from subsetsel.influence.head.conjugate import conjugate_gradients
+from subsetsel.influence.head.inverse import TOLERANCE
+from subsetsel.influence.network.network import CHUNK_BYTES, Network
+from subsetsel.rows.base import IndexArray
+
+Curvature = Literal["gauss-newton", "hessian"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What one walk through the data gives.
+
+    Attributes
+    ----------
+    gradient : Tensor of shape (d,)
+        Mean gradient of the loss.
+    curvature : Tensor of shape (d, d) or (d,)
+        Mean curvature, or its diagonal.
+    labels : ndarray of shape (n,), int64
+    """
+
+    gradient: Tensor
+    curvature: Tensor
+    labels: IndexArray
+
+
+def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "diagonal"]) -> Pass:
+    """Sum gradients and curvature over all examples.
+
+    Parameters
+    ----------
+    network : Network
+    kind : {"gauss-newton", "hessian", "diagonal"}
+        ``"diagonal"``: that of the Gauss-Newton matrix.
+
+    Returns
+    -------
+    Pass
+
+    Raises
+    ------
+    ProblemError
+        If a label is outside the model's width, or the gradients of an example are not finite.
+    """
+    home = algebra_device(network.device)
+    d = len(network.theta)
+    gradient = torch.zeros(d, dtype=torch.float64, device=home)
+    shape = (d,) if kind == "diagonal" else (d, d)
+    total = torch.zeros(shape, dtype=torch.float64, device=home)
+    labels: list[np.ndarray] = []
+    done = 0
+    for batch in network.batches():
+        width = network.num_classes(batch)
+        bad = torch.nonzero((batch.labels < 0) | (batch.labels >= width)).flatten()
+        if len(bad):
+            raise ProblemError(
+                f"example {done + int(bad[0])} has the label {int(batch.labels[bad[0]])}, but the "
+                f"model tells {width} classes apart, 0 to {width - 1}."
+            )
+        ones = torch.ones((1, len(batch.labels)))
+        sums = network.gradient_sums(batch, ones)[0].to(home)
+        if not bool(torch.isfinite(sums).all()):
+            raise ProblemError(
+                f"the gradients of examples {done} to {done + len(batch.labels) - 1} hold a NaN or "
+                "an infinity; look at these inputs, or at the model's weights."
+            )
+        gradient += sums
+        if kind == "hessian":
+            total += network.hessians(batch).to(home)
+        else:
+            for part in batch.split(max(1, CHUNK_BYTES // (8 * width * d))):
+                factors = network.curvature_factors(part).to(home).reshape(-1, d)
+                if kind == "diagonal":
+                    total += factors.square().sum(dim=0)
+                else:
+                    total.addmm_(factors.T, factors)
+        labels.append(batch.labels.numpy())
+        done += len(batch.labels)
+    if done != network.data.n:
+        raise ProblemError(
+            f"the data set says it has {network.data.n} examples but yielded {done}."
+        )
+    return Pass(gradient / done, total.div_(done), np.concatenate(labels))
+
+
+class NetworkFactor:
+    """The Cholesky factor of the curvature plus a multiple of the identity.
+
+    Parameters
+    ----------
+    curvature : Tensor of shape (d, d)
+        Overwritten.
+    shift : float
+        l2 plus damping.
+
+    Raises
+    ------
+    ProblemError
+        If the sum is not positive definite in float64.
+    """
+
+    is_exact = True
+
+    def __init__(self, curvature: Tensor, shift: float) -> None:
+        curvature.diagonal().add_(shift)
+        lower, info = torch.linalg.cholesky_ex(curvature)
+        if int(info):
+            raise ProblemError(
+                f"the curvature plus l2 and damping ({shift:g}) is not positive definite: away "
+                "from a minimum a network's Hessian need not be. Use curvature='gauss-newton', or "
+                "raise damping."
+            )
+        self._lower = lower
+
+    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+        """H^-1 times columns, shape (d, k); ``tolerance`` is not needed."""
+        return torch.cholesky_solve(columns.to(self._lower.device), self._lower)
+
+    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
+        triangle = self._lower.T if transposed else self._lower
+        found: Tensor = torch.linalg.solve_triangular(
+            triangle, columns.to(triangle.device), upper=transposed
+        )
+        return found
+
+
+class NetworkProducts:
+    """Conjugate gradients on products with the Gauss-Newton matrix.
+
+    Parameters
+    ----------
+    network : Network
+    diagonal : Tensor of shape (d,)
+        Of the mean Gauss-Newton matrix: the preconditioner.
+    shift : float
+        l2 plus damping.
+    """
+
+    is_exact = False
+
+    def __init__(self, network: Network, diagonal: Tensor, shift: float) -> None:
+        self._network, self._shift = network, shift
+        self._inverse_diagonal = 1.0 / (diagonal + shift)
+
+    def multiply(self, columns: Tensor) -> Tensor:
+        """(Gauss-Newton matrix + shift) times columns: one walk through the data.
+
+        Returns
+        -------
+        Tensor of shape (d, k)
+        """
+        total = torch.zeros_like(columns)
+        for batch in self._network.batches():
+            total += self._network.multiply(batch, columns).to(columns.device)
+        return total.div_(self._network.data.n).add_(columns, alpha=self._shift)
+
+    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+        """H^-1 times columns, shape (d, k)."""
+        # Products are rounded as the model is: a float32 model allows no more than its digits.
+        floor = max(torch.finfo(value.dtype).eps for value in self._network.parameters.values())
+        solved, _ = conjugate_gradients(
+            self.multiply,
+            lambda residual: self._inverse_diagonal[:, None] * residual,
+            columns.to(self._inverse_diagonal.device),
+            max(tolerance, 10 * floor),
+            cure="Raise l2 or damping, choose fewer parameters, or give the model as .double().",
+        )
+        return solved
+
+    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """Refuse: there is no factor L.
+
+        Raises
+        ------
+        ProblemError
+            Always.
+        """
+        raise ProblemError(
+            "metric='loss' needs a factor of the curvature; choose fewer parameters."
+        )

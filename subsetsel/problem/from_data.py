@@ -1,0 +1,339 @@
+"""From data to a problem: features, a trained head, or a model with its data set."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.problem.constraints import Constraints, group_constraints
+from subsetsel.support.memory import needs_memory
+
+if TYPE_CHECKING:
+    from subsetsel.influence.estimate import Estimate
+    from subsetsel.influence.head.head import Head
+
+Normalization = Literal["full", "kept"]
+Formulation = Literal["retrain", "paper"]
+Ridge = Literal["included", "excluded"]
+Metric = Literal["parameter", "loss"]
+Storage = Literal["auto", "dense", "factored"]
+
+
+class FromData:
+    """The ways to make a `Problem` from data; torch is imported when one is used."""
+
+    constraints: Constraints
+    normalization: Normalization
+
+    def __init__(self, S: Any, **arguments: Any) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def from_features(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        l2: float,
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        num_classes: int | None = None,
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        device: str = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Train a softmax head on features and ask which examples it can do without.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, h)
+            Features; a bias column is appended.
+        y : array_like of shape (n,)
+            Labels, integers or strings.
+        l2 : float
+            Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+        formulation : {"retrain", "paper"}
+            ``"retrain"``: ridge included and normalization "kept", what refitting really does.
+            ``"paper"``: ridge excluded and normalization "full", the letter of Eq. 3.
+        ridge, normalization : optional
+            Set one half of a formulation by hand; a mixed pair warns.
+        metric : {"parameter", "loss"}
+            Rows (1/n) H^-1 g_i, or (1/n) L^-1 g_i with H = L L^T: then epsilon is in units of the
+            root of the training objective.
+        num_classes : int, optional
+            When some class has no example.
+        dtype : numpy dtype
+            Of the stored rows.
+        storage : {"auto", "dense", "factored"}
+        device : str
+            ``"auto"``, ``"cuda"``, ``"cpu"``.
+        **goal
+            ``epsilon``, ``rel_epsilon`` (fraction of ||theta||_2), ``size``, ``fraction`` or
+            ``num_kept``, and the limits of `Problem`.
+
+        Returns
+        -------
+        Problem
+            With `Problem.head` set. Where the normalization is "kept" every class keeps at least
+            one of its examples.
+
+        Raises
+        ------
+        ProblemError
+            For bad features, labels, l2 or settings.
+        """
+        from subsetsel.influence import fit_head
+
+        with needs_memory(
+            "the head of these features",
+            lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
+            _CURE,
+        ):
+            head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
+        return cls.from_head(
+            head,
+            formulation=formulation,
+            ridge=ridge,
+            normalization=normalization,
+            metric=metric,
+            dtype=dtype,
+            storage=storage,
+            **goal,
+        )
+
+    @classmethod
+    def from_model(
+        cls,
+        model: Any,
+        dataset: Any,
+        *,
+        l2: float,
+        device: str = "auto",
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        features: dict[str, Any] | None = None,
+        parameters: Any = None,
+        curvature: Literal["gauss-newton", "hessian"] = "gauss-newton",
+        damping: float = 0.0,
+        **goal: Any,
+    ) -> Self:
+        """Capture what a model feeds its classifier, train that classifier to its minimum, ask.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Its last linear layer is the classifier, unless ``features`` names another. Given back
+            as it was.
+        dataset : Dataset or DataLoader
+            Not shuffled, without random augmentation; row i of S is its example i.
+        l2 : float
+            Weight decay the model was trained with.
+        device : str
+            Where the model runs.
+        features : dict, optional
+            Options of the capture: ``classifier``, ``pooling``, ``batch_size``, ``num_workers``,
+            ``precision``, ``cache_dir``, ``progress``; see
+            `subsetsel.influence.features.extract.features_from_model`.
+        parameters : str or iterable of str, optional
+            Parameters or modules of the model instead of its last layer alone: approximate, see
+            `subsetsel.influence.parameter_influence`; `Problem.approximation` says how, and
+            `verify` has no head to refit. ``features`` may then hold ``batch_size`` and
+            ``num_workers``.
+        curvature, damping : optional
+            Of ``parameters``.
+        formulation, ridge, normalization, metric, dtype, storage, **goal
+            As in `from_features`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            For a model or data set that makes no sense, or bad settings.
+        """
+        if parameters is not None:
+            ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
+            from subsetsel.influence import parameter_influence
+
+            found = parameter_influence(
+                model,
+                dataset,
+                l2=l2,
+                parameters=parameters,
+                curvature=curvature,
+                damping=damping,
+                ridge=ridge,
+                metric=metric,
+                dtype=dtype,
+                storage=storage,
+                device=device,
+                **_loading(features),
+            )
+            if goal.get("rel_epsilon") is not None:
+                goal["epsilon"] = goal.pop("rel_epsilon") * found.theta_norm
+            problem = cls(found.rows, normalization=normalization, **goal)
+            problem.keep_one_of_each(found.labels)
+            return problem
+        from subsetsel.influence.features.from_model import head_from_model
+
+        head = head_from_model(model, dataset, l2=l2, device=device, **(features or {}))
+        return cls.from_head(
+            head,
+            formulation=formulation,
+            ridge=ridge,
+            normalization=normalization,
+            metric=metric,
+            dtype=dtype,
+            storage=storage,
+            **goal,
+        )
+
+    @staticmethod
+    def estimate(
+        X: Any, y: Any, *, num_classes: int | None = None, storage: Storage = "auto", **cost: Any
+    ) -> Estimate:
+        """Say what memory and time `from_features` will take, before anything runs.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, h)
+            Only its shape is looked at.
+        y : array_like of shape (n,)
+        num_classes : int, optional
+        storage : {"auto", "dense", "factored"}
+        **cost
+            ``inverse``, ``itemsize`` and ``device``; see `subsetsel.influence.estimate_cost`.
+
+        Returns
+        -------
+        Estimate
+            Prints as a few lines.
+        """
+        from subsetsel.influence import estimate_cost
+
+        n, num_features = np.shape(X)
+        classes = num_classes or len(np.unique(np.asarray(y)))
+        return estimate_cost(n, num_features, classes, storage=storage, **cost)
+
+    @classmethod
+    def from_head(
+        cls,
+        head: Head,
+        *,
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        **goal: Any,
+    ) -> Self:
+        """Ask the question of a head that is trained already; see `from_features`.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            For settings that contradict each other.
+        """
+        from subsetsel.influence import influence_rows
+
+        ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
+
+        def num_bytes() -> int:
+            return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
+
+        with needs_memory("S of this head", num_bytes, _CURE):
+            rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
+        problem = cls(rows, normalization=normalization, head=head, **goal)
+        problem.keep_one_of_each(head.labels)
+        return problem
+
+    def keep_one_of_each(self, labels: Any) -> None:
+        """Keep at least one example per class where the normalization is "kept".
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n,), int64
+        """
+        if self.normalization == "kept":
+            self.constraints = self.constraints.join(_keep_one_of_each(labels))
+
+
+def _settle(
+    formulation: str,
+    ridge: Ridge | None,
+    normalization: Normalization | None,
+    metric: str,
+    goal: dict[str, Any],
+) -> tuple[Ridge, Normalization]:
+    """Fill in what a formulation says, and warn where the halves do not belong together."""
+    if formulation not in {"retrain", "paper"}:
+        raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
+    usual: tuple[Ridge, Normalization] = (
+        ("included", "kept") if formulation == "retrain" else ("excluded", "full")
+    )
+    ridge, normalization = ridge or usual[0], normalization or usual[1]
+    if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
+        warnings.warn(
+            f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
+            "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
+            "normalization full.",
+            FormulationWarning,
+            stacklevel=3,
+        )
+    if metric == "loss" and goal.get("rel_epsilon") is not None:
+        raise ProblemError(
+            "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
+            "give epsilon in units of the root of the training objective."
+        )
+    return ridge, normalization
+
+
+def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
+    """Pass on the options of the capture that make sense where nothing is captured."""
+    given = features or {}
+    unknown = sorted(set(given) - {"batch_size", "num_workers"})
+    if unknown:
+        raise ProblemError(
+            f"features holds {', '.join(unknown)}, which has no meaning with parameters=; it may "
+            "hold batch_size and num_workers."
+        )
+    return given
+
+
+_CURE = (
+    "storage='factored' never writes S out; float32, fewer features or fewer examples take less. "
+    "`subsetsel prune --dry-run` says beforehand what it will be."
+)
+
+
+def _cost(n: int, num_features: int, num_classes: int) -> int:
+    """Bytes for the features, the Hessian and S together."""
+    from subsetsel.influence.estimate import estimate_cost
+
+    return estimate_cost(n, num_features, num_classes, device="cpu").num_bytes
+
+
+def _keep_one_of_each(labels: Any) -> Constraints:
+    """At least one kept example per class: a head cannot learn a class it never sees."""
+    values, counts = np.unique(labels, return_counts=True)
+    limits: dict[int, tuple[int | None, int | None]] = {
+        int(v): (None, int(c) - 1) for v, c in zip(values, counts, strict=True)
+    }
+    return group_constraints(len(labels), labels, limits)

@@ -1,0 +1,233 @@
+"""The linear side of a problem: fixed examples, sizes and linear constraints, without the norm.
+
+Without linear constraints a sort answers everything; with them HiGHS does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from subsetsel.errors import SolverError
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+
+_UNIT = float(np.finfo(np.float64).eps)
+# Statuses of scipy.optimize.linprog and milp.
+_SOLVED, _INFEASIBLE = 0, 2
+
+
+def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
+    """Minimize cost . w over 0 <= w <= 1 and everything linear.
+
+    Parameters
+    ----------
+    problem : Problem
+    cost : ndarray of shape (n,)
+
+    Returns
+    -------
+    w : ndarray of shape (n,) or None
+        None where no such w exists, or HiGHS failed.
+    value : float
+        Proven lower bound on the minimum, rounded outward; inf where none exists, -inf where
+        HiGHS failed.
+    """
+    if len(problem.constraints):
+        return _linear_program(problem, cost)
+    weights = _cheapest(problem, cost)
+    if weights is None:
+        return None, float("inf")
+    error = 4 * _UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
+    return weights, float(cost @ weights) - error
+
+
+def find_mask(
+    problem: Problem, *, wanted: BoolArray | None = None, seed: int = 0
+) -> BoolArray | None:
+    """Find a subset that respects everything but the norm, close to a wanted one.
+
+    Parameters
+    ----------
+    problem : Problem
+    wanted : ndarray of shape (n,), bool, optional
+        As many as possible of its examples are pruned, as many of the others kept; ties are broken
+        at random. Without it, for the form "max_size", as few as possible are pruned.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,), bool, or None
+        None where it is proved that no subset respects the linear constraints.
+
+    Raises
+    ------
+    SolverError
+        If HiGHS can neither find one nor exclude it.
+    """
+    rng = np.random.default_rng(seed)
+    noise = rng.random(problem.n)
+    if wanted is not None and not problem.violations(wanted, norm=0.0):
+        return wanted.copy()
+    if wanted is None:
+        cost = noise if problem.form == "min_norm" else 1.0 + 1e-3 * noise
+    else:
+        cost = np.where(wanted, -1.0, 1.0) + 0.5 * noise
+    if not len(problem.constraints):
+        weights = _cheapest(problem, cost)
+    elif (groups := _disjoint_groups(problem)) is not None:
+        weights = _cheapest_in_groups(problem, cost, groups)
+    else:
+        weights = _integer_program(problem, cost)
+    return None if weights is None else weights > 0.5
+
+
+def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
+    """Exact minimum without linear constraints: the cheapest free examples, as many as allowed."""
+    weights = problem.must_prune.astype(np.float64)
+    free = np.flatnonzero(problem.free)
+    forced = problem.n - free.size - int(problem.must_keep.sum())
+    most = problem.max_size - forced
+    least = 0 if problem.size is None else problem.size - forced
+    if most < 0 or least > free.size:
+        return None
+    order = free[np.argsort(cost[free], kind="stable")[:most]]
+    num_negative = int(np.count_nonzero(cost[order] < 0))
+    weights[order[: max(least, num_negative)]] = 1.0
+    return weights
+
+
+def _disjoint_groups(problem: Problem) -> IndexArray | None:
+    """Give each example its group, -1 for none, where that is all the constraints say."""
+    matrix = problem.constraints.matrix
+    per_example = np.diff(matrix.indptr)
+    if per_example.max(initial=0) > 1 or not (matrix.data == 1.0).all():
+        return None
+    groups = np.full(problem.n, -1, dtype=np.int64)
+    groups[per_example == 1] = matrix.indices
+    return groups
+
+
+def _cheapest_in_groups(
+    problem: Problem, cost: FloatArray, groups: IndexArray
+) -> FloatArray | None:
+    """Exact minimum under quotas of disjoint groups: what each must have, then the cheapest."""
+    constraints = problem.constraints
+    weights = problem.must_prune.astype(np.float64)
+    forced = np.bincount(groups[problem.must_prune & (groups >= 0)], minlength=len(constraints))
+    least = np.ceil(constraints.lower - constraints.slack) - forced
+    most = np.floor(constraints.upper + constraints.slack) - forced
+    open_to_all = [np.flatnonzero(problem.free & (groups < 0))]
+    for group in range(len(constraints)):
+        members = np.flatnonzero(problem.free & (groups == group))
+        members = members[np.argsort(cost[members], kind="stable")]
+        need = max(0.0, float(least[group]))
+        if need > min(members.size, float(most[group])) or most[group] < 0:
+            return None
+        weights[members[: int(need)]] = 1.0
+        open_to_all.append(members[int(need) : int(min(members.size, most[group]))])
+    rest = np.concatenate(open_to_all)
+    rest = rest[np.argsort(cost[rest], kind="stable")]
+    size = int(weights.sum())
+    room = problem.max_size - size
+    wanted = 0 if problem.size is None else problem.size - size
+    if room < 0 or wanted > rest.size:
+        return None
+    num_negative = int(np.count_nonzero(cost[rest[:room]] < 0))
+    weights[rest[: max(wanted, num_negative)]] = 1.0
+    return weights
+
+
+def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]:
+    """Linear constraints and the size as one system lower <= A w <= upper, for HiGHS.
+
+    Rows are scaled to a largest coefficient of 1, and limits widened by the slack with which the
+    core checks them, so that nothing the core calls feasible is cut off by scaling or rounding.
+
+    Returns
+    -------
+    A, lower, upper
+    """
+    constraints = problem.constraints
+    least = 0.0 if problem.size is None else float(problem.size)
+    ones = sparse.csr_array(np.ones((1, problem.n)))
+    matrix = sparse.csr_array(sparse.vstack([constraints.matrix, ones]))
+    lower = np.append(constraints.lower - constraints.slack, least)
+    upper = np.append(constraints.upper + constraints.slack, float(problem.max_size))
+    largest = abs(matrix).max(axis=1).toarray().ravel()
+    scale = 1.0 / np.where(largest > 0, largest, 1.0)
+    return sparse.csc_array(sparse.diags_array(scale) @ matrix), scale * lower, scale * upper
+
+
+def _box(problem: Problem) -> tuple[FloatArray, FloatArray]:
+    return problem.must_prune.astype(np.float64), 1.0 - problem.must_keep.astype(np.float64)
+
+
+def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    matrix, lower, upper = _system(problem)
+    weights: FloatArray | None = None
+    # HiGHS allows itself 1e-6 per row; where that matters, ask again with limits drawn in.
+    for margin in (0.0, 2e-6):
+        result = milp(
+            cost,
+            integrality=np.ones(problem.n),
+            bounds=Bounds(*_box(problem)),
+            constraints=LinearConstraint(matrix, lower + margin, upper - margin),
+            options={"mip_rel_gap": 1e-2},
+        )
+        if result.x is None:
+            if result.status != _INFEASIBLE:
+                raise SolverError(f"HiGHS gave up on the linear constraints: {result.message}")
+            break
+        weights = np.round(result.x)
+        if not problem.constraints.violations(weights > 0.5):
+            break
+    return weights
+
+
+def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
+    from scipy.optimize import linprog
+
+    matrix, lower, upper = _system(problem)
+    has_upper, has_lower = np.isfinite(upper), np.isfinite(lower)
+    rows = sparse.csr_array(matrix)
+    result = linprog(
+        cost,
+        A_ub=sparse.vstack([rows[has_upper], -rows[has_lower]]),
+        b_ub=np.concatenate([upper[has_upper], -lower[has_lower]]),
+        bounds=np.stack(_box(problem), axis=1),
+        method="highs",
+    )
+    if result.status == _INFEASIBLE:
+        return None, float("inf")
+    if result.status != _SOLVED:
+        return None, -float("inf")
+    prices = np.zeros(len(lower))
+    marginals = result.ineqlin.marginals
+    prices[has_upper] += marginals[: has_upper.sum()]
+    prices[has_lower] -= marginals[has_upper.sum() :]
+    value = _lagrangian(problem, cost, prices, (matrix, lower, upper))
+    return np.clip(result.x, *_box(problem)), value
+
+
+def _lagrangian(
+    problem: Problem,
+    cost: FloatArray,
+    prices: FloatArray,
+    system: tuple[sparse.csc_array, FloatArray, FloatArray],
+) -> float:
+    """Value of the Lagrangian dual at any prices: a valid lower bound whatever HiGHS rounded."""
+    matrix, lower, upper = system
+    prices = prices.copy()
+    # Prices <= 0 belong to upper limits, prices >= 0 to lower ones, as in w . cost - prices . A w.
+    prices[(prices < 0) & np.isinf(upper)] = 0.0
+    prices[(prices > 0) & np.isinf(lower)] = 0.0
+    limits = np.where(prices < 0, upper, np.where(prices > 0, lower, 0.0))
+    reduced = cost - matrix.T @ prices
+    low, high = _box(problem)
+    value = float(limits @ prices + np.where(reduced > 0, low * reduced, high * reduced).sum())
+    sizes = np.abs(cost).sum() + np.abs(limits * prices).sum()
+    sizes += (abs(matrix).T @ np.abs(prices)).sum()
+    return float(value - 8 * _UNIT * (np.log2(problem.n + 2) + len(prices)) * sizes)

@@ -1,0 +1,343 @@
+"""The optimization problem: S, the goal, and everything W must respect."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.errors import ProblemError
+from subsetsel.problem.constraints import Constraints, group_constraints
+from subsetsel.problem.from_data import FromData, Normalization
+from subsetsel.problem.goal import Goal
+from subsetsel.problem.summary import problem_facts
+from subsetsel.rows import Rows, as_rows
+from subsetsel.rows.base import BoolArray, euclidean
+from subsetsel.support.text import as_html
+
+if TYPE_CHECKING:
+    from subsetsel.influence.head.head import Head
+
+Form = Literal["max_size", "min_norm"]
+
+# A subset counts as feasible when norm <= epsilon (1 + FEASIBILITY).
+FEASIBILITY = 1e-9
+# Entries of S are at most 1e140 (`subsetsel.rows.dense`).
+_LARGEST_RADIUS = 1e150
+
+
+class Problem(FromData):
+    """Choose W in {0, 1}^n, 1 = pruned, by the joint influence ||W^T S||_2.
+
+    With ``epsilon``, maximize how many are pruned subject to the influence staying within it
+    (Eq. 3 of the paper); with a size, minimize the influence of pruning exactly that many (Eq. 4).
+
+    Parameters
+    ----------
+    S : array_like of shape (n, d)
+        Row i is the parameter change caused by leaving example i out. float32 or float64 array of
+        any strides, memory map, torch tensor, or `Rows`; never modified.
+    epsilon : float, optional
+        Largest allowed ||W^T S||_2, in the unit of the parameters.
+    size, fraction, num_kept : optional
+        How many to prune: a count, a share of n, or what is left. Exactly one of these and
+        ``epsilon`` is given.
+    normalization : {"full", "kept"}
+        ``"full"`` is Eq. 3 to the letter. ``"kept"`` allows epsilon (n - m) / n when m are pruned:
+        the mean over the kept examples moves n / (n - m) times as far.
+    max_size : int, optional
+        Prune at most this many (only with ``epsilon``).
+    groups, group_limits : optional
+        The group of each example, and label -> (fewest, most) pruned.
+    must_prune, must_keep : array_like, optional
+        Indices, or Boolean masks of shape (n,).
+    constraints : sequence of LinearConstraint or (coefficients, lower, upper), optional
+    head : Head, optional
+        The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
+
+    Raises
+    ------
+    ProblemError
+        If anything above is violated; the message names it.
+
+    References
+    ----------
+    Yang et al., Dataset Pruning: Reducing Training Data by Examining Generalization Influence,
+    ICLR 2023, arXiv:2205.09329.
+    """
+
+    def __init__(
+        self,
+        S: Any,
+        *,
+        epsilon: float | None = None,
+        rel_epsilon: float | None = None,
+        size: int | None = None,
+        fraction: float | None = None,
+        num_kept: int | None = None,
+        normalization: Normalization = "full",
+        max_size: int | None = None,
+        groups: ArrayLike | None = None,
+        group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+        must_prune: ArrayLike | None = None,
+        must_keep: ArrayLike | None = None,
+        constraints: Sequence[Any] | None = None,
+        head: Head | None = None,
+    ) -> None:
+        self.rows: Rows = as_rows(S)
+        self.n, self.d = self.rows.shape
+        self.head = head
+        self.groups = None if groups is None else np.asarray(groups)
+        self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
+            Constraints.build(self.n, constraints or [])
+        )
+        self._ask(
+            {
+                "epsilon": epsilon,
+                "rel_epsilon": rel_epsilon,
+                "size": size,
+                "fraction": fraction,
+                "num_kept": num_kept,
+            },
+            normalization,
+            max_size,
+            _as_mask(must_prune, self.n, "must_prune"),
+            _as_mask(must_keep, self.n, "must_keep"),
+        )
+
+    def _ask(
+        self,
+        goal: Mapping[str, Any],
+        normalization: Normalization,
+        max_size: int | None,
+        must_prune: BoolArray,
+        must_keep: BoolArray,
+    ) -> None:
+        """Set the question, checked as a whole."""
+        if normalization not in {"full", "kept"}:
+            raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
+        both = np.flatnonzero(must_prune & must_keep)
+        if both.size:
+            raise ProblemError(
+                f"must_prune and must_keep both name example {both[0]} "
+                f"({both.size} in common); an example cannot be both."
+            )
+        parsed = Goal.parse(
+            self.n,
+            **goal,
+            theta_norm=None if self.head is None else self.head.theta_norm,
+            max_size=max_size,
+            must_leave_one=normalization == "kept",
+        )
+        self.normalization = normalization
+        self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
+        self.must_prune, self.must_keep = must_prune, must_keep
+        # As the user gave it: another question of the same S asks for it anew.
+        self._cap = max_size
+
+    @property
+    def S(self) -> Any:
+        """S as an array where it is one, else the `Rows` that stand for it."""
+        dense = self.rows.dense()
+        return self.rows if dense is None else dense
+
+    @property
+    def approximation(self) -> str | None:
+        """In what way S is no exact influence; None where nothing is known against it."""
+        return self.rows.approximation
+
+    @property
+    def form(self) -> Form:
+        """``"max_size"`` for Eq. 3, ``"min_norm"`` for Eq. 4."""
+        return "min_norm" if self.epsilon is None else "max_size"
+
+    @property
+    def free(self) -> BoolArray:
+        """Examples that are neither in ``must_prune`` nor in ``must_keep``, shape (n,)."""
+        return ~(self.must_prune | self.must_keep)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether ``max_size`` forbids sizes that the normalization would allow."""
+        return self.epsilon is not None and self.max_size < self.n - (self.normalization == "kept")
+
+    def radius(self, num_pruned: int) -> float:
+        """Largest ||W^T S||_2 allowed when that many are pruned.
+
+        Returns
+        -------
+        float
+            epsilon, or epsilon (n - m) / n with normalization "kept"; inf without epsilon.
+        """
+        if self.epsilon is None:
+            return float("inf")
+        # No norm is larger, and its square can be computed.
+        epsilon = min(self.epsilon, _LARGEST_RADIUS)
+        if self.normalization == "full":
+            return epsilon
+        return epsilon * (self.n - num_pruned) / self.n
+
+    def norm(self, mask: ArrayLike) -> float:
+        """||W^T S||_2 in float64, recomputed from S.
+
+        Parameters
+        ----------
+        mask : array_like of shape (n,), bool
+            True means pruned.
+
+        Returns
+        -------
+        float
+        """
+        return euclidean(self.rows.sum(self.check_mask(mask)))
+
+    def check_mask(self, mask: ArrayLike) -> BoolArray:
+        """Validate a subset given by a user or a solver.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+
+        Raises
+        ------
+        ProblemError
+            If it is not a Boolean array of shape (n,).
+        """
+        array = np.asarray(getattr(mask, "mask", mask))
+        if array.dtype != np.bool_ or array.shape != (self.n,):
+            raise ProblemError(
+                f"mask must be a Boolean array of shape ({self.n},), True meaning pruned; got "
+                f"{array.dtype} of shape {array.shape}. From indices: mask = np.zeros({self.n}, "
+                "bool); mask[pruned] = True."
+            )
+        return array
+
+    def violations(self, mask: BoolArray, *, norm: float | None = None) -> list[str]:
+        """Say in words what a subset breaks.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+        norm : float, optional
+            ||W^T S||_2 where it is known already; computed otherwise.
+
+        Returns
+        -------
+        list of str
+            Empty if the subset is feasible: norm <= radius (1 + 1e-9) and everything else exact.
+        """
+        num_pruned = int(np.count_nonzero(mask))
+        found = []
+        if self.size is not None and num_pruned != self.size:
+            found.append(f"{num_pruned} are pruned, not {self.size}")
+        if num_pruned > self.max_size:
+            found.append(f"{num_pruned} are pruned, more than max_size = {self.max_size}")
+        for name, broken in (
+            ("must_prune", self.must_prune & ~mask),
+            ("must_keep", self.must_keep & mask),
+        ):
+            if broken.any():
+                found.append(f"{np.count_nonzero(broken)} examples of {name} are on the wrong side")
+        found += self.constraints.violations(mask)
+        if self.epsilon is not None:
+            value = self.norm(mask) if norm is None else norm
+            allowed = self.radius(num_pruned)
+            if not value <= allowed * (1 + FEASIBILITY):
+                found.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
+        return found
+
+    def is_feasible(self, mask: ArrayLike) -> bool:
+        """Whether a subset satisfies the norm limit and everything else.
+
+        Returns
+        -------
+        bool
+        """
+        return not self.violations(self.check_mask(mask))
+
+    def replace(
+        self,
+        *,
+        epsilon: float | None = None,
+        size: int | None = None,
+        max_size: int | None = None,
+        normalization: Normalization | None = None,
+        extra_constraints: Constraints | None = None,
+        must_prune: ArrayLike | None = None,
+        must_keep: ArrayLike | None = None,
+    ) -> Self:
+        """Ask another question of the same S, which is shared, not copied.
+
+        Parameters
+        ----------
+        epsilon, size : optional
+            The new goal; at most one. Without either the goal stays.
+        max_size, normalization, must_prune, must_keep : optional
+            Replace the old value.
+        extra_constraints : Constraints, optional
+            Added to those there are.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ProblemError
+            As for a new problem.
+        """
+        if epsilon is None and size is None:
+            epsilon, size = self.epsilon, self.size
+        if max_size is None and epsilon is not None:
+            max_size = self._cap
+        other = copy.copy(self)
+        if extra_constraints is not None:
+            other.constraints = self.constraints.join(extra_constraints)
+        other._ask(
+            {"epsilon": epsilon, "size": size},
+            self.normalization if normalization is None else normalization,
+            max_size,
+            self.must_prune if must_prune is None else _as_mask(must_prune, self.n, "must_prune"),
+            self.must_keep if must_keep is None else _as_mask(must_keep, self.n, "must_keep"),
+        )
+        return other
+
+    def __repr__(self) -> str:
+        goal = (
+            f"epsilon={self.epsilon:g}, normalization={self.normalization!r}"
+            if self.epsilon is not None
+            else f"size={self.size}"
+        )
+        extra = f", {len(self.constraints)} linear constraints" if len(self.constraints) else ""
+        approximate = ", approximate influence" if self.approximation else ""
+        return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
+
+    def _repr_html_(self) -> str:
+        return as_html("Problem", "", problem_facts(self))
+
+
+def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
+    if given is None:
+        return np.zeros(n, dtype=np.bool_)
+    array = np.asarray(given)
+    if array.dtype == np.bool_:
+        if array.shape != (n,):
+            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
+        return array.copy()
+    if array.size == 0:
+        return np.zeros(n, dtype=np.bool_)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ProblemError(
+            f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    if array.min() < 0 or array.max() >= n:
+        raise ProblemError(
+            f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
+        )
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[array] = True
+    return mask

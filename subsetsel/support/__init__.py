@@ -1,0 +1,1 @@
+"""What any program needs: files, memory, compiled kernels, optional packages, plain text."""

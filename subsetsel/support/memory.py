@@ -1,0 +1,168 @@
+"""How much memory is free, and the errors where there is too little of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from subsetsel.errors import FileFormatError, OptionError, OutOfMemoryError
+
+VARIABLE = "SUBSETSEL_MEMORY_GIB"
+_GIB = 2**30
+_UNKNOWN = 4 * _GIB
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be had without swapping.
+
+    The least of what the system has free, what the container (cgroup) leaves, what the limit of
+    the process (``ulimit -v``) leaves, and, where the environment variable
+    ``SUBSETSEL_MEMORY_GIB`` names a limit for the whole process, what is left of that.
+
+    Returns
+    -------
+    int
+        4 GiB where the system does not say.
+
+    Raises
+    ------
+    OptionError
+        If the variable is no positive number.
+    """
+    known = [*_system(), *_container(), *_allowed(), *_wanted()]
+    return max(0, min(known, default=_UNKNOWN))
+
+
+def _system() -> Iterator[int]:
+    for line in _read(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            yield 1024 * int(line.split()[1])
+
+
+def _container() -> Iterator[int]:
+    limit, used = _read(_CGROUP / "memory.max"), _read(_CGROUP / "memory.current")
+    if limit.strip().isdigit() and used.strip().isdigit():
+        # Pages of files are counted as used, but are given up where memory is wanted.
+        files = sum(
+            int(line.split()[1])
+            for line in _read(_CGROUP / "memory.stat").splitlines()
+            if line.startswith(("inactive_file ", "active_file "))
+        )
+        yield int(limit) - int(used) + files
+
+
+def _allowed() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    fields = _read(Path("/proc/self/statm")).split()
+    if limit != resource.RLIM_INFINITY and fields:
+        yield limit - int(fields[0]) * resource.getpagesize()
+
+
+def _wanted() -> Iterator[int]:
+    given = os.environ.get(VARIABLE)
+    if not given:
+        return
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise OptionError(f"{VARIABLE} must be a positive number of GiB, got {given!r}.")
+    yield int(limit * _GIB) - _resident()
+
+
+def _resident() -> int:
+    fields = _read(Path("/proc/self/statm")).split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def describe(num_bytes: float) -> str:
+    """Say a number of bytes in a unit that suits it.
+
+    Returns
+    -------
+    str
+    """
+    for unit in ("bytes", "KiB", "MiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.4g} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:,.1f} GiB"
+
+
+def check_fits(what: str, num_bytes: int) -> None:
+    """Refuse what the memory cannot hold, before it is asked to.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message: a file, and which part of it.
+    num_bytes : int
+        What it will take, as declared.
+
+    Raises
+    ------
+    FileFormatError
+        If there is less free memory.
+    """
+    free = free_memory()
+    if num_bytes > free:
+        raise FileFormatError(
+            f"{what} would take {describe(num_bytes)} of memory, and {describe(free)} are free. "
+            "An influence matrix of any size can be read from an .npy file, which is mapped."
+        )
+
+
+@contextmanager
+def needs_memory(what: str, estimate: Callable[[], int], cure: str) -> Iterator[None]:
+    """Turn running out of memory into an error that says what was needed and what needs less.
+
+    Parameters
+    ----------
+    what : str
+        Subject of the message.
+    estimate : callable
+        Gives the bytes that it takes; asked only when there were too few.
+    cure : str
+
+    Raises
+    ------
+    OutOfMemoryError
+        In place of a MemoryError, or of the RuntimeError that PyTorch raises instead.
+    Exception
+        Any other is passed on, and so is an OutOfMemoryError of a place nearer to the fault.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemoryError) or not _is_about_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory: {what} takes about {describe(estimate())}, and "
+            f"{describe(free_memory())} are free. {cure}"
+        ) from error
+
+
+def _is_about_memory(error: Exception) -> bool:
+    # PyTorch has an error of its own on a GPU and only a text on a CPU.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+        or "not enough memory" in str(error)
+    )

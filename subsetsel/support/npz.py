@@ -1,0 +1,163 @@
+"""Arrays from ``.npz`` files that may be anybody's: no pickle, no bomb, no forged size.
+
+A file says how large its arrays are, and NumPy believes it. Here each size is compared with what
+the file can hold, and with the memory that is free, before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subsetsel.errors import FileFormatError
+from subsetsel.support.memory import check_fits, describe, needs_memory
+
+Array = NDArray[Any]
+
+DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, SyntaxError, TypeError, OverflowError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(struct.error, tokenize.TokenError),
+)
+"""What reading a damaged or hostile file raises in zipfile, zlib and NumPy."""
+
+# No byte of a deflate stream stands for more than 1,032 bytes.
+_LARGEST_RATIO = 1032
+# What NumPy writes; other methods have bombs of their own.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+_CURE = "Store S as .npy, which is mapped and not read, or use a machine with more memory."
+
+
+def npz_names(path: str | PathLike[str]) -> list[str]:
+    """List the arrays of a file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    FileFormatError
+        If it is no npz file, or damaged.
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise FileFormatError(f"{path} is not an npz file, or is damaged: {error}.") from error
+
+
+def read_npz(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Array]:
+    """Read chosen arrays.
+
+    Parameters
+    ----------
+    path : path
+    names : iterable of str
+
+    Returns
+    -------
+    dict
+        name -> array, in the order asked for.
+
+    Raises
+    ------
+    FileFormatError
+        If one is missing, damaged, holds Python objects, or is larger than the file can hold or
+        than the memory that is free.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return {name: _read(path, name) for name in names}
+
+
+def _read(path: str | PathLike[str], name: str) -> Array:
+    known = npz_names(path)
+    if name not in known:
+        raise FileFormatError(
+            f"{path} has no array {name!r}; it holds {', '.join(known) or 'none'}."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(f"{name}.npy")
+            _check_member(path, name, member)
+            with archive.open(member) as stream:
+                _check_header(path, name, stream, member.file_size)
+            with archive.open(member) as stream, _reading(path, name, member.file_size):
+                array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+                # The checksum is compared once the end is reached.
+                if stream.read(1):
+                    raise ValueError("it goes on after its end")
+    except FileFormatError:
+        raise
+    except DAMAGE as error:
+        raise FileFormatError(f"{path}: array {name!r} is damaged: {error}.") from error
+    return array
+
+
+def _reading(path: Any, name: str, num_bytes: int) -> AbstractContextManager[None]:
+    return needs_memory(f"array {name!r} of {path}", lambda: num_bytes, _CURE)
+
+
+def _check_member(path: Any, name: str, member: zipfile.ZipInfo) -> None:
+    """Compare what the archive says of a member with the size of the file and of the memory."""
+    held = min(member.compress_size, Path(path).stat().st_size)
+    if member.compress_type not in _METHODS:
+        raise FileFormatError(f"{path}: array {name!r} is compressed in a way no npz file is.")
+    is_stored = member.compress_type == zipfile.ZIP_STORED
+    if member.file_size > held * (1 if is_stored else _LARGEST_RATIO):
+        raise FileFormatError(
+            f"{path}: array {name!r} claims {describe(member.file_size)}, more than {held:,} bytes "
+            "can hold; it is truncated or forged."
+        )
+    check_fits(f"{path}: array {name!r}", member.file_size)
+
+
+def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
+    """Compare the size an array claims with the size its archive has for it."""
+    version = np.lib.format.read_magic(stream)
+    reader = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    try:
+        shape, _, dtype = reader(stream)
+    except MemoryError as error:
+        # The parser of Python, before a header of thousands of brackets.
+        raise ValueError("its header is nested beyond reason") from error
+    if dtype.hasobject:
+        raise FileFormatError(
+            f"{path}: array {name!r} holds Python objects, which are never unpickled; store "
+            "numbers or fixed-width strings, as in numpy.asarray(labels, dtype=str)."
+        )
+    num_items = math.prod(shape)
+    # Items of no bytes could be claimed without end.
+    is_empty_type = num_items > 0 and dtype.itemsize == 0
+    if (
+        min(shape, default=0) < 0
+        or is_empty_type
+        or (num_items * dtype.itemsize + stream.tell() != size)
+    ):
+        raise FileFormatError(
+            f"{path}: array {name!r} claims shape {shape} of {dtype}, which is not what the file "
+            "holds; it is truncated or forged."
+        )

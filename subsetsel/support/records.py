@@ -1,0 +1,92 @@
+"""Records as JSON, and the fingerprints of inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subsetsel.support.files import written_whole
+
+_CHUNK = 1 << 20
+
+
+def write_json(path: str | PathLike[str], record: Mapping[str, Any]) -> None:
+    """Write a record as indented JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+    record : mapping
+        Anything `plain` understands.
+    """
+    with written_whole(path) as part:
+        part.write_text(json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Reduce a value to what JSON knows.
+
+    Parameters
+    ----------
+    value : object
+        Dataclasses, mappings, sequences, NumPy arrays and scalars, paths. What is not finite
+        becomes None, since JSON has no word for it.
+
+    Returns
+    -------
+    object
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def sha256_of_file(path: str | PathLike[str]) -> str:
+    """Fingerprint of a file's bytes.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_array(array: np.ndarray[Any, Any]) -> str:
+    """Fingerprint of an array: its type, its shape and its values in C order.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits; the same for every memory layout.
+    """
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    flat = np.ascontiguousarray(array).reshape(-1)
+    step = max(1, _CHUNK // max(1, array.itemsize))
+    for start in range(0, flat.size, step):
+        digest.update(flat[start : start + step].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""A verdict and a list of facts, as lines of text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+Facts = Sequence[tuple[str, str]]
+
+
+def as_lines(verdict: str, facts: Facts, width: int) -> str:
+    """Put a verdict and facts under each other.
+
+    Parameters
+    ----------
+    verdict : str
+    facts : sequence of (name, text)
+    width : int
+        Columns for the names.
+
+    Returns
+    -------
+    str
+    """
+    return "\n".join([verdict, *(f"  {name:<{width}}{text}" for name, text in facts)])
+
+
+def as_html(title: str, verdict: str, facts: Facts, *, is_good: bool | None = None) -> str:
+    """Put a verdict and facts into a small table, with no style sheet or script around it.
+
+    Parameters
+    ----------
+    title, verdict : str
+    facts : sequence of (name, text)
+    is_good : bool, optional
+        Colours the edge; grey where there is nothing to judge.
+
+    Returns
+    -------
+    str
+        HTML in which every text is escaped.
+    """
+    colour = {True: "#0b5394", False: "#c1440e", None: "#8a8f98"}[is_good]
+    cell = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top"
+    rows = "".join(
+        f'<tr><th style="{cell};font-weight:500">{escape(name)}</th>'
+        f'<td style="{cell}">{escape(text)}</td></tr>'
+        for name, text in facts
+    )
+    return (
+        f'<div style="border-left:4px solid {colour};padding:.2em 0 .2em .8em;margin:.4em 0">'
+        f"<div><strong>{escape(title)}</strong> {escape(verdict)}</div>"
+        f'<table style="border-collapse:collapse;margin:.3em 0 0">{rows}</table></div>'
+    )
