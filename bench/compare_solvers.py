@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from presets import PRESETS, Group
 
 if TYPE_CHECKING:
-    from entrants import Entrant
+    from entrant import Entrant
     from report import Reference
     from rich.console import Console
     from store import Store
@@ -179,7 +179,7 @@ class Comparison:
 
     def _run_job(self, job: Job, counter: str) -> None:
         from data import DataMissingError
-        from entrants import Budget
+        from entrant import Budget
         from harness import run_once
         from instances import APPROXIMATE, build
         from store import best_value, read_best_known

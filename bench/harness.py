@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from check import check, norm_of
-from entrants import Budget, Claim, Entrant
+from entrant import Budget, Claim, Entrant
 from instances import Instance
 from metrics import gap_to_bound, overshoot
 

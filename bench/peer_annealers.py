@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from check import BoolArray, FloatArray, Question
-from entrants import Budget, Claim, Entrant, Incumbent
+from entrant import Budget, Claim, Entrant, Incumbent
 from instances import Instance
 
 # Dense Gram QUBO: dimod and the sampler hold about 40 bytes for each of the n^2 / 2 pairs.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 
 import numpy as np
-from entrants import Budget, Claim, Entrant, Incumbent
+from entrant import Budget, Claim, Entrant, Incumbent
 from instances import Instance
 from peer_annealers import ANNEALERS, refuses_groups
 

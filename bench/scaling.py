@@ -41,7 +41,8 @@ def measure(
     cells : list of str
         One line of the table.
     """
-    from entrants import Budget, own_entrants
+    from entrant import Budget
+    from entrants import own_entrants
     from harness import run_once
     from instances import build
 

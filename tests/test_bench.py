@@ -23,7 +23,7 @@ import harness
 import instances
 import metrics
 import store
-from entrants import Budget, Claim, Entrant
+from entrant import Budget, Claim, Entrant
 from peers import PEERS
 
 # --- instances ---------------------------------------------------------------------------------
