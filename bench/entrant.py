@@ -119,12 +119,7 @@ class Incumbent:
         return self.time_limit - (time.perf_counter() - self.start_time)
 
     def submit(self, mask: BoolArray, norm: float) -> bool:
-        """Keep a subset if it is feasible and better.
-
-        Returns
-        -------
-        bool
-        """
+        """Keep a subset if it is feasible and better."""
         size = int(mask.sum())
         if self.question.size not in {None, size} or norm > self.question.radius(size):
             return False
@@ -140,11 +135,6 @@ class Incumbent:
         return True
 
     def claim(self, **more: Any) -> Claim:
-        """Hand in what was found.
-
-        Returns
-        -------
-        Claim
-        """
+        """Hand in what was found."""
         status = "unknown" if self.mask is None else "feasible"
         return Claim(self.mask, status=status, trace=self.trace, **more)

@@ -20,20 +20,7 @@ from subsetsel.engine.registry import registered_solvers
 def solve_with(
     instance: Instance, budget: Budget, *, solver: str, options: dict[str, Any] | None = None
 ) -> Claim:
-    """Run a solver of the package.
-
-    Parameters
-    ----------
-    instance : Instance
-    budget : Budget
-    solver : str
-    options : dict, optional
-        The solver's own.
-
-    Returns
-    -------
-    Claim
-    """
+    """Run a solver of the package, with options of its own."""
     started = time.perf_counter()
     problem = as_problem(instance.question)
     build_time = time.perf_counter() - started
@@ -66,12 +53,7 @@ def solve_with(
 
 
 def as_problem(question: Question) -> subsetsel.Problem:
-    """State the question in the package's terms.
-
-    Returns
-    -------
-    subsetsel.Problem
-    """
+    """State the question in the package's terms."""
     limits: Any = question.group_limits
     return subsetsel.Problem(
         question.S,
@@ -84,17 +66,7 @@ def as_problem(question: Question) -> subsetsel.Problem:
 
 
 def warm_up(entrant: Entrant) -> float:
-    """Let an entrant load and compile what it needs, off the clock.
-
-    Parameters
-    ----------
-    entrant : Entrant
-
-    Returns
-    -------
-    float
-        Seconds it took.
-    """
+    """Let an entrant load and compile what it needs, off the clock; the answer is in seconds."""
     started = time.perf_counter()
     S = np.random.default_rng(0).standard_normal((30, 3), dtype=np.float32)
     total = float(np.linalg.norm(S.sum(axis=0, dtype=np.float64)))
@@ -114,13 +86,7 @@ def warm_up(entrant: Entrant) -> float:
 
 
 def own_entrants() -> dict[str, Entrant]:
-    """List every registered solver, and the annealing of the paper as a named variant.
-
-    Returns
-    -------
-    dict
-        name -> Entrant.
-    """
+    """List every registered solver, and the annealing of the paper as a named variant."""
     found = {
         name: Entrant(
             name,
@@ -144,11 +110,5 @@ def own_entrants() -> dict[str, Entrant]:
 
 
 def all_entrants() -> dict[str, Entrant]:
-    """List everybody: the package's solvers first, then the peers.
-
-    Returns
-    -------
-    dict
-        name -> Entrant.
-    """
+    """List everybody: the package's solvers first, then the peers."""
     return {**own_entrants(), **PEERS}

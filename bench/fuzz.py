@@ -4,8 +4,8 @@
     python bench/fuzz.py --runs 100000
 
 The bytes of an input become a matrix of any doubles, a question and a solver. The question is
-answered correctly, refused with one of subsetsel's own errors, or a finding. Findings are collected,
-one for each line of code, and the search goes on; the exit status is 1 if there is any.
+answered correctly, refused with one of subsetsel's own errors, or a finding. Findings are
+collected, one for each line of code, and the search goes on; the exit status is 1 if there is any.
 
 It stays beside hypothesis because it found five defects that hypothesis had not: with their guards
 taken out, 6,000 examples of hypothesis over any doubles see one of the two guards missing.

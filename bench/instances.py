@@ -101,12 +101,7 @@ LISTED: dict[str, tuple[str, ...]] = {
 
 
 def listed_names() -> list[str]:
-    """All listed instances.
-
-    Returns
-    -------
-    list of str
-    """
+    """All listed instances."""
     return [f"{matrix}/{goal}" for matrix, goals in LISTED.items() for goal in goals]
 
 
@@ -117,10 +112,6 @@ def select(patterns: Iterable[str]) -> list[str]:
     ----------
     patterns : iterable of str
         ``"digits/*"`` is matched against the listed instances; anything without a star is a name.
-
-    Returns
-    -------
-    list of str
 
     Raises
     ------
@@ -146,10 +137,6 @@ def build(name: str, data_dir: Path | None = None, cache_dir: Path | None = None
     name : str
         ``<matrix>/<goal>``.
     data_dir, cache_dir : path, optional
-
-    Returns
-    -------
-    Instance
 
     Raises
     ------

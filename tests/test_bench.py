@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import lzma
 import math
 import sys
 from pathlib import Path
@@ -17,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import check
 import compare_solvers
+import comparison
 import data
 import families
 import harness
 import instances
 import metrics
+import recording
 import store
 from entrant import Budget, Claim, Entrant
 from peers import PEERS
@@ -408,7 +409,7 @@ def test_unseeded_solvers_run_once() -> None:
         "fixed": entrant_that(None, is_seeded=False),
         "seeded": entrant_that(None),
     }
-    jobs = list(compare_solvers.plan(given, entrants))
+    jobs = list(comparison.plan(given, entrants))
     assert [(job.solver, job.seed) for job in jobs] == [
         ("fixed", 0),
         ("seeded", 0),
@@ -420,7 +421,7 @@ def test_unseeded_solvers_run_once() -> None:
 @pytest.fixture
 def thread_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore what the command sets in the environment."""
-    for name in compare_solvers._THREAD_VARIABLES:
+    for name in recording.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
 
@@ -455,22 +456,6 @@ def test_herding_gives_feasible_subsets(name: str) -> None:
 
 
 # --- real data ---------------------------------------------------------------------------------
-
-
-def test_cifar_batches_are_read(tmp_path: Path) -> None:
-    """Colour planes become the last axis and the five batches keep their order."""
-    folder = tmp_path / "cifar-10-batches-bin"
-    folder.mkdir()
-    planes = np.zeros((3, 32, 32), dtype=np.uint8)
-    planes[1, 2, 5] = 77
-    for number in range(1, 6):
-        raw = bytes([number]) + planes.tobytes()
-        (folder / f"data_batch_{number}.bin.xz").write_bytes(lzma.compress(raw))
-    (folder / "test_batch.bin").write_bytes(bytes([9]) + planes.tobytes())
-    images = data.load_cifar10(tmp_path)
-    assert images.train_labels.tolist() == [1, 2, 3, 4, 5]
-    assert images.train[0, 2, 5].tolist() == [0, 77, 0]
-    assert images.test_labels.tolist() == [9]
 
 
 def test_missing_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
