@@ -33,6 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data-dir", type=Path, help="where the real data are")
     add("--cache-dir", type=Path, help="where influence matrices are kept")
     add("--out", type=Path, help="folder of the results; goes on if it has some")
+    add("--plot", action="store_true", help="draw quality over time into quality.png")
     add("--update-best-known", action="store_true")
     add("--list", action="store_true", help="list instances and solvers")
     given = parser.parse_args(arguments)

@@ -159,7 +159,7 @@ def references_of(store: Store) -> dict[str, Reference]:
 
 
 def conclude(given: argparse.Namespace, store: Store, console: Console, broken: list[str]) -> int:
-    """Print the tables, draw the plot, and judge.
+    """Print the tables, draw the plot where it is asked for, and judge.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def conclude(given: argparse.Namespace, store: Store, console: Console, broken: 
     references = references_of(store)
     show_instances(console, store.records, references)
     show_summary(console, store.records, references)
-    if plot_quality(store.records, references, store.folder / "quality.png"):
+    if given.plot and plot_quality(store.records, references, store.folder / "quality.png"):
         console.print(f"plot: {store.folder / 'quality.png'}")
     console.print(f"results: {store.folder / 'results.csv'}, traces.jsonl, env.json")
     if given.update_best_known:

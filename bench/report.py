@@ -251,7 +251,14 @@ def plot_quality(
         axis.set_axis_off()
     handles = [Line2D([], [], color=colors[solver], label=solver) for solver in solvers]
     figure.legend(handles=handles, loc="upper center", ncols=min(6, len(solvers)))
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / num_rows / 3.2))
+    figure.subplots_adjust(
+        left=0.7 / 4.6 / num_columns,
+        right=1 - 0.1 / 4.6 / num_columns,
+        bottom=0.5 / 3.2 / num_rows,
+        top=1 - 0.9 / 3.2 / num_rows,
+        wspace=0.25,
+        hspace=0.35,
+    )
     figure.savefig(path, dpi=110)
     return True
 

@@ -23,6 +23,7 @@ import harness
 import instances
 import metrics
 import recording
+import report
 import store
 from entrant import Budget, Claim, Entrant
 from peers import PEERS
@@ -438,6 +439,15 @@ def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (tmp_path / "results.csv").read_text().count("herding") == 2
     assert compare_solvers.main(command) == 0
     assert "0 runs to do, 2 done before" in capsys.readouterr().out
+
+
+def test_quality_over_time_is_drawn(tmp_path: Path) -> None:
+    """One panel for each instance with a known best value; nothing to draw is no picture."""
+    record = record_of("a", 5, trace=[(0.1, 3.0), (0.2, 5.0)])
+    path = tmp_path / "quality.png"
+    assert not report.plot_quality([record], {}, path)
+    assert report.plot_quality([record], {"x/eps=1": report.Reference(5.0, 1.0)}, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.usefixtures("thread_variables")
