@@ -44,11 +44,11 @@ def solve_with(
         solution.norm if solution.is_feasible else None,
         solution.bound,
         solution.status,
-        trace,
-        build_time + solution.compile_time,
-        solution.num_iterations,
-        solution.limit == "interrupted",
-        solution.message,
+        trace=trace,
+        setup_time=build_time + solution.compile_time,
+        num_iterations=solution.num_iterations,
+        is_interrupted=solution.limit == "interrupted",
+        note=solution.message,
     )
 
 
@@ -77,7 +77,7 @@ def warm_up(entrant: Entrant) -> float:
         Question(S, epsilon=0.3 * total, normalization="kept"),
         Question(S, size=10, groups=groups, group_limits={0: (5, 5), 1: (5, 5)}),
     ):
-        instance = Instance("warm-up", question, "", "", total, 1.0)
+        instance = Instance("warm-up", question, digest="", total_norm=total, random_norm=1.0)
         if not entrant.refuses(instance):
             # What a solver refuses or fails at is reported where it counts, not here.
             with contextlib.suppress(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,13 +128,13 @@ def _lognormal_over_norm(S: FloatMatrix, sigma: float, rng: np.random.Generator)
     return factors
 
 
-FAMILIES: dict[str, tuple[Callable[[int, int, int], FloatMatrix], str]] = {
-    "gaussian": (gaussian, "independent standard normal entries"),
-    "heavytail1": (lambda n, d, seed: heavytail(n, d, seed, 1.0), "log-normal norms, sigma 1"),
-    "heavytail2": (lambda n, d, seed: heavytail(n, d, seed, 2.0), "log-normal norms, sigma 2"),
-    "powerlaw": (powerlaw, "variances 1/j and a common drift of 0.1 of the rms norm"),
-    "planted": (planted, "40 % of the rows sum to exactly zero, the others drift"),
-    "mixed": (mixed, "variances 1/j, log-normal norms (sigma 1) and a common drift"),
-    "tiny": (tiny, "normal entries and a drift; every subset is tried"),
+FAMILIES: dict[str, Callable[[int, int, int], FloatMatrix]] = {
+    "gaussian": gaussian,
+    "heavytail1": partial(heavytail, sigma=1.0),
+    "heavytail2": partial(heavytail, sigma=2.0),
+    "powerlaw": powerlaw,
+    "planted": planted,
+    "mixed": mixed,
+    "tiny": tiny,
 }
-"""name -> (builder of (n, d, seed), how it is made)."""
+"""name -> builder of (n, d, seed)."""

@@ -27,13 +27,13 @@ def default_cache_dir() -> Path:
     return Path(given) if given else Path(tempfile.gettempdir()) / "subsetsel-bench"
 
 
-HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "excluded"], str]] = {
-    "digits": (digits_features, "excluded", "scikit-learn's digits / 16, ridge excluded"),
-    "digits-ridge": (digits_features, "included", "scikit-learn's digits / 16, ridge included"),
-    "fmnist-pca128": (fashion_features, "excluded", "Fashion-MNIST, 128 PCs, ridge excluded"),
-    "fmnist-pca128-ridge": (fashion_features, "included", "Fashion-MNIST, 128 PCs, ridge included"),
+HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "excluded"]]] = {
+    "digits": (digits_features, "excluded"),
+    "digits-ridge": (digits_features, "included"),
+    "fmnist-pca128": (fashion_features, "excluded"),
+    "fmnist-pca128-ridge": (fashion_features, "included"),
 }
-"""name -> (features, ridge, how it is made); l2 = 1e-3 throughout."""
+"""name -> (features, ridge); l2 = 1e-3 throughout."""
 
 
 def head_matrix(
@@ -57,7 +57,7 @@ def head_matrix(
     DataMissingError
         If the data are not there and S is not in the cache either.
     """
-    features_of, ridge, _ = HEADS[name]
+    features_of, ridge = HEADS[name]
     folder = (cache_dir or default_cache_dir()) / f"heads-{_version_of_code()}"
     path, labels_path = folder / f"{name}.npy", folder / f"{name}.labels.npy"
     if not (path.exists() and labels_path.exists()):
