@@ -19,7 +19,8 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import DegenerateProblemWarning, SolverError
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.problem.solution import Limit, Solution, Status
+from subsetsel.problem.progress import Limit, Status
+from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import BoolArray
 
 # A relaxed point with this share of the norm found leaves no bound worth the passes over S.

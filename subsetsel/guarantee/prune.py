@@ -28,7 +28,8 @@ from subsetsel.guarantee.seeds import keep_seeds
 from subsetsel.guarantee.trial import Prober, Step
 from subsetsel.guarantee.verification import Verification, verify
 from subsetsel.problem.problem import Problem
-from subsetsel.problem.solution import Solution, Status
+from subsetsel.problem.progress import Status
+from subsetsel.problem.solution import Solution
 
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
 

@@ -13,10 +13,9 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.constraints import Constraints, group_constraints
 from subsetsel.problem.from_data import FromData, Normalization
 from subsetsel.problem.goal import Goal
-from subsetsel.problem.summary import problem_facts
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray, euclidean
-from subsetsel.support.text import as_html
+from subsetsel.support.text import Facts, as_html
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
@@ -316,7 +315,7 @@ class Problem(FromData):
         return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
 
     def _repr_html_(self) -> str:
-        return as_html("Problem", "", problem_facts(self))
+        return as_html("Problem", "", _facts(self))
 
 
 def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
@@ -341,3 +340,31 @@ def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
     mask = np.zeros(n, dtype=np.bool_)
     mask[array] = True
     return mask
+
+
+def _facts(problem: Problem) -> Facts:
+    """Say what is asked, of what."""
+    if problem.epsilon is not None:
+        allowed = "||W^T S||_2" if problem.normalization == "full" else "||W^T S||_2 n / (n - m)"
+        goal = f"prune as many as {allowed} <= {problem.epsilon:.6g} allows"
+    else:
+        goal = f"prune {problem.size:,}, with the smallest ||W^T S||_2"
+    facts = [
+        ("examples", f"{problem.n:,}"),
+        ("S", f"{problem.n:,} x {problem.d:,} ({type(problem.rows).__name__})"),
+        ("goal", goal),
+        ("normalization", problem.normalization),
+    ]
+    head = problem.head
+    if head is not None:
+        facts.append((
+            "head",
+            f"{head.num_classes} classes, l2 = {head.l2:g}, ||theta||_2 = {head.theta_norm:.6g}",
+        ))
+    if len(problem.constraints):
+        facts.append(("constraints", f"{len(problem.constraints)} linear"))
+    for name in ("must_prune", "must_keep"):
+        count = int(np.count_nonzero(getattr(problem, name)))
+        if count:
+            facts.append((name, f"{count:,} examples"))
+    return facts
