@@ -59,7 +59,7 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
     -------
     Candidate
     """
-    relaxation = run.relaxation
+    relaxation = run.solve_relaxation()
     assert relaxation is not None
     empty = find_mask(problem)
     if empty is None:

@@ -1,8 +1,6 @@
-"""Both ends of a solve: answers that need no search, and the verified solution after one."""
+"""After a search: everything recomputed in float64, the bound attached, the answer named."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 
@@ -13,15 +11,13 @@ from subsetsel.bounds.dual import (
     norm_along,
     uniform_norm,
 )
-from subsetsel.engine.registry import SolverSpec
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.errors import DegenerateProblemWarning, SolverError
+from subsetsel.errors import SolverError
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.solution import Solution
-from subsetsel.rows.base import BoolArray
 
 # A relaxed point with this share of the norm found leaves no bound worth the passes over S.
 _HOPELESS = 1e-2
@@ -29,61 +25,9 @@ _HOPELESS = 1e-2
 _ENOUGH = 0.9
 
 
-def without_search(problem: Problem) -> tuple[BoolArray | None, str]:
-    """Answers that need no search: nothing to choose, or everything can go."""
-    forced = int(problem.must_prune.sum())
-    most = problem.n - int(problem.must_keep.sum())
-    if problem.size is not None:
-        if problem.size == forced:
-            return problem.must_prune.copy(), ""
-        if problem.size == most:
-            return ~problem.must_keep, ""
-        return None, ""
-    if problem.normalization == "kept" or problem.max_size < most:
-        return None, ""
-    everything = ~problem.must_keep
-    if not problem.is_feasible(everything):
-        return None, ""
-    total = problem.norm(everything)
-    message = (
-        f"degenerate: all {most} examples that may be pruned together have the norm {total:.6g} "
-        f"<= epsilon = {problem.epsilon:.6g}, so the constraint says nothing. Use "
-        "normalization='kept', set max_size or group_limits, or take epsilon well below "
-        f"{total:.6g}."
-    )
-    warnings.warn(message, DegenerateProblemWarning, stacklevel=5)
-    return everything, message
-
-
-def smallest_rows(problem: Problem) -> BoolArray:
-    """As many of the smallest rows as the triangle inequality lets go together: costs a sort.
-
-    Parameters
-    ----------
-    problem : Problem
-        Where it is not of the form "max_size" with normalization "full" and without linear
-        constraints, this is no more than ``must_prune``.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
-        Feasible where ``must_prune`` is: ||W^T S|| <= sum of the norms of what is pruned.
-    """
-    mask = problem.must_prune.copy()
-    if problem.epsilon is None or problem.normalization == "kept" or len(problem.constraints):
-        return mask
-    order = np.argsort(np.where(problem.free, problem.rows.squared_norms, np.inf), kind="stable")
-    order = order[: min(int(problem.free.sum()), problem.max_size - int(mask.sum()))]
-    room = problem.epsilon - (problem.norm(mask) if mask.any() else 0.0)
-    lengths = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
-    # A hair less, for the rounding of the sum.
-    mask[order[lengths <= room * (1 - 1e-9)]] = True
-    return mask
-
-
 def conclude(
     problem: Problem,
-    spec: SolverSpec,
+    solver: str,
     run: Run,
     candidate: Candidate,
     compile_time: float,
@@ -105,7 +49,7 @@ def conclude(
     else:
         broken = problem.violations(mask, norm=norm)
         if broken:
-            raise SolverError(f"solver {spec.name!r} returned a subset in which {broken[0]}.")
+            raise SolverError(f"solver {solver!r} returned a subset in which {broken[0]}.")
         run.norm = norm
         status = "optimal" if candidate.is_optimal or run.is_proved_optimal() else "feasible"
     return Solution(
@@ -117,7 +61,7 @@ def conclude(
         epsilon=problem.epsilon,
         target_size=problem.size,
         normalization=problem.normalization,
-        solver=spec.name,
+        solver=solver,
         seed=int(run.limits.seed),
         num_iterations=run.num_iterations,
         solve_time=run.elapsed,
@@ -171,10 +115,8 @@ def _attach_bound(problem: Problem, run: Run, candidate: Candidate) -> None:
             run.tighten_bound(evaluate_dual(problem, candidate.dual).bound)
         if candidate.is_optimal:
             run.tighten_bound(float(run.size))
-        if run.relaxation is not None:
-            run.tighten_bound(run.relaxation.bound)
-            if run.remaining > 0:
-                run.strengthen_bound()
+        if run.solve_relaxation() is not None and run.remaining > 0:
+            run.strengthen_bound()
     elif candidate.is_optimal:
         run.tighten_bound(float(run.size))
 

@@ -17,7 +17,7 @@ from subsetsel.engine.options import COMMON_OPTIONS
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverNotInstalledError, UnknownSolverError
-from subsetsel.problem.from_data import Normalization
+from subsetsel.problem.arguments import Normalization
 from subsetsel.problem.problem import Form, Problem
 
 

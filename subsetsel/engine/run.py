@@ -10,21 +10,16 @@ import numpy as np
 
 from subsetsel.bounds.dual import can_bound_norm
 from subsetsel.engine.options import Limits
+from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Progress
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 
 if TYPE_CHECKING:
-    from subsetsel.bounds.relaxation import Ascent, Relaxation
+    from subsetsel.bounds.relaxation import Relaxation
 
-# Rows whose squares lie so low that nothing can be divided by them.
-_VANISHING = 1e-140
-
-# Where a gap is smaller, in examples or relatively, the relaxation says enough; with more
-# parameters its strengthening takes too long. Share of the time that is left for it.
-_LEAST_GAP, _LEAST_RELATIVE_GAP = 2.0, 5e-4
-_MOST_PARAMETERS = 4096
-_STRENGTHENING_SHARE = 0.2
+# Shares of the time that is left for the relaxation, and for the semidefinite bound.
+_RELAXATION_SHARE, _STRENGTHENING_SHARE = 0.5, 0.2
 
 
 class Run:
@@ -75,12 +70,9 @@ class Run:
         self.norm = float("inf")
         self.num_iterations = 0
         self.trace: list[Progress] = []
-        self.bound: float | None = None
         self.limit: str | None = None
         self.total: FloatArray | None = None
-        self._ascent: Ascent | None = None
-        self._relaxation: Relaxation | None = None
-        self._is_sharp = self._is_strong = False
+        self.proof = Proof(problem)
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
@@ -165,12 +157,14 @@ class Run:
         return None
 
     @property
+    def bound(self) -> float | None:
+        """The best proven bound so far."""
+        return self.proof.bound
+
+    @property
     def gap(self) -> float | None:
         """Proven relative gap of the incumbent; None without a bound on the size."""
-        if self.problem.form != "max_size" or self.bound is None or self.mask is None:
-            return None
-        most = int(np.floor(self.bound))
-        return (most - self.size) / most if most > 0 else 0.0
+        return None if self.mask is None else self.proof.gap(self.size)
 
     def is_proved_optimal(self) -> bool:
         """Whether the incumbent has reached the proven bound.
@@ -283,68 +277,30 @@ class Run:
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.limit = "interrupted"
 
-    # --- relaxation -----------------------------------------------------------------------------
+    # --- bound ----------------------------------------------------------------------------------
 
-    @property
-    def relaxation(self) -> Relaxation | None:
-        """The continuous relaxation, solved on first use.
+    def solve_relaxation(self) -> Relaxation | None:
+        """Solve the continuous relaxation; later calls give the same one at once.
 
-        None unless the problem is Eq. 3 with normalization "full", where alone it says something,
-        and S can be read row by row.
+        The first call spends up to half of the time that is left.
+
+        Returns
+        -------
+        Relaxation or None
+            None unless the problem is Eq. 3 with normalization "full", where alone it says
+            something, and S can be read row by row.
         """
-        problem = self.problem
-        if problem.form != "max_size" or problem.normalization != "full":
-            return None
-        if problem.rows.proxy is not problem.rows:
-            return None
-        if self._relaxation is None:
-            if self._is_vanishing():
-                return None
-            from subsetsel.bounds.relaxation import COARSE, Ascent
-
-            self._ascent = Ascent(problem)
-            self._relaxation = self._ascent.run(COARSE, 0.5 * self.remaining)
-            self.tighten_bound(self._relaxation.bound)
-        return self._relaxation
-
-    def _is_vanishing(self) -> bool:
-        """Whether the squares of all rows that may be chosen are next to nothing."""
-        problem = self.problem
-        largest = float(np.sqrt(problem.rows.squared_norms[problem.free].max(initial=0.0)))
-        if largest > _VANISHING:
-            return False
-        # Squares may be exactly 0 where the rows are not.
-        return bool(problem.rows.sum(problem.free).any()) or largest > 0
+        return self.proof.solve_relaxation(_RELAXATION_SHARE * self.remaining)
 
     def sharpen_bound(self) -> None:
-        """Close the relaxation's own gap as far as it goes: worth it near a proof of optimality."""
-        if self._ascent is not None and not self._is_sharp:
-            from subsetsel.bounds.relaxation import SHARP
-
-            self._is_sharp = True
-            self._relaxation = self._ascent.run(SHARP, 0.5 * self.remaining)
-            self.tighten_bound(self._relaxation.bound)
+        """Close the relaxation's own gap as far as it goes."""
+        self.proof.sharpen(_RELAXATION_SHARE * self.remaining)
 
     def strengthen_bound(self) -> None:
-        """Tighten the bound by what W being binary says, where a gap is left worth the work."""
-        if self._is_strong or self.relaxation is None or self.gap is None or self.bound is None:
-            return
-        is_near = self.bound - self.size < _LEAST_GAP or self.gap < _LEAST_RELATIVE_GAP
-        if is_near or self.problem.d > _MOST_PARAMETERS:
-            return
-        from subsetsel.bounds.semidefinite import strengthen
-
-        self._is_strong = True
-        limit = _STRENGTHENING_SHARE * self.remaining
-        self.tighten_bound(strengthen(self.problem, self.relaxation, self.size, limit))
+        """Ask the semidefinite bound where the user wants it: ``bound="tight"``."""
+        if self.limits.bound == "tight" and self.mask is not None:
+            self.proof.strengthen(self.size, _STRENGTHENING_SHARE * self.remaining)
 
     def tighten_bound(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""
-        if bound is None or np.isnan(bound):
-            return
-        if self.bound is None:
-            self.bound = bound
-        elif self.problem.form == "max_size":
-            self.bound = min(self.bound, bound)
-        else:
-            self.bound = max(self.bound, bound)
+        self.proof.tighten(bound)

@@ -7,10 +7,16 @@ what has been compiled for one kind of S is compiled anew for another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Form, Problem
+
+if TYPE_CHECKING:
+    from subsetsel.engine.registry import Solver
 
 _SHAPE = (24, 8)
 
@@ -60,3 +66,30 @@ class Kind:
         S = np.random.default_rng(0).normal(0.5, 1.0, size=_SHAPE).astype(self.dtype)
         S.flags.writeable = self.is_writable
         return Problem(S, size=8) if self.form == "min_norm" else Problem(S, epsilon=4.0)
+
+
+def warm_up_solver(solver: Solver, problem: Problem, options: Any) -> None:
+    """Compile what a solver and the relaxation compile on first use."""
+    solver.warm_up(problem, options)
+    kind = Kind.of(problem)
+    if kind.form == "max_size":
+        _compile_relaxation(kind)
+
+
+def compile_tight_bound(problem: Problem) -> None:
+    """Compile what the semidefinite bound compiles on first use."""
+    kind = Kind.of(problem)
+    if kind.form == "max_size":
+        _compile_tight_bound(kind)
+
+
+@cache
+def _compile_relaxation(kind: Kind) -> None:
+    Run.quiet(kind.problem()).solve_relaxation()
+
+
+@cache
+def _compile_tight_bound(kind: Kind) -> None:
+    run = Run.quiet(kind.problem())
+    run.solve_relaxation()
+    run.proof.strengthen(0, float("inf"))

@@ -18,7 +18,8 @@ from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.other_form import pick_engine
 from subsetsel.engine.registry import get_spec
 from subsetsel.engine.run import Run
-from subsetsel.engine.solve import require_support, warm_up_solver
+from subsetsel.engine.solve import require_support
+from subsetsel.engine.warm_up import warm_up_solver
 from subsetsel.errors import ProblemError
 from subsetsel.guarantee.checkpoint import Journal, fingerprint_of
 from subsetsel.guarantee.limits import Criteria, accuracy_drop

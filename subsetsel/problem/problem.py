@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
+from subsetsel.problem.arguments import GroupLimits, Normalization
 from subsetsel.problem.constraints import Constraints, group_constraints
-from subsetsel.problem.from_data import FromData, Normalization
-from subsetsel.problem.goal import Goal
+from subsetsel.problem.from_data import FromData
+from subsetsel.problem.goal import Goal, fixed_mask
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray, euclidean
 from subsetsel.support.text import Facts, as_html
@@ -80,7 +81,7 @@ class Problem(FromData):
         normalization: Normalization = "full",
         max_size: int | None = None,
         groups: ArrayLike | None = None,
-        group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+        group_limits: GroupLimits | None = None,
         must_prune: ArrayLike | None = None,
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
@@ -103,8 +104,8 @@ class Problem(FromData):
             },
             normalization,
             max_size,
-            _as_mask(must_prune, self.n, "must_prune"),
-            _as_mask(must_keep, self.n, "must_keep"),
+            fixed_mask(must_prune, self.n, "must_prune"),
+            fixed_mask(must_keep, self.n, "must_keep"),
         )
 
     def _ask(
@@ -299,8 +300,8 @@ class Problem(FromData):
             {"epsilon": epsilon, "size": size},
             self.normalization if normalization is None else normalization,
             max_size,
-            self.must_prune if must_prune is None else _as_mask(must_prune, self.n, "must_prune"),
-            self.must_keep if must_keep is None else _as_mask(must_keep, self.n, "must_keep"),
+            self.must_prune if must_prune is None else fixed_mask(must_prune, self.n, "must_prune"),
+            self.must_keep if must_keep is None else fixed_mask(must_keep, self.n, "must_keep"),
         )
         return other
 
@@ -316,30 +317,6 @@ class Problem(FromData):
 
     def _repr_html_(self) -> str:
         return as_html("Problem", "", _facts(self))
-
-
-def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
-    if given is None:
-        return np.zeros(n, dtype=np.bool_)
-    array = np.asarray(given)
-    if array.dtype == np.bool_:
-        if array.shape != (n,):
-            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
-        return array.copy()
-    if array.size == 0:
-        return np.zeros(n, dtype=np.bool_)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ProblemError(
-            f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
-            f"{array.shape}."
-        )
-    if array.min() < 0 or array.max() >= n:
-        raise ProblemError(
-            f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
-        )
-    mask = np.zeros(n, dtype=np.bool_)
-    mask[array] = True
-    return mask
 
 
 def _facts(problem: Problem) -> Facts:
