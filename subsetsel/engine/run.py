@@ -12,14 +12,11 @@ from subsetsel.bounds.dual import can_bound_norm
 from subsetsel.engine.options import Limits
 from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.problem.progress import Progress
+from subsetsel.problem.progress import Limit, Progress
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 
 if TYPE_CHECKING:
     from subsetsel.bounds.relaxation import Relaxation
-
-# Shares of the time that is left for the relaxation, and for the semidefinite bound.
-_RELAXATION_SHARE, _STRENGTHENING_SHARE = 0.5, 0.2
 
 
 class Run:
@@ -70,21 +67,16 @@ class Run:
         self.norm = float("inf")
         self.num_iterations = 0
         self.trace: list[Progress] = []
-        self.limit: str | None = None
+        self.limit: Limit | None = None
         self.total: FloatArray | None = None
-        self.proof = Proof(problem)
+        self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
 
     @classmethod
     def quiet(cls, problem: Problem) -> Run:
-        """Make a run without limits, for warming up and for inner searches.
-
-        Returns
-        -------
-        Run
-        """
+        """Make a run without limits, for warming up and for inner searches."""
         return cls(problem, Limits(bound=False))
 
     # --- clock and budget -----------------------------------------------------------------------
@@ -136,7 +128,7 @@ class Run:
             self.limit = self._reason()
         return self.limit is not None or self.is_proved_optimal()
 
-    def _reason(self) -> str | None:
+    def _reason(self) -> Limit | None:
         if self.remaining <= 0:
             return "time"
         if self.parent is not None and self.parent.limit is not None:
@@ -167,17 +159,8 @@ class Run:
         return None if self.mask is None else self.proof.gap(self.size)
 
     def is_proved_optimal(self) -> bool:
-        """Whether the incumbent has reached the proven bound.
-
-        Returns
-        -------
-        bool
-        """
-        if self.mask is None:
-            return False
-        if self.problem.form == "max_size":
-            return self.gap == 0.0
-        return self.norm == 0.0
+        """Whether the incumbent has reached the proven bound."""
+        return self.mask is not None and self.proof.is_reached(self.size, self.norm)
 
     # --- randomness -----------------------------------------------------------------------------
 
@@ -201,7 +184,7 @@ class Run:
         ndarray of shape (n,), bool, or None
         """
         guess = self.limits.initial_guess
-        return None if guess is None else self.problem.check_mask(guess).copy()
+        return None if guess is None else np.array(getattr(guess, "mask", guess), dtype=np.bool_)
 
     def sum_of(self, mask: BoolArray) -> FloatArray:
         """W^T S in float64, from the incumbent's where few examples differ.
@@ -290,17 +273,4 @@ class Run:
             None unless the problem is Eq. 3 with normalization "full", where alone it says
             something, and S can be read row by row.
         """
-        return self.proof.solve_relaxation(_RELAXATION_SHARE * self.remaining)
-
-    def sharpen_bound(self) -> None:
-        """Close the relaxation's own gap as far as it goes."""
-        self.proof.sharpen(_RELAXATION_SHARE * self.remaining)
-
-    def strengthen_bound(self) -> None:
-        """Ask the semidefinite bound where the user wants it: ``bound="tight"``."""
-        if self.limits.bound == "tight" and self.mask is not None:
-            self.proof.strengthen(self.size, _STRENGTHENING_SHARE * self.remaining)
-
-    def tighten_bound(self, bound: float | None) -> None:
-        """Take a proven bound if it is better than the one there is."""
-        self.proof.tighten(bound)
+        return self.proof.solve_relaxation()

@@ -16,7 +16,7 @@ from subsetsel.engine.registry import SolverSpec, get_spec
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.engine.start import begin, smallest_rows
-from subsetsel.engine.warm_up import compile_tight_bound, warm_up_solver
+from subsetsel.engine.warm_up import warm_up_bound
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.arguments import GroupLimits, Normalization, Question
 from subsetsel.problem.problem import Problem
@@ -142,6 +142,8 @@ def solve(
         trace=trace,
     )
     problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
+    if initial_guess is not None:
+        problem.check_mask(initial_guess)
     return _solve(problem, get_spec(solver), limits, options)
 
 
@@ -221,9 +223,8 @@ def _solve(
     solver = spec.load()
     options = spec.options(solver, given)
     require_support(problem, spec)
-    warm_up_solver(solver, problem, options)
-    if limits.bound == "tight":
-        compile_tight_bound(problem)
+    solver.warm_up(problem, options)
+    warm_up_bound(problem, is_tight=limits.bound == "tight")
     compile_time = time.perf_counter() - started
 
     with needs_memory(

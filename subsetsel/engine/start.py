@@ -17,11 +17,6 @@ from subsetsel.rows.base import BoolArray
 def begin(problem: Problem, run: Run) -> tuple[Candidate | None, str]:
     """Submit what is known without a search.
 
-    Parameters
-    ----------
-    problem : Problem
-    run : Run
-
     Returns
     -------
     Candidate or None
@@ -59,9 +54,9 @@ def _without_search(problem: Problem) -> tuple[BoolArray | None, str]:
     if problem.normalization == "kept" or problem.max_size < most:
         return None, ""
     everything = ~problem.must_keep
-    if not problem.is_feasible(everything):
+    total, broken = problem.assess(everything)
+    if broken:
         return None, ""
-    total = problem.norm(everything)
     message = (
         f"degenerate: all {most} examples that may be pruned together have the norm {total:.6g} "
         f"<= epsilon = {problem.epsilon:.6g}, so the constraint says nothing. Use "

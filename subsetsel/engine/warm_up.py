@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from subsetsel.engine.run import Run
+from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import Form, Problem
-
-if TYPE_CHECKING:
-    from subsetsel.engine.registry import Solver
 
 _SHAPE = (24, 8)
 
@@ -41,12 +37,7 @@ class Kind:
 
     @classmethod
     def of(cls, problem: Problem) -> Kind:
-        """Tell the kind of a problem.
-
-        Returns
-        -------
-        Kind
-        """
+        """Tell the kind of a problem."""
         array = problem.rows.dense()
         is_kept = problem.normalization == "kept"
         return cls(
@@ -68,28 +59,16 @@ class Kind:
         return Problem(S, size=8) if self.form == "min_norm" else Problem(S, epsilon=4.0)
 
 
-def warm_up_solver(solver: Solver, problem: Problem, options: Any) -> None:
-    """Compile what a solver and the relaxation compile on first use."""
-    solver.warm_up(problem, options)
+def warm_up_bound(problem: Problem, *, is_tight: bool = False) -> None:
+    """Compile what the relaxation, and the semidefinite bound if wanted, compile on first use."""
     kind = Kind.of(problem)
     if kind.form == "max_size":
-        _compile_relaxation(kind)
-
-
-def compile_tight_bound(problem: Problem) -> None:
-    """Compile what the semidefinite bound compiles on first use."""
-    kind = Kind.of(problem)
-    if kind.form == "max_size":
-        _compile_tight_bound(kind)
+        _compile_bound(kind, is_tight=is_tight)
 
 
 @cache
-def _compile_relaxation(kind: Kind) -> None:
-    Run.quiet(kind.problem()).solve_relaxation()
-
-
-@cache
-def _compile_tight_bound(kind: Kind) -> None:
-    run = Run.quiet(kind.problem())
-    run.solve_relaxation()
-    run.proof.strengthen(0, float("inf"))
+def _compile_bound(kind: Kind, *, is_tight: bool) -> None:
+    stand_in = kind.problem()
+    proof = Proof(stand_in, lambda: float("inf"), is_tight=is_tight)
+    proof.solve_relaxation()
+    proof.strengthen(0)

@@ -84,11 +84,6 @@ class Constraints:
         ----------
         n : int
             Number of examples.
-        constraints : sequence of LinearConstraint or (coefficients, lower, upper)
-
-        Returns
-        -------
-        Constraints
 
         Raises
         ------
@@ -133,12 +128,7 @@ class Constraints:
         )
 
     def join(self, other: Constraints) -> Constraints:
-        """Both sets of constraints together.
-
-        Returns
-        -------
-        Constraints
-        """
+        """Both sets of constraints together."""
         if not len(other):
             return self
         if not len(self):

@@ -206,8 +206,6 @@ class FromData:
         X : array_like of shape (n, h)
             Only its shape is looked at.
         y : array_like of shape (n,)
-        num_classes : int, optional
-        storage : {"auto", "dense", "factored"}
         **cost
             ``inverse``, ``itemsize`` and ``device``; see `subsetsel.influence.estimate_cost`.
 

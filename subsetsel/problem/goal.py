@@ -38,10 +38,6 @@ class Goal:
     ) -> Goal:
         """Reduce the five ways of asking to one.
 
-        Returns
-        -------
-        Goal
-
         Raises
         ------
         ProblemError

@@ -192,20 +192,11 @@ class Problem(FromData):
         -------
         float
         """
-        return euclidean(self.rows.sum(self.check_mask(mask)))
+        checked = self.check_mask(mask)
+        return euclidean(self.rows.sum(checked))
 
     def check_mask(self, mask: ArrayLike) -> BoolArray:
-        """Validate a subset given by a user or a solver.
-
-        Returns
-        -------
-        ndarray of shape (n,), bool
-
-        Raises
-        ------
-        ProblemError
-            If it is not a Boolean array of shape (n,).
-        """
+        """Read a subset given by a user or a solver, as a mask of shape (n,) or a Solution."""
         array = np.asarray(getattr(mask, "mask", mask))
         if array.dtype != np.bool_ or array.shape != (self.n,):
             raise ProblemError(
@@ -229,6 +220,20 @@ class Problem(FromData):
         list of str
             Empty if the subset is feasible: norm <= radius (1 + 1e-9) and everything else exact.
         """
+        return self.assess(mask, norm=norm)[1]
+
+    def assess(self, mask: ArrayLike, *, norm: float | None = None) -> tuple[float, list[str]]:
+        """Recompute the norm of a subset, and say in words what the subset breaks."""
+        checked = self.check_mask(mask)
+        broken = self.linear_violations(checked)
+        allowed = self.radius(int(np.count_nonzero(checked)))
+        value = euclidean(self.rows.sum(checked)) if norm is None else norm
+        if not value <= allowed * (1 + FEASIBILITY):
+            broken.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
+        return value, broken
+
+    def linear_violations(self, mask: BoolArray) -> list[str]:
+        """Say in words what a subset breaks apart from the norm."""
         num_pruned = int(np.count_nonzero(mask))
         found = []
         if self.size is not None and num_pruned != self.size:
@@ -241,13 +246,7 @@ class Problem(FromData):
         ):
             if broken.any():
                 found.append(f"{np.count_nonzero(broken)} examples of {name} are on the wrong side")
-        found += self.constraints.violations(mask)
-        if self.epsilon is not None:
-            value = self.norm(mask) if norm is None else norm
-            allowed = self.radius(num_pruned)
-            if not value <= allowed * (1 + FEASIBILITY):
-                found.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
-        return found
+        return found + self.constraints.violations(mask)
 
     def is_feasible(self, mask: ArrayLike) -> bool:
         """Whether a subset satisfies the norm limit and everything else.
@@ -256,7 +255,7 @@ class Problem(FromData):
         -------
         bool
         """
-        return not self.violations(self.check_mask(mask))
+        return not self.assess(mask)[1]
 
     def replace(
         self,
