@@ -22,7 +22,7 @@ PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
 help:
 	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
 	@echo "make test    run the test suite"
-	@echo "make lint    style and types"
+	@echo "make lint    style, types, and who may import whom"
 	@echo "make house   count rooms, floors, arrows, circles and lines (ARGS=--check to fail where one is out of order)"
 	@echo "make docs    build the documentation, warnings as errors"
 	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
@@ -42,6 +42,9 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	bash .ci/imports $(BIN)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(BIN)/mypy
 
 house: $(STAMP)
