@@ -30,6 +30,7 @@ Rump, Verification of positive definiteness, BIT 46 (2006).
 from __future__ import annotations
 
 import numpy as np
+from numpy.linalg import norm
 from scipy import linalg
 
 from subsetsel.bounds.dual import UNIT, Dual, best_scale, limits_of
@@ -81,9 +82,9 @@ class Medium:
         self.softened = 0.5 * (form + form.T)
         # Rounding of M is at most that of its n terms, of which the trace is the sum; that of the
         # products is bounded by the Frobenius norms of their factors.
-        spread = float(np.linalg.norm(self.response))
+        spread = float(norm(self.response))
         of_matrix = 2 * UNIT * (lowered.size + 8) * float(np.trace(matrix)) * spread**2
-        longest = float(np.linalg.norm(self.raised_rows)) + spread * float(np.linalg.norm(matrix))
+        longest = float(norm(self.raised_rows)) + spread * float(norm(matrix))
         self._error = of_matrix + 4 * UNIT * (2 * rows.d + 8) * spread * longest
 
     def prove(self, raises: FloatArray) -> FloatArray | None:
@@ -156,7 +157,7 @@ def tangent_bound(
     constant = 0.5 * (allowed**2 + square) + float(limits @ y)
 
     norms = np.sqrt(rows.squared_norms)
-    length, reach = float(np.linalg.norm(total)), float(np.linalg.norm(fixed)) + allowed
+    length, reach = float(norm(total)), float(norm(fixed)) + allowed
     # Rounding of total (against every S^T W in the ball), of the prices and of the constant.
     of_total = UNIT * (problem.n + 4) * float(norms @ np.abs(weights))
     error = of_total * (2 * reach + 2 * length + of_total)

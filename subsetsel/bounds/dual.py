@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
@@ -53,10 +54,6 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     u : ndarray of shape (d,)
     y : ndarray of shape (c,), optional
         Signs that would multiply an infinite limit are set to 0.
-
-    Returns
-    -------
-    Dual
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
@@ -72,7 +69,7 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     limits = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
-    length = float(np.linalg.norm(u))
+    length = float(norm(u))
     constant = allowed * length + float(limits @ y)
     scale = best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
@@ -96,7 +93,6 @@ def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    problem : Problem
     y : ndarray of shape (c,)
         No sign may meet an infinite limit.
 
@@ -117,13 +113,8 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     Parameters
     ----------
     prices : ndarray of shape (n,)
-    constant : float
     problem : Problem
         Says who is free; examples that must be pruned enter without the max.
-
-    Returns
-    -------
-    float
     """
     always = problem.must_prune
     slope = constant - float(prices[always].sum())
@@ -150,7 +141,6 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
     Parameters
     ----------
-    problem : Problem
     num_steps : int
         Frank-Wolfe steps, two passes over S each.
     at_least : float
@@ -164,16 +154,16 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     from subsetsel.problem.linear import minimize_linear
 
     rows = problem.rows
+    uniform = _uniform_point(problem)
     weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms))
     if weights is None:
         return max(value, 0.0)
-    uniform = _uniform_point(problem)
     if uniform is not None:
         weights = uniform
     total = rows.sum(weights)
     best = 0.0
     for _ in range(num_steps):
-        length = float(np.linalg.norm(total))
+        length = float(norm(total))
         if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
             break
         vertex, value = _least_along(problem, total / length)
@@ -196,31 +186,13 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
 
 def is_drifting(problem: Problem) -> bool:
-    """Whether the rows share a direction that no choice of half of them cancels by chance.
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Returns
-    -------
-    bool
-    """
-    total = float(np.linalg.norm(problem.rows.total))
+    """Whether the rows share a direction that no choice of half of them cancels by chance."""
+    total = float(norm(problem.rows.total))
     return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
 
 
 def can_bound_norm(problem: Problem) -> bool:
-    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S.
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S."""
     is_simple = problem.form == "min_norm" and not len(problem.constraints)
     return is_simple and is_drifting(problem)
 
@@ -230,7 +202,6 @@ def norm_along(problem: Problem, u: FloatArray) -> float:
 
     Parameters
     ----------
-    problem : Problem
     u : ndarray of shape (d,)
 
     Returns
@@ -238,7 +209,7 @@ def norm_along(problem: Problem, u: FloatArray) -> float:
     float
         0 where nothing better is proved.
     """
-    length = float(np.linalg.norm(u))
+    length = float(norm(u))
     if not 0 < length < np.inf:
         return 0.0
     return max(0.0, _least_along(problem, u / length)[1])
@@ -270,4 +241,4 @@ def uniform_norm(problem: Problem) -> float | None:
     """
     if _uniform_point(problem) is None:
         return None
-    return float(np.linalg.norm(problem.rows.total)) * (problem.size or 0) / problem.n
+    return float(norm(problem.rows.total)) * (problem.size or 0) / problem.n

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.bounds.dual import Dual, evaluate_dual
 from subsetsel.problem.problem import Problem
@@ -74,10 +75,6 @@ def relax(problem: Problem, *, time_limit: float = float("inf"), seed: int = 0) 
         Seconds.
     seed : int
         Of the random order of the visits.
-
-    Returns
-    -------
-    Relaxation
     """
     return Ascent(problem, seed).run(SHARP, time_limit)
 
@@ -116,12 +113,12 @@ class Ascent:
         """Give every free example the same weight: feasible, and near optimal in direction."""
         fixed = self.rows.sum(self.problem.must_prune)
         pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
-        length = float(np.linalg.norm(pull))
+        length = float(norm(pull))
         share = min(1.0, self.radius / length) if length > 0 else 1.0
         self.weights = np.where(self.free, share, self.problem.must_prune.astype(np.float64))
         self.total = fixed + share * pull
         self.best = evaluate_dual(self.problem, pull)
-        slope = float(np.linalg.norm(self.best.u))
+        slope = float(norm(self.best.u))
         typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
         lam = self.radius / slope if slope > 0 else self.radius * typical
         # It is divided by, and where rows lie hundreds of decades apart the slope may be infinite.
@@ -218,7 +215,7 @@ class Ascent:
 
     def _length(self) -> float:
         """Give what has to meet the radius."""
-        return float(np.linalg.norm(self.total))
+        return float(norm(self.total))
 
     # --- outer loop -----------------------------------------------------------------------------
 
@@ -245,10 +242,6 @@ class Ascent:
             Relative, and in examples: `COARSE` or `SHARP`.
         time_limit : float
             Seconds.
-
-        Returns
-        -------
-        Relaxation
         """
         started = time.perf_counter()
         self.deadline = started + time_limit

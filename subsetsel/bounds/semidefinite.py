@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.bounds.diagonal import Medium, tangent_bound
 from subsetsel.bounds.dual import Dual
@@ -130,7 +131,7 @@ class _Search:
     def __init__(self, problem: Problem, relaxation: Relaxation) -> None:
         self.problem, self.rows = problem, problem.rows
         self.ascent = _TightAscent(problem)
-        self.lam = self.ascent.radius / float(np.linalg.norm(relaxation.dual.u))
+        self.lam = self.ascent.radius / float(norm(relaxation.dual.u))
         self.y = relaxation.dual.y
         self.gains = np.ones(problem.n)
         if len(problem.constraints):
@@ -189,7 +190,7 @@ class _Search:
         fresh = self.rng.normal(size=(empty.size, _RANK))
         weights = self.weights[core[empty]]
         lengths = np.sqrt(np.maximum(weights - weights**2, 1e-8))
-        deviations[empty] = fresh * (lengths / np.linalg.norm(fresh, axis=1))[:, None]
+        deviations[empty] = fresh * (lengths / norm(fresh, axis=1))[:, None]
         return deviations
 
     def _answer(self, medium: Medium) -> tuple[FloatArray, FloatArray]:

@@ -61,11 +61,6 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         Solves the form "min_norm".
     problem : Problem
         Of the form "max_size".
-    run : Run
-
-    Returns
-    -------
-    Candidate
     """
     start = find_mask(problem)
     if start is None:
@@ -138,11 +133,6 @@ def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
         Solves the form "max_size".
     problem : Problem
         Of the form "min_norm".
-    run : Run
-
-    Returns
-    -------
-    Candidate
     """
     size = problem.size
     assert size is not None

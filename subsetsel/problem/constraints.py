@@ -6,7 +6,7 @@ convenience ends here.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from subsetsel.errors import ProblemError
+from subsetsel.problem.arguments import GroupLimits
 from subsetsel.rows.base import BoolArray, FloatArray
 
 # Relative slack in the check of a linear constraint: far above float64 rounding of a sum of 10^6
@@ -83,11 +84,6 @@ class Constraints:
         ----------
         n : int
             Number of examples.
-        constraints : sequence of LinearConstraint or (coefficients, lower, upper)
-
-        Returns
-        -------
-        Constraints
 
         Raises
         ------
@@ -132,12 +128,7 @@ class Constraints:
         )
 
     def join(self, other: Constraints) -> Constraints:
-        """Both sets of constraints together.
-
-        Returns
-        -------
-        Constraints
-        """
+        """Both sets of constraints together."""
         if not len(other):
             return self
         if not len(self):
@@ -198,7 +189,7 @@ def _from_tuple(item: Any, position: int) -> LinearConstraint:
 def group_constraints(
     n: int,
     groups: ArrayLike | None,
-    group_limits: Mapping[Any, tuple[int | None, int | None]] | None,
+    group_limits: GroupLimits | None,
 ) -> Constraints:
     """Limits on how many examples of each group are pruned.
 

@@ -22,7 +22,6 @@ def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | No
 
     Parameters
     ----------
-    problem : Problem
     cost : ndarray of shape (n,)
 
     Returns
@@ -49,11 +48,9 @@ def find_mask(
 
     Parameters
     ----------
-    problem : Problem
     wanted : ndarray of shape (n,), bool, optional
         As many as possible of its examples are pruned, as many of the others kept; ties are broken
         at random. Without it, for the form "max_size", as few as possible are pruned.
-    seed : int
 
     Returns
     -------
@@ -67,7 +64,7 @@ def find_mask(
     """
     rng = np.random.default_rng(seed)
     noise = rng.random(problem.n)
-    if wanted is not None and not problem.violations(wanted, norm=0.0):
+    if wanted is not None and not problem.linear_violations(wanted):
         return wanted.copy()
     if wanted is None:
         cost = noise if problem.form == "min_norm" else 1.0 + 1e-3 * noise
@@ -143,10 +140,6 @@ def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]
 
     Rows are scaled to a largest coefficient of 1, and limits widened by the slack with which the
     core checks them, so that nothing the core calls feasible is cut off by scaling or rounding.
-
-    Returns
-    -------
-    A, lower, upper
     """
     constraints = problem.constraints
     least = 0.0 if problem.size is None else float(problem.size)
