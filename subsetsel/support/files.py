@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from filelock import FileLock, Timeout
 
 from subsetsel.errors import FolderInUseError
 
 _ZEROS = bytes(1 << 20)
-_LOCK = ".lock"
 
 
 @contextmanager
@@ -114,8 +114,9 @@ def held(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
-        Made if need be. The file ``.lock`` in it stays there; what counts is the lock on it, which
-        the system releases when the process ends, however it ends.
+        Made if need be. Two small files stay in it: ``.lock``, and ``.owner`` with the number of
+        the process that locked it last. What counts is the lock, which the system releases when
+        the process ends, however it ends.
 
     Raises
     ------
@@ -123,42 +124,23 @@ def held(folder: Path) -> Iterator[None]:
         If another run holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
-    with path.open("a+b") as stream:
-        try:
-            _lock(stream)
-        except BlockingIOError as error:
-            stream.seek(0)
-            owner = stream.read(64).decode(errors="replace") or "unknown"
-            raise FolderInUseError(
-                f"{folder} is in use by another run (process {owner}); wait for it, or give "
-                "another folder."
-            ) from error
-        except OSError:
-            # Some network file systems know no locks; they get none.
-            yield
-            return
-        stream.truncate(0)
-        stream.write(str(os.getpid()).encode())
-        stream.flush()
+    path, owner = folder / ".lock", folder / ".owner"
+    # Where the folder cannot be written to, the error is raised here.
+    path.touch()
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        process = owner.read_text() if owner.exists() else "unknown"
+        raise FolderInUseError(
+            f"{folder} is in use by another run (process {process}); wait for it, or give another "
+            "folder."
+        ) from error
+    except OSError:
+        # Some network file systems have no locks: runs in their folders are not kept apart.
+        pass
+    try:
+        owner.write_text(str(os.getpid()))
         yield
-
-
-if sys.platform == "win32":  # pragma: no cover
-
-    def _lock(stream: IO[Any]) -> None:
-        import msvcrt
-
-        try:
-            # A byte beyond the text, which stays readable for others.
-            stream.seek(1 << 20)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(*error.args) from error
-
-else:
-
-    def _lock(stream: IO[Any]) -> None:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        lock.release()
