@@ -199,7 +199,7 @@ def select(
     started = time.perf_counter()
     if not isinstance(score, Score):
         raise OptionError(f"score must be a subsetsel.scores.Score, got {type(score).__name__}.")
-    goal = {"size": size, "fraction": fraction, "num_kept": num_kept}
+    goal: dict[str, Any] = {"size": size, "fraction": fraction, "num_kept": num_kept}
     given = [name for name, value in goal.items() if value is not None]
     if len(given) != 1:
         got = " and ".join(given) or "none"
