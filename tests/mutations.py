@@ -299,7 +299,7 @@ MUTATIONS = [
     (
         "test_a_directory_that_claims_too_much_is_refused",
         "subsetsel/support/npz.py",
-        "    if member.file_size > held * (1 if is_stored else _LARGEST_RATIO):\n",
+        "    if member.file_size > num_stored * (1 if is_stored else _LARGEST_RATIO):\n",
         "    if False:\n",
     ),
     (
