@@ -27,8 +27,8 @@ from stopwatch import Record, peak_memory
 from subsetsel.influence import Head
 from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.influence.head.losses import SoftmaxObjective
+from subsetsel.influence.head.objective import Setting
 from subsetsel.influence.head.rows import influence_rows
-from subsetsel.influence.head.setting import Setting
 
 _COLUMNS = 8
 # Rows of one chunk of the search, see solvers/_chunk_search.py.
