@@ -198,14 +198,14 @@ def compare(given: argparse.Namespace, command: str) -> int:
     if given.list:
         list_everything(console, entrants)
         return 0
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    default = Path(tempfile.gettempdir()) / "subsetsel-bench" / f"{given.preset}-{stamp}"
     try:
         jobs = list(plan(given, entrants))
+        store = Store(given.out or default)
     except ValueError as error:
         print(f"compare_solvers: {error}", file=sys.stderr)
         return 2
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    default = Path(tempfile.gettempdir()) / "subsetsel-bench" / f"{given.preset}-{stamp}"
-    store = Store(given.out or default)
     warning = store.write_environment(environment(command, given.threads))
     if warning:
         console.print(f"warning: {warning}", style="yellow")

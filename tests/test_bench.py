@@ -120,6 +120,13 @@ def test_results_survive_a_killed_run(tmp_path: Path) -> None:
     assert (tmp_path / "results.csv").read_text().count("\n") == 2
 
 
+def test_a_table_without_traces_is_not_overwritten(tmp_path: Path) -> None:
+    """Committed results have no traces: a comparison does not write over them."""
+    (tmp_path / "results.csv").write_text("instance\n")
+    with pytest.raises(ValueError, match="choose another --out"):
+        store.Store(tmp_path)
+
+
 def test_best_known_values_only_improve(tmp_path: Path) -> None:
     """A worse value changes nothing; another matrix under the same name starts anew."""
     path = tmp_path / "best.json"
