@@ -108,7 +108,7 @@ class Comparison:
         # A subset of nearly the same S is no argument against a bound.
         is_exact = not instance.digest.startswith(APPROXIMATE)
         best = best_value(job.instance, self.store.records, read_best_known() if is_exact else {})
-        budget = Budget(job.time_limit, job.seed, self.given.threads)
+        budget = Budget(job.time_limit, job.seed, self.given.threads, self.given.tight_bound)
         record = run_once(self.entrants[job.solver], instance, budget, best)
         self.store.add(record)
         self._say(
