@@ -30,7 +30,7 @@ help:
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
 	@echo "make coverage      the suite under coverage, the kernels as plain Python; 95 % of lines, 90 % of branches"
 	@echo "make mutations     take each guard of docs/faults.md out and see its test fail"
-	@echo "make fuzz          coverage-guided fuzzing (ARGS='npz --runs 100000')"
+	@echo "make fuzz          coverage-guided fuzzing of solve (ARGS='--runs 100000')"
 	@echo "make lock lowest audit sbom reproducible    see docs/releasing.md"
 	@echo "make clean   remove $(VENV), caches and outputs"
 

@@ -42,7 +42,7 @@ _NUM_ATTEMPTS = 4
 
 
 class Medium:
-    """What the examples with D_i < 0 absorb of the others' deviations.
+    """How the examples with D_i < 0 weaken the quadratic form of the examples with D_i > 0.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Medium:
         gap = self.softened - np.diag(raises)
         least = float(linalg.eigvalsh(gap, subset_by_index=[0, 0])[0])
         trace = float(np.abs(np.diag(gap)).sum()) + k * abs(min(least, 0.0))
-        # A Cholesky factorization that runs through proves this much less than definiteness.
+        # In floating point, a Cholesky factorization that succeeds proves definiteness up to this.
         slack = self._error + 4 * UNIT * (k + 4) * trace
         margin = 4 * UNIT * (k + 4) * trace + 1e-14 * trace
         for attempt in range(_NUM_ATTEMPTS):
@@ -148,7 +148,7 @@ def tangent_bound(
     moving = total - fixed
     inner = diagonal * weights
     prices = rows.dot(total) - inner + 0.5 * diagonal
-    # Fixed examples enter the norm, not the objective's slope.
+    # Fixed examples count in the norm; their weights do not move, so they have no slope.
     prices[~free] = 0.0
     limits = limits_of(problem, y)
     if len(problem.constraints):

@@ -19,7 +19,8 @@ from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps)
-# ||S^T 1|| in units of what independent rows of these lengths would give.
+# The rows drift where ||S^T 1|| is more than this many times sqrt(sum ||s_i||^2), which is about
+# what independent rows of these lengths would give.
 _DRIFT = 4.0
 
 
@@ -57,7 +58,7 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
-    # Only the direction counts; at size 1 the norm of u neither under- nor overflows.
+    # Only the direction of (u, y) matters here. With a largest entry of 1 no norm overflows.
     largest = max(float(np.abs(u).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
     if largest > 0:
         u, y = u / largest, y / largest
@@ -128,7 +129,7 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     slopes = slope + np.cumsum(positive[::-1])
     turning = int(np.searchsorted(slopes, 0.0))
     if turning == len(slopes):
-        # Only rounding or an unbounded fall gets here; any t is valid.
+        # Rounding, or a function that falls without end, leads here. The bound holds for every t.
         return 1.0 / float(positive[0]) if len(positive) else 1.0
     return 1.0 / float(positive[::-1][turning])
 
@@ -149,7 +150,7 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     Returns
     -------
     float
-        0 where nothing better is proved, which is usual: with S^T 1 near 0 every convex bound is.
+        Usually 0, since every convex bound is near 0 where S^T 1 is.
     """
     from subsetsel.problem.linear import minimize_linear
 
@@ -186,19 +187,19 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
 
 def is_drifting(problem: Problem) -> bool:
-    """Whether the rows share a direction that no choice of half of them cancels by chance."""
+    """Whether the rows share a direction that random choices of half of them do not cancel."""
     total = float(norm(problem.rows.total))
     return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
 
 
 def can_bound_norm(problem: Problem) -> bool:
-    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S."""
+    """Whether a bound on the norm above 0 is likely and costs only a few passes over S."""
     is_simple = problem.form == "min_norm" and not len(problem.constraints)
     return is_simple and is_drifting(problem)
 
 
 def norm_along(problem: Problem, u: FloatArray) -> float:
-    """Proven lower bound on ||W^T S||_2 from one direction, the better the nearer to the optimum's.
+    """Proven lower bound on ||W^T S||_2 from one direction u; the best u is that of the optimum.
 
     Parameters
     ----------
@@ -225,7 +226,7 @@ def _least_along(problem: Problem, u: FloatArray) -> tuple[FloatArray | None, fl
 
 
 def _uniform_point(problem: Problem) -> FloatArray | None:
-    """Give everyone the same weight, where nothing but the size binds."""
+    """Give every example the same weight; None where more than the size is limited."""
     if problem.size is None or len(problem.constraints) or not problem.free.all():
         return None
     return np.full(problem.n, problem.size / problem.n)

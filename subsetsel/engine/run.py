@@ -56,10 +56,10 @@ class Run:
         self.parent = parent
         self.effort = effort
         self.start_time = time.perf_counter()
-        # What updating a sum instead of computing it may cost.
+        # Bound on the rounding error of a sum that is updated instead of computed anew.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
         self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
-        # The answer is recomputed from the whole S before it is given, and a norm bounded.
+        # Passes over S after the search: it recomputes the answer and may bound the norm.
         is_bounded = limits.time_limit is not None and limits.bound and can_bound_norm(problem)
         self._closing_passes = 3.5 if is_bounded else 1.5
         self.mask: BoolArray | None = None
@@ -187,7 +187,7 @@ class Run:
         return None if guess is None else np.array(getattr(guess, "mask", guess), dtype=np.bool_)
 
     def sum_of(self, mask: BoolArray) -> FloatArray:
-        """W^T S in float64, from the incumbent's where few examples differ.
+        """W^T S in float64; it is updated from the incumbent's sum where few examples differ.
 
         Returns
         -------
@@ -227,7 +227,7 @@ class Run:
         total = self.sum_of(mask)
         norm = euclidean(total)
         if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
-            # Too close for a sum that was updated rather than computed.
+            # The updated sum is too inexact to decide this; compute the sum anew.
             total = self.problem.rows.sum(mask)
             norm = euclidean(total)
         if self.mask is not None:

@@ -248,7 +248,7 @@ def _search(problem: Problem, engine: Engine, run: Run) -> tuple[Candidate, str]
     except KeyboardInterrupt:
         run.limit = "interrupted"
     if run.limit in {"interrupted", "time"} and run.mask is not None:
-        # Cut off in its first second a search may have found less than a sort gives.
+        # A search that was stopped in its first second may have found less than one sort gives.
         with suppress(KeyboardInterrupt):
             run.submit(smallest_rows(problem))
     return candidate or Candidate(), message

@@ -1,4 +1,4 @@
-"""Before a search: answers that need none, and the first subset that a search can fall back on."""
+"""Before a search: answers that need none, and a first subset to fall back on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _without_search(problem: Problem) -> tuple[BoolArray | None, str]:
 
 
 def smallest_rows(problem: Problem) -> BoolArray:
-    """As many of the smallest rows as the triangle inequality lets go together: costs a sort.
+    """Prune the smallest rows while the sum of their norms stays within epsilon: costs a sort.
 
     Parameters
     ----------
@@ -88,6 +88,6 @@ def smallest_rows(problem: Problem) -> BoolArray:
     order = order[: min(int(problem.free.sum()), problem.max_size - int(mask.sum()))]
     room = problem.epsilon - (problem.norm(mask) if mask.any() else 0.0)
     lengths = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
-    # A hair less, for the rounding of the sum.
+    # A little less than epsilon, since the sum is rounded.
     mask[order[lengths <= room * (1 - 1e-9)]] = True
     return mask

@@ -47,7 +47,7 @@ class Kind:
         )
 
     def problem(self) -> Problem:
-        """Make a problem of this kind that is solved in milliseconds, yet not at once.
+        """Make a small problem of this kind, solved in milliseconds but not without a search.
 
         Returns
         -------

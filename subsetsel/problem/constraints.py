@@ -18,8 +18,8 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits
 from subsetsel.rows.base import BoolArray, FloatArray
 
-# Relative slack in the check of a linear constraint: far above float64 rounding of a sum of 10^6
-# terms, far below one example.
+# Relative slack in the check of a linear constraint. It is far above the rounding error of a sum
+# of 10^6 terms and far below one example.
 TOLERANCE = 1e-9
 
 
@@ -72,7 +72,7 @@ class Constraints:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All numbers that say what is asked: two equal questions have equal ones."""
+        """All numbers of the constraints: equal constraints have equal arrays."""
         matrix = self.matrix
         return matrix.data, matrix.indices, matrix.indptr, self.lower, self.upper
 
@@ -292,7 +292,7 @@ def balanced_limits(
     else:
         raise ProblemError(f"policy must be 'proportional' or 'equal_kept', got {policy!r}.")
     pruned = np.floor(ideal + 1e-9).astype(np.int64)
-    # Largest remainders get the examples that rounding left over; ties go to the first label.
+    # Rounding down left some examples over; they go to the groups with the largest remainders.
     left = size - int(pruned.sum())
     order = np.argsort(-(ideal - pruned), kind="stable")
     pruned[order[:left]] += 1

@@ -109,7 +109,7 @@ class FromData:
         damping: float = 0.0,
         **question: Unpack[HeadQuestion],
     ) -> Self:
-        """Capture what a model feeds its classifier, train that classifier to its minimum, ask.
+        """Train a model's last layer to its minimum, and ask which examples it can do without.
 
         Parameters
         ----------
@@ -277,7 +277,7 @@ def _choose_formulation(
     metric: str,
     question: Question,
 ) -> tuple[Ridge, Normalization]:
-    """Fill in what a formulation says, and warn where the halves do not belong together."""
+    """Fill in ridge and normalization from the formulation, and warn of a mixed pair."""
     if formulation not in {"retrain", "paper"}:
         raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
     usual: tuple[Ridge, Normalization] = (

@@ -95,7 +95,7 @@ def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
 
 
 def _disjoint_groups(problem: Problem) -> IndexArray | None:
-    """Give each example its group, -1 for none, where that is all the constraints say."""
+    """Give each example its group, or -1; None where the constraints are not such quotas."""
     matrix = problem.constraints.matrix
     per_example = np.diff(matrix.indptr)
     if per_example.max(initial=0) > 1 or not (matrix.data == 1.0).all():
@@ -108,7 +108,7 @@ def _disjoint_groups(problem: Problem) -> IndexArray | None:
 def _cheapest_in_groups(
     problem: Problem, cost: FloatArray, groups: IndexArray
 ) -> FloatArray | None:
-    """Exact minimum under quotas of disjoint groups: what each must have, then the cheapest."""
+    """Exact minimum under quotas of disjoint groups: each group's fewest, then the cheapest."""
     constraints = problem.constraints
     weights = problem.must_prune.astype(np.float64)
     forced = np.bincount(groups[problem.must_prune & (groups >= 0)], minlength=len(constraints))
@@ -161,7 +161,7 @@ def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
 
     matrix, lower, upper = _system(problem)
     weights: FloatArray | None = None
-    # HiGHS allows itself 1e-6 per row; where that matters, ask again with limits drawn in.
+    # HiGHS may violate a row by 1e-6. Where that matters, solve again with narrower limits.
     for margin in (0.0, 2e-6):
         result = milp(
             cost,

@@ -135,7 +135,7 @@ class Problem(FromData):
         self.normalization = normalization
         self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
         self.must_prune, self.must_keep = must_prune, must_keep
-        # As the user gave it: another question of the same S asks for it anew.
+        # As the user gave it, for `replace`.
         self._cap = max_size
 
     @property
@@ -161,7 +161,7 @@ class Problem(FromData):
 
     @property
     def is_capped(self) -> bool:
-        """Whether ``max_size`` forbids sizes that the normalization would allow."""
+        """Whether ``max_size`` is smaller than the largest size that the normalization allows."""
         return self.epsilon is not None and self.max_size < self.n - (self.normalization == "kept")
 
     def radius(self, num_pruned: int) -> float:
@@ -174,7 +174,7 @@ class Problem(FromData):
         """
         if self.epsilon is None:
             return float("inf")
-        # No norm is larger, and its square can be computed.
+        # No norm is larger than this, and its square does not overflow.
         epsilon = min(self.epsilon, _LARGEST_RADIUS)
         if self.normalization == "full":
             return epsilon
