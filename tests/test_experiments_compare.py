@@ -403,15 +403,15 @@ def test_a_search_is_reported_as_table_and_picture(search: Comparison, tmp_path:
 
 def test_differences_are_paired_by_seed() -> None:
     """Differences 1, 2, 3: the interval is 2 -+ 4.303 / sqrt(3), as t tables have it."""
-    text = difference({0: 81.0, 1: 72.0, 2: 93.0, 7: 1.0}, {2: 90.0, 1: 70.0, 0: 80.0, 8: 2.0})
+    text = difference({0: 0.81, 1: 0.72, 2: 0.93, 7: 0.1}, {2: 0.9, 1: 0.7, 0: 0.8, 8: 0.2})
     assert text == "+2.00 (-0.48 to +4.48), 0.074"
 
 
 def test_differences_without_spread_are_certain() -> None:
     """Equal runs do not differ, equal differences leave no doubt, one seed says nothing."""
-    assert difference({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) == "+0.00 (+0.00 to +0.00), 1"
-    assert difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) == "+1.00 (+1.00 to +1.00), 0"
-    assert difference({0: 2.0, 1: 3.0}, {0: 1.0}) == "one seed"
+    assert difference({0: 0.25, 1: 0.5}, {0: 0.25, 1: 0.5}) == "+0.00 (+0.00 to +0.00), 1"
+    assert difference({0: 0.5, 1: 0.75}, {0: 0.25, 1: 0.5}) == "+25.00 (+25.00 to +25.00), 0"
+    assert difference({0: 0.5, 1: 0.75}, {0: 0.25}) == "one seed"
 
 
 def test_sittings_are_appended(tmp_path: Path) -> None:
