@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 from data import find_folder
-from harness import environment
 from heads import default_cache_dir
+from recording import environment
 
 from subsetsel.errors import OptionError, SubsetselError
 from subsetsel.experiments.compare import Comparison

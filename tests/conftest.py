@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# The problems of tests are small: a second thread in each product costs more than it saves, many
+# times more where other work shares the cores. Read when NumPy and torch are first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from subsetsel.engine.registry import SolverSpec, register_solver, unregister_solver
 
