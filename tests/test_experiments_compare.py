@@ -38,8 +38,6 @@ from subsetsel.experiments.tables import (
 )
 from subsetsel.experiments.zoo import BUILDERS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)
 CPU = torch.device("cpu")
 PLAN = Plan(
