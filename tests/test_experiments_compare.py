@@ -162,8 +162,13 @@ def test_curves_and_several_networks(images: Images, tmp_path: Path) -> None:
     assert [len(record["curve"]) for record in records] == [2, 2]
     assert len({record["kept_digest"] for record in records}) == 1
     draw_curves(records, tmp_path / "curve.png", "curves", is_cpu=True)
-    draw_budgets(records, tmp_path / "budgets.png", "budgets", 100)
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_pictures_show_what_there_is_to_lose(finished: Comparison, tmp_path: Path) -> None:
+    """A line for the whole set beside a curve for each method."""
+    draw_budgets(finished.log.records, tmp_path / "budgets.png", "budgets", 100)
+    assert (tmp_path / "budgets.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_table_has_paired_differences(finished: Comparison, tmp_path: Path) -> None:
