@@ -15,14 +15,14 @@ from subsetsel.rows import Rows
 from subsetsel.rows.base import FloatArray
 
 _UNIT = float(np.finfo(np.float64).eps)
-# The smaller Gram matrix is held and decomposed: 0.8 GB and minutes beyond this.
+# The Gram matrix of the smaller side is decomposed: above this side it takes 0.8 GB and minutes.
 MAX_SIDE = 10_000
 _CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """S V and what was lost on the way.
+    """S V, and how far it is from S.
 
     Attributes
     ----------
@@ -45,16 +45,7 @@ class Reduction:
         return int(self.rows.shape[1])
 
     def lift(self, direction: FloatArray) -> FloatArray:
-        """Map a vector of the reduced space back to the parameters.
-
-        Parameters
-        ----------
-        direction : ndarray of shape (rank,)
-
-        Returns
-        -------
-        ndarray of shape (d,)
-        """
+        """Map a vector of shape (rank,) back to the parameters, shape (d,)."""
         lifted: FloatArray = self.basis @ direction
         return lifted
 
@@ -98,7 +89,7 @@ def reduce_rank(rows: Rows) -> Reduction:
 
 
 def _strongest(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eigenpairs that stand out of rounding, largest first."""
+    """Eigenpairs that are larger than rounding errors, the largest first."""
     values, vectors = np.linalg.eigh(gram)
     largest = max(float(values[-1]), 0.0)
     is_kept = values > len(values) * _UNIT * largest
