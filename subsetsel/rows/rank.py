@@ -6,6 +6,7 @@ influence has rank at most (C - 1) (h + 1), and n examples never span more than 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +79,19 @@ def reduce_rank(rows: Rows) -> Reduction:
     basis = _row_space(rows) if d <= n else _row_space_of_wide(rows)
     reduced = np.empty((n, basis.shape[1]))
     tails = np.empty(n)
-    for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
-        part = rows.block(start, stop).astype(np.float64, copy=False)
-        reduced[start:stop] = part @ basis
-        tails[start:stop] = np.linalg.norm(part - reduced[start:stop] @ basis.T, axis=1)
+    for at, part in _parts(rows, n):
+        reduced[at] = part @ basis
+        tails[at] = np.linalg.norm(part - reduced[at] @ basis.T, axis=1)
     # Rounding of the two products and of V^T V = I, each below (d + rank) units per row.
     tails += 2 * (d + basis.shape[1] + 4) * _UNIT * np.sqrt(rows.squared_norms)
     return Reduction(reduced, basis, tails)
+
+
+def _parts(rows: Rows, stop: int) -> Iterator[tuple[slice, FloatArray]]:
+    """Walk through the first ``stop`` rows in float64."""
+    for start in range(0, stop, _CHUNK):
+        at = slice(start, min(start + _CHUNK, stop))
+        yield at, rows.block(at.start, at.stop).astype(np.float64, copy=False)
 
 
 def _strongest(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -107,20 +113,14 @@ def _row_space(rows: Rows) -> FloatArray:
 
 def _row_space_of_wide(rows: Rows) -> FloatArray:
     """V from S S^T = Q L Q^T as S^T Q L^(-1/2), made orthonormal to rounding by QR."""
-    n = rows.n
-    starts = range(0, n, _CHUNK)
-    gram = np.empty((n, n))
-    for a in starts:
-        left = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
-        for b in range(0, a + 1, _CHUNK):
-            right = rows.block(b, min(b + _CHUNK, n)).astype(np.float64, copy=False)
-            product = left @ right.T
-            gram[a : a + len(left), b : b + len(right)] = product
-            gram[b : b + len(right), a : a + len(left)] = product.T
+    gram = np.empty((rows.n, rows.n))
+    for here, left in _parts(rows, rows.n):
+        for there, right in _parts(rows, here.stop):
+            gram[here, there] = left @ right.T
+            gram[there, here] = gram[here, there].T
     values, vectors = _strongest(gram)
     scaled = vectors / np.sqrt(values)
     basis = np.zeros((rows.d, len(values)))
-    for a in starts:
-        part = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
-        basis += part.T @ scaled[a : a + len(part)]
+    for at, part in _parts(rows, rows.n):
+        basis += part.T @ scaled[at]
     return np.ascontiguousarray(np.linalg.qr(basis)[0])
