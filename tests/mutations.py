@@ -29,7 +29,8 @@ MUTATIONS = [
         "test_features_killed_anywhere_go_on_with_one_chunk_lost_at_most",
         "subsetsel/influence/features/store.py",
         "        self.features.flush()\n",
-        '        write_json(self._folder / _MANIFEST, self._about | {"num_done": self._n})\n',
+        "        write_json(self._folder / _MANIFEST, "
+        'self._about | {"num_done": len(self.labels)})\n',
     ),
     (
         "test_unfinished_features_do_not_look_whole",
