@@ -218,7 +218,7 @@ def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "facto
 
 
 def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
-    """Write S out where that fits and pays, or keep the formula."""
+    """Return S as an array where it fits and single rows are cheap, else as a formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")

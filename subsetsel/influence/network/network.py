@@ -159,8 +159,8 @@ class Network:
 
         def one(column: Tensor) -> Tensor:
             moved = push(self._unflatten(column))[0]
-            bent = p * (moved - (p * moved).sum(dim=1, keepdim=True))
-            return _flatten(pull(bent)[0])
+            curved = p * (moved - (p * moved).sum(dim=1, keepdim=True))
+            return _flatten(pull(curved)[0])
 
         found: Tensor = vmap(one, chunk_size=_COLUMNS)(columns.T)
         return found.T.double()
