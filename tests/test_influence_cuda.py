@@ -14,7 +14,7 @@ from pretend_cuda import pretend_cuda
 import subsetsel
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.influence.head.choose_inverse import choose_inverse
-from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.lissa import lissa_influence
 
 X, Y = blobs(n=90, num_classes=3, seed=2)

@@ -200,7 +200,7 @@ def _check_finite(features: NDArray[Any], start: int) -> None:
 
 @contextmanager
 def _reporting(progress: Report | bool | None, total: int) -> Iterator[Report]:
-    """Choose a callable, a bar on a terminal once two seconds have passed, or silence."""
+    """Report to a callable, to a bar on a terminal after two seconds, or to nobody."""
     if callable(progress):
         yield progress
         return

@@ -24,7 +24,7 @@ _COLUMNS = 256
 
 @dataclass(frozen=True, eq=False)
 class LissaRows:
-    """S as LiSSA gives it, with what it took.
+    """S by LiSSA, with its residual and its number of steps.
 
     Attributes
     ----------

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.device import block_sizes
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.ekfac import KroneckerInverse
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import Metric
-from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -150,7 +150,7 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 class HeadRows(DenseRows):
-    """S as an array, which knows its unit."""
+    """S as an array, with the metric of its row norms."""
 
     def __init__(self, array: AnyFloatArray, metric: str) -> None:
         super().__init__(array)
