@@ -5,7 +5,7 @@
     python bench/reproduce.py fmnist-lenet --seeds 10
     python bench/reproduce.py table1 --preset cpu --archs 24
 
-Runs are kept one by one in --out: a command that was stopped goes on where it was, and one with
+Each finished run is written to --out: a command that was stopped does what is left, and one with
 more seeds or methods adds to what is there. ``docs/experiments.md`` has the presets and their cost.
 """
 
@@ -57,7 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
     parser.add_argument("--out", type=Path, help="bench/results/<figure>-<preset> by default")
-    parser.add_argument("--cache", type=Path, help="where trained scorers are kept; see heads.py")
+    parser.add_argument("--cache", type=Path, help="where trained scorers are stored; see heads.py")
     parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     return parser.parse_args(arguments)
 
