@@ -47,11 +47,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=seeds, help="how many (0, 1, ...), or which: 10-19 or 3,5")
     parser.add_argument("--methods", help="names with commas between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
-    parser.add_argument("--networks", help="names with commas between", type=networks)
+    parser.add_argument("--networks", help="names with commas between")
     parser.add_argument("--iterations", type=int, help="steps of a training, whatever is kept")
     parser.add_argument("--lr", type=float, help="rate of the first step of a training")
     parser.add_argument(
-        "--archs", dest="networks", type=networks, help="how many of the 720 networks of Table 1"
+        "--archs", dest="networks", help="the same, or how many of the 720 networks of Table 1"
     )
     parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
     parser.add_argument("--device", default="auto")
@@ -103,7 +103,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         raise OptionError(f"{given.figure} has no preset {given.preset!r}.")
     changes: dict[str, Any] = {
         "methods": given.methods and tuple(given.methods.split(",")),
-        "networks": given.networks,
+        "networks": given.networks and networks(given.networks),
         "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
         "seeds": given.seeds,
     }
@@ -133,13 +133,13 @@ def run(given: argparse.Namespace, command: str) -> None:
     picture = folder / "figure.png"
     if given.figure == "table1":
         write_search_report(plan, records, folder)
-    elif plan.has_curve:
+    else:
+        write_table(records, folder / "table.md", title, notes=notes(plan))
+    if plan.has_curve:
         is_cpu = comparison.pictures.labels.device.type == "cpu"
         draw_curves(records, picture, title, is_cpu=is_cpu)
-    else:
+    elif given.figure != "table1":
         draw_budgets(records, picture, title, len(images.train))
-    if given.figure != "table1":
-        write_table(records, folder / "table.md", title, notes=notes(plan))
     print((folder / "table.md").read_text())
 
 

@@ -86,6 +86,8 @@ def test_reproduce_knows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
     assert "theory_check.py" in capsys.readouterr().out
     assert reproduce.main(["fmnist-lenet", "--preset", "paper"]) == 2
     assert "no preset 'paper'" in capsys.readouterr().err
+    assert reproduce.main(["table1", "--archs", "721"]) == 2
+    assert "there are 720 networks, 721 were asked for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

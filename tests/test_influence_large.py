@@ -139,6 +139,18 @@ def test_weakest_direction_is_where_curvature_is_lost(exact: Head, weights: np.n
     assert along[~weights].mean() / along.mean() == pytest.approx(value, rel=1e-9)
 
 
+def test_lanczos_finds_the_weakest_direction_of_the_whole_spectrum(
+    exact: Head, weights: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many parameters are asked for one eigenvalue, few for all; both give the same direction."""
+    value, direction = exact.kept(~weights).weakest_direction()
+    monkeypatch.setattr("subsetsel.influence.head.cholesky._MAX_SPECTRUM", 1)
+    found, along = exact.kept(~weights).weakest_direction()
+    assert found == pytest.approx(value, rel=1e-9)
+    cosine = np.vdot(direction, along) / np.linalg.norm(direction) / np.linalg.norm(along)
+    assert abs(cosine) == pytest.approx(1, abs=1e-6)
+
+
 def test_proxy_is_consistent(large: Head, weights: np.ndarray) -> None:
     """Blocks, sums, products and norms of the proxy are those of one and the same matrix."""
     proxy = influence_rows(large).proxy
