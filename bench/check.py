@@ -61,34 +61,19 @@ class Question:
         return "max_size" if self.epsilon is not None else "min_norm"
 
     def radius(self, size: int) -> float:
-        """Largest norm allowed when that many are pruned.
-
-        Returns
-        -------
-        float
-        """
+        """Largest norm allowed when that many are pruned."""
         if self.epsilon is None:
             return float("inf")
         share = 1.0 if self.normalization == "full" else (self.n - size) / self.n
         return self.epsilon * share
 
     def value(self, mask: BoolArray) -> float:
-        """Objective of a subset: its size (Eq. 3) or its norm (Eq. 4).
-
-        Returns
-        -------
-        float
-        """
+        """Objective of a subset: its size (Eq. 3) or its norm (Eq. 4)."""
         return float(mask.sum()) if self.form == "max_size" else norm_of(self.S, mask)
 
 
 def sum_of(S: NDArray[np.floating], mask: BoolArray) -> FloatArray:
-    """Add up the rows of a subset in extended precision over float64 chunks.
-
-    Returns
-    -------
-    ndarray of shape (d,), float64
-    """
+    """Add up the rows of a subset in extended precision over float64 chunks."""
     total = np.zeros(S.shape[1], dtype=np.longdouble)
     step = max(1, _CHUNK_ENTRIES // max(1, S.shape[1]))
     for start in range(0, len(S), step):
@@ -98,30 +83,12 @@ def sum_of(S: NDArray[np.floating], mask: BoolArray) -> FloatArray:
 
 
 def norm_of(S: NDArray[np.floating], mask: BoolArray) -> float:
-    """Compute ||W^T S||_2 in float64.
-
-    Returns
-    -------
-    float
-    """
+    """Compute ||W^T S||_2 in float64."""
     return float(np.linalg.norm(sum_of(S, mask)))
 
 
 def violations(question: Question, mask: BoolArray, norm: float) -> list[str]:
-    """Say what a subset breaks.
-
-    Parameters
-    ----------
-    question : Question
-    mask : ndarray of shape (n,), bool
-    norm : float
-        As recomputed by `norm_of`.
-
-    Returns
-    -------
-    list of str
-        Empty if the subset answers the question.
-    """
+    """Say which limits a subset breaks, given its norm from `norm_of`; empty if none."""
     found = []
     size = int(mask.sum())
     if question.size is not None and size != question.size:
@@ -218,22 +185,12 @@ def _check_optimum(form: str, value: float, status: str, optimum: float) -> list
 
 
 def enumerate_optimum(question: Question) -> tuple[float, BoolArray] | None:
-    """Try every subset.
-
-    Parameters
-    ----------
-    question : Question
-        With n of at most 20.
+    """Try every subset of at most 20 examples.
 
     Returns
     -------
     (float, ndarray of shape (n,)) or None
         The best value and one subset that has it; None if no subset is feasible.
-
-    Raises
-    ------
-    ValueError
-        If n is larger.
     """
     n = question.n
     if n > MAX_ENUMERATED:

@@ -59,7 +59,7 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
     -------
     Candidate
     """
-    relaxation = run.relaxation
+    relaxation = run.solve_relaxation()
     assert relaxation is not None
     empty = find_mask(problem)
     if empty is None:
@@ -150,8 +150,8 @@ class _CoreSearch:
         if bound is None or not self.run.limits.bound or self.run.should_stop():
             return
         if np.floor(bound) - self.run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
-            self.run.sharpen_bound()
-        self.run.strengthen_bound()
+            self.run.proof.sharpen()
+        self.run.proof.strengthen(self.run.size)
 
     def _chain(
         self,

@@ -200,7 +200,7 @@ class _Model:
 
     def _add_direction(self, reduced: Reduction) -> None:
         """Add what the ball implies along the relaxation's dual: its bound as one linear row."""
-        relaxation = self.run.relaxation
+        relaxation = self.run.solve_relaxation()
         if relaxation is None:
             return
         self.model.add(sum(self.x) <= math.floor(relaxation.bound))

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.influence.features.batches import split_batch
-from subsetsel.influence.features.extract import ModelFeatures, features_from_model
+from subsetsel.influence.features.capture import ModelFeatures
+from subsetsel.influence.features.extract import features_from_model
 from subsetsel.influence.features.from_model import head_from_model
 from subsetsel.influence.features.store import fingerprint_model
 
@@ -233,6 +234,15 @@ def test_killed_run_resumes_bit_equal(killed: Path) -> None:
     np.testing.assert_array_equal(resumed.X, whole.X)
     np.testing.assert_array_equal(resumed.y, whole.y)
     assert 16 < seen[0] < N
+
+
+def test_a_terminal_has_a_bar_that_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal progress is shown, but not before two seconds have passed."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    features_from_model(small_model(), small_data(), batch_size=16)
+    assert "features" not in capsys.readouterr().err
 
 
 def test_finished_features_are_only_read(tmp_path: Path) -> None:

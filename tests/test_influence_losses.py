@@ -138,7 +138,7 @@ def test_newton_is_the_refit_for_squared_loss(setting: dict[str, Any]) -> None:
     for seed in range(5):
         kept = np.random.default_rng(seed).random(N) < 0.3
         change = head.refit(kept).theta - head.theta
-        np.testing.assert_allclose(head.newton_step(kept), change, atol=1e-10)
+        np.testing.assert_allclose(head.kept(kept).newton_step(), change, atol=1e-10)
 
 
 def test_whole_weights_are_copies() -> None:
@@ -167,6 +167,14 @@ def test_ridge_regression_is_the_normal_equations() -> None:
     onehot = np.eye(C)[Y]
     theta = np.linalg.solve(A.T @ A / N + L2 * np.eye(H + 1), A.T @ onehot / N).T
     np.testing.assert_allclose(head.theta, theta, atol=1e-10)
+
+
+def test_squared_loss_on_other_examples() -> None:
+    """Half the mean squared distance to the one-hot labels, without the ridge."""
+    head = fit({"loss": "squared"})
+    outputs = X[:20] @ head.theta[:, :-1].T + head.theta[:, -1]
+    expected = 0.5 * np.square(outputs - np.eye(C)[Y[:20]]).sum(axis=1).mean()
+    assert head.loss(head.theta, X[:20], Y[:20]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_free_bias_fits_the_class_shares() -> None:

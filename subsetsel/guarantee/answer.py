@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from subsetsel.engine.finish import as_limit
 from subsetsel.engine.options import Limits
 from subsetsel.engine.other_form import pick_engine
 from subsetsel.engine.registry import Solver, SolverSpec, get_spec
@@ -21,7 +20,8 @@ from subsetsel.guarantee.search import VerifiedSearch
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial, Trials
 from subsetsel.guarantee.verification import Verification
-from subsetsel.problem.solution import Solution, Status
+from subsetsel.problem.progress import Status
+from subsetsel.problem.solution import Solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
         mask=mask,
         norm=task.problem.norm(mask),
         status=status,
-        limit=as_limit(run.limit) if status != "optimal" else None,
+        limit=run.limit if status != "optimal" else None,
         epsilon=task.criteria.epsilon,
         normalization="kept",
         seed=int(run.limits.seed),

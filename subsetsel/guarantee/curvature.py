@@ -50,7 +50,7 @@ def weak_directions(
     """
     import torch
 
-    from subsetsel.influence.head.hessian import Factor
+    from subsetsel.influence.head.cholesky import Factor
 
     kept = head.kept(kept_mask)
     full, part = head.inverse, kept.inverse

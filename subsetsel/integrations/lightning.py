@@ -11,15 +11,20 @@ import torch
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import OrderedData, split_batch
-from subsetsel.influence.features.capture import Capture, Pooling, find_classifier, own_head
-from subsetsel.influence.features.extract import ModelFeatures
+from subsetsel.influence.features.capture import (
+    Capture,
+    ModelFeatures,
+    Pooling,
+    find_classifier,
+    own_head,
+)
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.problem.problem import Problem
 from subsetsel.support.optional import import_extra
 
 
 def _callback() -> Any:
-    """Find the base class in the Lightning that is in use, which goes by two names."""
+    """Find the base class; Lightning is installed and imported under either of two names."""
     module = "lightning.pytorch"
     if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:
         module = "pytorch_lightning"
@@ -118,7 +123,7 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Hang the hook on the classifier once it is known."""
+        """Find the classifier with the first batch, and hook into it."""
         self._attach(pl_module, batch)
 
     on_test_batch_start = on_validation_batch_start

@@ -1,4 +1,4 @@
-"""`njit` for the kernels: compiled code is kept on disk where that is possible, and only there."""
+"""`njit` for the kernels: compiled code is cached on disk where that is possible."""
 
 from __future__ import annotations
 
@@ -12,21 +12,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def njit(**options: Any) -> Callable[[Function], Function]:
-    """Compile as `numba.njit` does, with a disk cache that never stands in the way.
+    """Compile as `numba.njit` does, with a disk cache where one can be written.
 
     Numba refuses to define a cached function where neither the package's folder nor the user's
     cache folder can be written to (a container with a read-only home), and fails in the middle of
-    a run where the disk or the quota is full. Then the kernels are compiled in each process anew.
-
-    Parameters
-    ----------
-    **options
-        Of `numba.njit`, except ``cache``.
-
-    Returns
-    -------
-    callable
-        The decorator.
+    a run where the disk or the quota is full. In both cases each process compiles the kernels anew.
     """
 
     def compile_lazily(function: Function) -> Function:
@@ -44,7 +34,7 @@ def njit(**options: Any) -> Callable[[Function], Function]:
 
 
 def _forgive_a_full_disk(compiled: Any) -> None:
-    """Let a compiled function be used that could not be kept."""
+    """Let a compiled function be used also where it could not be written to the cache."""
     cache: Any = getattr(compiled, "_cache", None)
     save = getattr(cache, "save_overload", None)
     if save is None:

@@ -1,0 +1,94 @@
+"""The Cholesky factor of a Hessian, and what is solved with it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subsetsel.errors import ProblemError
+from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
+from subsetsel.influence.head.objective import HeadObjective
+
+# Up to this side, computing all eigenvalues is the cheapest way to one.
+_MAX_SPECTRUM = 400
+
+
+class Factor(Inverse):
+    """H = L L^T in float64; where H repeats one block, L is the factor of that block.
+
+    ``matrix``, the Hessian or its repeated block, is overwritten. One that is not positive definite
+    in float64 is a ProblemError: nothing is added to it silently.
+    """
+
+    is_exact = True
+
+    def __init__(self, objective: HeadObjective, matrix: Tensor) -> None:
+        super().__init__(objective)
+        info = torch.empty((), dtype=torch.int32, device=matrix.device)
+        torch.linalg.cholesky_ex(matrix, out=(matrix, info))
+        if int(info):
+            raise ProblemError(
+                "the Hessian of the head is singular in float64: columns of X are so nearly "
+                "dependent, and so large, that l2 does not count beside them. Standardize or scale "
+                "the features, drop copies of columns, or raise l2."
+            )
+        self.lower = matrix
+
+    @classmethod
+    def of(cls, objective: HeadObjective, theta: Tensor) -> Self:
+        """Build and factor the Hessian at theta."""
+        return cls(objective, objective.hessian(theta))
+
+    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+        """H^-1 times columns; two triangular solves are exact up to rounding at any tolerance."""
+        return self._from_blocks(torch.cholesky_solve(self._to_blocks(columns), self.lower))
+
+    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """L^-1, or L^-T, times columns."""
+        triangle = self.lower.T if transposed else self.lower
+        blocks = self._to_blocks(columns)
+        return self._from_blocks(torch.linalg.solve_triangular(triangle, blocks, upper=transposed))
+
+    def _to_blocks(self, columns: Tensor) -> Tensor:
+        """Put the parts that belong to the repeated block side by side, shape (s, k d / s)."""
+        side = len(self.lower)
+        if len(columns) == side:
+            return columns
+        return columns.reshape(-1, side, columns.shape[1]).transpose(0, 1).reshape(side, -1)
+
+    def _from_blocks(self, blocks: Tensor) -> Tensor:
+        side, d = len(self.lower), len(self.scale)
+        if side == d:
+            return blocks
+        return blocks.reshape(side, d // side, -1).transpose(0, 1).reshape(d, -1)
+
+    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+        """Smallest eigenvalue of L^-1 H_K L^-T, and v = L^-T z for its eigenvector z."""
+        if len(self.lower) <= _MAX_SPECTRUM:
+            ratio = torch.linalg.solve_triangular(kept.lower, self.lower, upper=False)
+            values, vectors = torch.linalg.eigh(ratio.T @ ratio)
+            value, z = 1 / float(values[-1]), vectors[:, -1]
+        else:
+            value, z = _weakest_by_lanczos(self.lower, kept.lower)
+        v = torch.linalg.solve_triangular(self.lower.T, z[:, None], upper=True)[:, 0]
+        # Where all classes have the same block, the eigenvector of one block serves for all.
+        return value, torch.nn.functional.pad(v, (0, len(self.scale) - len(v)))
+
+
+def _weakest_by_lanczos(full: Tensor, kept: Tensor) -> tuple[float, Tensor]:
+    """Lanczos on L^T H_K^-1 L, whose largest eigenvalue is one over what is sought."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        column = torch.as_tensor(vector.ravel(), device=full.device)
+        solved = torch.cholesky_solve((full @ column)[:, None], kept)[:, 0]
+        out: np.ndarray = (full.T @ solved).cpu().numpy()
+        return out
+
+    operator = LinearOperator(tuple(full.shape), matvec=multiply, dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(len(full))
+    values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=1e-9)
+    return 1 / float(values[0]), torch.as_tensor(vectors[:, 0].copy(), device=full.device)
