@@ -1,7 +1,7 @@
 """Eq. 4 where the rows' sum is far from zero: the relaxed minimum decides most examples.
 
-Then no subset comes near 0, and what can be won lies among the few examples whose flip costs little
-at the relaxed minimum, as under Eq. 3.
+No subset comes near 0 then, and a search can only gain from the few examples whose flip costs
+little at the relaxed minimum, as under Eq. 3.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from subsetsel.bounds.dual import norm_along
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
 
-# Flips that cost more than so many temperatures are left alone, if that leaves so many examples.
+# Examples whose flip costs more than _REACH temperatures stay where they are, as long as _FEWEST
+# examples may move.
 _REACH, _FEWEST = 5.0, 1000
-# A relaxed minimum below this share of ||S^T 1|| is none to stay at.
+# Below this share of ||S^T 1|| the relaxed minimum says nothing: the rows cancel.
 _CANCELS = 1e-3
 _NUM_HALVINGS = 60
 
@@ -43,19 +44,9 @@ class Margin:
 
     @classmethod
     def at(cls, problem: Problem, total: FloatArray, slopes: FloatArray) -> Margin | None:
-        """Describe a relaxed minimum.
+        """Describe the relaxed minimum S^T w (d,); None where the rows cancel after all.
 
-        Parameters
-        ----------
-        problem : Problem
-        total : ndarray of shape (d,)
-        slopes : ndarray of shape (n,)
-            Of half the squared norm in each weight, the linear limits taken into account.
-
-        Returns
-        -------
-        Margin or None
-            None where the rows cancel after all.
+        ``slopes`` (n,) are those of half the squared norm in each weight, linear limits included.
         """
         least = float(np.linalg.norm(total))
         if least <= _CANCELS * float(np.linalg.norm(problem.rows.total)):
@@ -66,17 +57,7 @@ class Margin:
         return cls(total, least, 2.0 * np.abs(slopes), min(problem.d, problem.n))
 
     def temperature(self, norm: float) -> float:
-        """Temperature whose equilibrium lies as far above the relaxed minimum as a subset does.
-
-        Parameters
-        ----------
-        norm : float
-            Of the subset.
-
-        Returns
-        -------
-        float
-        """
+        """Temperature whose equilibrium is as far above the relaxed minimum as a subset's norm."""
         excess = max(float(norm) ** 2 - self.least**2, 0.0)
         low, high = 0.0, 2.0 * excess / self.num_dimensions
         for _ in range(_NUM_HALVINGS):
@@ -92,17 +73,7 @@ class Margin:
         return 0.5 * self.num_dimensions * temperature + float(flips.sum())
 
     def core(self, free: IndexArray, temperature: float) -> IndexArray:
-        """Examples that a temperature can move.
-
-        Parameters
-        ----------
-        free : ndarray of shape (k,), int64
-        temperature : float
-
-        Returns
-        -------
-        ndarray of shape (<= k,), int64
-        """
+        """Those of the free examples that a temperature can move."""
         costs = self.costs[free]
         if free.size <= _FEWEST:
             return free

@@ -12,8 +12,8 @@ from subsetsel.rows.base import FloatArray
 _PULL = 0.3
 # The multiplier never falls below this share of the first: there nothing but the norm counts.
 _LEAST = 1e-6
-# Where the end is so far outside the ball that flips hardly bring it back: how often to try again,
-# and what of the ball to ask for then, beside what was missed.
+# A norm above _NEAR times epsilon is led back, at most _NUM_RETURNS times. The goal of a return is
+# epsilon times _LOWER, less the share by which the end was missed.
 _NEAR, _NUM_RETURNS, _LOWER = 1.005, 2, 0.98
 
 
@@ -26,12 +26,7 @@ class Aim:
 
 
 class Pursuit:
-    """The multiplier of Eq. 3, led by the norm; 0 without an aim.
-
-    Attributes
-    ----------
-    lam : float
-    """
+    """The multiplier ``lam`` of Eq. 3, led by the norm; 0 without an aim."""
 
     def __init__(self, aim: Aim | None) -> None:
         self.lam, self._epsilon = (0.0, 0.0) if aim is None else (aim.lam, aim.epsilon)
@@ -39,14 +34,10 @@ class Pursuit:
         self._num_returns = _NUM_RETURNS
 
     def follow(self, total: FloatArray, swept: float) -> None:
-        """Lower it outside the ball and raise it inside, as far as so many rows can answer.
+        """Lower it outside the ball of S^T w and raise it inside.
 
-        Parameters
-        ----------
-        total : ndarray of shape (d,)
-            S^T w.
-        swept : float
-            Share of all rows that the last sweep moved.
+        The change grows with the share ``swept`` of all rows that the last sweep moved, since no
+        other rows can answer to it.
         """
         if self._goal > 0:
             self._norm = float(np.linalg.norm(total))
@@ -55,12 +46,7 @@ class Pursuit:
             self.lam = max(self.lam, self._least)
 
     def must_return(self) -> bool:
-        """Whether the end was missed by so much that another is worth it; it then aims lower.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether the ball was missed by so much that a return is worth it; it then aims lower."""
         if self._goal == 0 or self._num_returns == 0 or self._norm <= _NEAR * self._epsilon:
             return False
         self._num_returns -= 1

@@ -1,4 +1,4 @@
-"""Small problems for exact search: reduced to their rank, and rounded to integers."""
+"""Rows rounded to integers, with a bound on what that does to a norm."""
 
 from __future__ import annotations
 
@@ -8,58 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.errors import OptionError
-from subsetsel.problem.problem import Problem
-from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.rows.rank import Reduction
 
 # CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293).
 MAX_ROW = 2**30
 
 
-def reduce_for_exact(problem: Problem, name: str, max_examples: int, max_rank: int) -> Reduction:
-    """Reduce the rank of S for an exact search that only small problems allow.
-
-    Parameters
-    ----------
-    problem : Problem
-    name : str
-        The solver's.
-    max_examples, max_rank : int
-
-    Returns
-    -------
-    Reduction
-
-    Raises
-    ------
-    OptionError
-        If there are too many examples or directions.
-    """
-    if problem.n > max_examples or min(problem.n, problem.d) > MAX_SIDE:
-        raise OptionError(
-            f"solver {name!r} branches on single examples and holds at most {max_examples}, "
-            f"but n = {problem.n}; use solver='anneal'."
-        )
-    reduced = reduce_rank(problem.rows)
-    if reduced.rank > max_rank:
-        raise OptionError(
-            f"solver {name!r} squares one variable per direction of S and holds at most "
-            f"{max_rank}, but the rank of S is {reduced.rank}; use solver='anneal'."
-        )
-    return reduced
-
-
 @dataclass(frozen=True)
 class Quantized:
-    """Integer rows and how far their norms may be from the true ones.
+    """Integer rows (n, rank), the length of one integer step, and the error of a norm in steps.
 
-    Attributes
-    ----------
-    rows : ndarray of shape (n, rank), int64
-    unit : float
-        One integer step.
-    error : float
-        In units: bound on the difference of norms, for any W of the size that is allowed.
+    The error holds for any W of the size that is allowed.
     """
 
     rows: NDArray[np.int64]
@@ -68,20 +27,9 @@ class Quantized:
 
 
 def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) -> Quantized:
-    """Round S V to integers, ``resolution`` units to the radius unless rows are too long for that.
+    """Round S V to ``resolution`` steps per radius, or to fewer where rows are too long for that.
 
-    Parameters
-    ----------
-    reduced : Reduction
-    radius : float
-        The norm that matters.
-    resolution : int
-    max_size : int
-        Most examples a subset may have.
-
-    Returns
-    -------
-    Quantized
+    A subset has at most ``max_size`` examples.
     """
     R = reduced.rows
     longest = float(np.abs(R).sum(axis=0).max(initial=0.0))

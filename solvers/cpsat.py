@@ -21,15 +21,12 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import BoolArray
-from subsetsel.rows.rank import Reduction
 
 from ._background import run_beside_clock
-from ._proof import Answer, Question, largest_size, prove
-from ._quantize import MAX_ROW, quantize, reduce_for_exact
-from .greedy import GreedySolver, search_around, starting_mask
+from ._model import Answer, LinearRow, Model, search_exactly
+from ._quantize import MAX_ROW, quantize
+from .greedy import GreedySolver
 
-MAX_EXAMPLES = 1000
-MAX_RANK = 256
 # Squares are added in 64 bits.
 _MAX_SQUARES = 2.0**62
 
@@ -76,26 +73,16 @@ class CpsatSolver:
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
-        Returns
-        -------
-        Candidate
-
         Raises
         ------
         OptionError
             If the problem is larger than CP-SAT can hold.
         """
-        start = starting_mask(problem, run)
-        if start is None:
-            return Candidate(is_infeasible=True)
-        reduced = reduce_for_exact(problem, "cpsat", MAX_EXAMPLES, MAX_RANK)
-        run.submit(start)
-        search_around(problem, run, start)
 
-        def ask(question: Question) -> Answer:
-            return _Model(problem, options, reduced, question, run).solve()
+        def ask(model: Model) -> Answer:
+            return _CpsatModel(model, options, run).solve()
 
-        return prove(ask, problem, run)
+        return search_exactly(ask, "cpsat", problem, run)
 
 
 @cache
@@ -104,76 +91,63 @@ def _load() -> None:
     CpsatSolver().solve(problem, CpsatOptions(), Run.quiet(problem))
 
 
-class _Model:
-    """One CP-SAT model of a `Question`."""
+class _CpsatModel:
+    """A `Model` in CP-SAT's terms."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        options: CpsatOptions,
-        reduced: Reduction,
-        question: Question,
-        run: Run,
-    ) -> None:
+    def __init__(self, model: Model, options: CpsatOptions, run: Run) -> None:
         from ortools.sat.python import cp_model
 
         self.cp_model: Any = cp_model
-        self.problem = problem
-        self.options = options
-        self.question = question
-        self.run = run
-        self.most = largest_size(problem)
-        self.least = problem.size if problem.size is not None else question.least
-        radius = question.cutoff if problem.epsilon is None else problem.radius(self.least)
-        if not np.isfinite(radius):
-            radius = float(np.sqrt(problem.rows.squared_norms).sum())
-        self.radius = radius
-        self.quantized = quantize(reduced, radius, int(options.resolution), max(1, self.most))
+        self.given, self.options, self.run = model, options, run
+        self.radius = model.radius(model.least)
+        most = max(1, model.most)
+        self.quantized = quantize(model.reduced, self.radius, int(options.resolution), most)
         self.model: Any = cp_model.CpModel()
-        self.x = [self.model.new_bool_var("") for _ in range(problem.n)]
-        self._build(reduced)
+        self.x = [self.model.new_bool_var("") for _ in range(model.problem.n)]
+        self._build()
 
     # --- model ----------------------------------------------------------------------------------
 
     def _limit(self, size: int) -> int:
         """Squared norm allowed at a size, in units, enlarged or shrunk."""
-        problem, quantized = self.problem, self.quantized
-        radius = self.question.cutoff if problem.epsilon is None else problem.radius(size)
-        radius = min(radius, self.radius) / quantized.unit
-        if not self.question.is_outer:
+        quantized = self.quantized
+        radius = min(self.given.radius(size), self.radius) / quantized.unit
+        if not self.given.is_outer:
             radius -= quantized.error
             return math.floor(radius**2 * (1 - 1e-12)) if radius >= 0 else -1
         return math.floor((radius * (1 + FEASIBILITY) + quantized.error) ** 2 * (1 + 1e-12))
 
-    def _build(self, reduced: Reduction) -> None:
-        model, problem, x = self.model, self.problem, self.x
+    def _build(self) -> None:
+        given, model, x = self.given, self.model, self.x
         size = sum(x)
-        model.add(size >= self.least)
-        model.add(size <= self.most)
-        for i in np.flatnonzero(problem.must_prune):
+        model.add(size >= given.least)
+        model.add(size <= given.most)
+        for i in np.flatnonzero(given.problem.must_prune):
             model.add(x[i] == 1)
-        for i in np.flatnonzero(problem.must_keep):
+        for i in np.flatnonzero(given.problem.must_keep):
             model.add(x[i] == 0)
-        self._add_linear()
+        for row in given.linear_rows():
+            self._add_row(row)
         self._add_norm(size)
-        self._add_direction(reduced)
-        for mask in self.question.excluded:
+        self._add_relaxation(size)
+        for mask in given.excluded:
             model.add_bool_or([
                 v.negated() if pruned else v for v, pruned in zip(x, mask, strict=True)
             ])
-        if problem.epsilon is not None:
+        if given.problem.epsilon is not None:
             model.maximize(size)
-        if self.question.hint is not None:
-            for v, pruned in zip(x, self.question.hint, strict=True):
+        if given.hint is not None:
+            for v, pruned in zip(x, given.hint, strict=True):
                 model.add_hint(v, bool(pruned))
 
     def _weighted(self, coefficients: NDArray[np.int64]) -> Any:
         return self.cp_model.LinearExpr.weighted_sum(self.x, coefficients.tolist())
 
     def _add_norm(self, size: Any) -> None:
-        model, rows = self.model, self.quantized.rows
-        limits = [self._limit(m) for m in range(self.problem.n + 1)]
-        largest = max(0, *limits[self.least : self.most + 1])
+        given, model, rows = self.given, self.model, self.quantized.rows
+        problem = given.problem
+        limits = [self._limit(m) for m in range(problem.n + 1)]
+        largest = max(0, *limits[given.least : given.most + 1])
         length = math.isqrt(largest)
         if rows.shape[1] * float(largest) >= _MAX_SQUARES:
             raise OptionError(
@@ -188,48 +162,41 @@ class _Model:
             model.add_multiplication_equality(square, [value, value])
             squares.append(square)
         total = sum(squares)
-        if self.problem.epsilon is None:
-            model.add(total <= limits[self.least])
-            model.minimize(total)
-        elif self.problem.normalization == "full":
-            model.add(total <= limits[self.least])
-        else:
+        if problem.epsilon is not None and problem.normalization == "kept":
             allowed = model.new_int_var(-1, largest, "")
             model.add_element(size, limits, allowed)
             model.add(total <= allowed)
+            return
+        model.add(total <= limits[given.least])
+        if problem.epsilon is None:
+            model.minimize(total)
 
-    def _add_direction(self, reduced: Reduction) -> None:
-        """Add what the ball implies along the relaxation's dual: its bound as one linear row."""
-        relaxation = self.run.relaxation
-        if relaxation is None:
+    def _add_relaxation(self, size: Any) -> None:
+        """Add the relaxation's bound, and what the ball implies along its dual."""
+        given, unit = self.given, self.quantized.unit
+        if math.isfinite(given.largest_size):
+            self.model.add(size <= int(given.largest_size))
+        if given.direction is None:
             return
-        self.model.add(sum(self.x) <= math.floor(relaxation.bound))
-        u = reduced.basis.T @ relaxation.dual.u
-        length = float(np.linalg.norm(u))
-        if length == 0.0:
-            return
-        unit = self.quantized.unit
         # Rounded down with room for float64 rounding, so that no feasible subset is lost.
-        products = reduced.rows @ (u / length) / unit - reduced.tails / unit - 1e-6
-        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * self.problem.n
+        products = given.reduced.rows @ given.direction / unit - given.reduced.tails / unit - 1e-6
+        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * given.problem.n
         self.model.add(self._weighted(np.floor(products).astype(np.int64)) <= math.ceil(radius))
 
-    def _add_linear(self) -> None:
-        constraints = self.problem.constraints
-        slack = constraints.slack
-        for c in range(len(constraints)):
-            row = constraints.matrix[[c], :].toarray()[0]
-            unit = 1.0
-            if not np.array_equal(row, np.rint(row)) or np.abs(row).sum() > MAX_ROW:
-                unit = float(np.abs(row).sum()) / MAX_ROW
-            rounded = np.rint(row / unit)
-            error = 0.0 if unit == 1.0 else float(np.abs(row / unit - rounded).sum()) + 1e-3
-            margin = slack[c] / unit + error if self.question.is_outer else -error
-            expression = self._weighted(rounded.astype(np.int64))
-            if np.isfinite(constraints.lower[c]):
-                self.model.add(expression >= math.ceil(constraints.lower[c] / unit - margin))
-            if np.isfinite(constraints.upper[c]):
-                self.model.add(expression <= math.floor(constraints.upper[c] / unit + margin))
+    def _add_row(self, row: LinearRow) -> None:
+        """Add a linear constraint in integers, enlarged or shrunk by what rounding may do."""
+        coefficients, unit = row.coefficients, 1.0
+        longest = float(np.abs(coefficients).sum())
+        if not np.array_equal(coefficients, np.rint(coefficients)) or longest > MAX_ROW:
+            unit = longest / MAX_ROW
+        rounded = np.rint(coefficients / unit)
+        error = 0.0 if unit == 1.0 else float(np.abs(coefficients / unit - rounded).sum()) + 1e-3
+        margin = row.slack / unit + error if self.given.is_outer else -error
+        expression = self._weighted(rounded.astype(np.int64))
+        if np.isfinite(row.lower):
+            self.model.add(expression >= math.ceil(row.lower / unit - margin))
+        if np.isfinite(row.upper):
+            self.model.add(expression <= math.floor(row.upper / unit + margin))
 
     # --- search ---------------------------------------------------------------------------------
 
@@ -247,17 +214,7 @@ class _Model:
             parameters.max_number_of_conflicts = run.iterations_left
 
     def solve(self) -> Answer:
-        """Run CP-SAT and translate its answer.
-
-        Returns
-        -------
-        Answer
-
-        Raises
-        ------
-        SolverError
-            If CP-SAT rejects the model.
-        """
+        """Run CP-SAT and translate its answer."""
         cp_model, run, x = self.cp_model, self.run, self.x
         solver = cp_model.CpSolver()
         self._parameters(solver)
@@ -292,7 +249,7 @@ class _Model:
 
     def _bound(self, value: float) -> float:
         """Translate the model's bound to the true problem."""
-        if self.problem.epsilon is not None:
+        if self.given.problem.epsilon is not None:
             return value
         length = math.sqrt(max(0.0, value)) * (1 - 1e-12) - self.quantized.error
         return max(0.0, length * self.quantized.unit)

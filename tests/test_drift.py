@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import min_norm_problems
-from subsetsel.solvers._continuation import Weights, linear_side, relax_weights
+from subsetsel.solvers._continuation import Weights, relax_weights, springs_of
 from subsetsel.solvers._drift import Margin
 from subsetsel.solvers._settled import settled_start
 
@@ -31,8 +31,8 @@ def relaxed(problem: subsetsel.Problem) -> tuple[Weights, Any]:
     S: Any = problem.rows.dense()
     values = np.full(problem.n, (problem.size or 0) / problem.n)
     norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms)))
-    weights = Weights(S, norms, values, values @ S, np.arange(problem.n), side)
+    springs = springs_of(problem, values, float(np.median(norms)))
+    weights = Weights(S, norms, values, values @ S, np.arange(problem.n), springs)
     run, rng = Run(problem, Limits()), np.random.default_rng(0)
     return weights, relax_weights(weights, run, rng, share=1.0, quota=None)[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numba
@@ -11,7 +11,7 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def njit(**options: Any) -> Callable[[Function], Function]:
+def njit(*, calls: Sequence[Any] = (), **options: Any) -> Callable[[Function], Function]:
     """Compile as `numba.njit` does, with a disk cache that never stands in the way.
 
     Numba refuses to define a cached function where neither the package's folder nor the user's
@@ -20,6 +20,9 @@ def njit(**options: Any) -> Callable[[Function], Function]:
 
     Parameters
     ----------
+    calls : sequence of compiled functions
+        What it calls in other files: an edit there makes its cached code stale, which numba itself
+        would not notice.
     **options
         Of `numba.njit`, except ``cache``.
 
@@ -37,6 +40,7 @@ def njit(**options: Any) -> Callable[[Function], Function]:
                 raise
             compiled = numba.njit(**options)(function)
         _forgive_a_full_disk(compiled)
+        _watch(compiled, calls)
         result: Function = compiled
         return result
 
@@ -56,3 +60,11 @@ def _forgive_a_full_disk(compiled: Any) -> None:
 
     with contextlib.suppress(AttributeError):
         cache.save_overload = save_if_possible
+
+
+def _watch(compiled: Any, calls: Sequence[Any]) -> None:
+    """Add the stamps of other files, as numba takes them, to the one that the cache is kept by."""
+    with contextlib.suppress(AttributeError):
+        own = compiled._cache._cache_file
+        others = [called._cache._cache_file._source_stamp for called in calls]
+        own._source_stamp = (own._source_stamp, *others)
