@@ -16,19 +16,21 @@ PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
 	tests/test_continuation.py -k "not pools_replace and not large_rows_are_pruned \
 	and not uneven_rows and not same_call"
 
-.PHONY: help demo test lint docs screenshots bench clean coverage coverage-of-kernels \
+.PHONY: help demo test lint house walk docs screenshots bench clean coverage coverage-of-kernels \
 	coverage-report mutations fuzz lock lowest audit sbom reproducible
 
 help:
 	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
 	@echo "make test    run the test suite"
-	@echo "make lint    style and types"
+	@echo "make lint    style, types, and who may import whom"
+	@echo "make house   count rooms, floors, arrows, circles and lines (ARGS=--check to fail where one is out of order)"
+	@echo "make walk    list the files that one call of solve goes through"
 	@echo "make docs    build the documentation, warnings as errors"
 	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
 	@echo "make coverage      the suite under coverage, the kernels as plain Python; 95 % of lines, 90 % of branches"
 	@echo "make mutations     take each guard of docs/faults.md out and see its test fail"
-	@echo "make fuzz          coverage-guided fuzzing (ARGS='npz --runs 100000')"
+	@echo "make fuzz          coverage-guided fuzzing of solve (ARGS='--runs 100000')"
 	@echo "make lock lowest audit sbom reproducible    see docs/releasing.md"
 	@echo "make clean   remove $(VENV), caches and outputs"
 
@@ -41,7 +43,17 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	bash .ci/imports $(BIN)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(BIN)/mypy
+
+house: $(STAMP)
+	$(BIN)/python tests/house.py $(ARGS)
+
+# Through which files one Problem goes in one solve.
+walk: $(STAMP)
+	$(BIN)/python tests/walk.py $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs $(ARGS)

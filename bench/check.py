@@ -61,34 +61,19 @@ class Question:
         return "max_size" if self.epsilon is not None else "min_norm"
 
     def radius(self, size: int) -> float:
-        """Largest norm allowed when that many are pruned.
-
-        Returns
-        -------
-        float
-        """
+        """Largest norm allowed when that many are pruned."""
         if self.epsilon is None:
             return float("inf")
         share = 1.0 if self.normalization == "full" else (self.n - size) / self.n
         return self.epsilon * share
 
     def value(self, mask: BoolArray) -> float:
-        """Objective of a subset: its size (Eq. 3) or its norm (Eq. 4).
-
-        Returns
-        -------
-        float
-        """
+        """Objective of a subset: its size (Eq. 3) or its norm (Eq. 4)."""
         return float(mask.sum()) if self.form == "max_size" else norm_of(self.S, mask)
 
 
 def sum_of(S: NDArray[np.floating], mask: BoolArray) -> FloatArray:
-    """Add up the rows of a subset in extended precision over float64 chunks.
-
-    Returns
-    -------
-    ndarray of shape (d,), float64
-    """
+    """Add up the rows of a subset in extended precision over float64 chunks."""
     total = np.zeros(S.shape[1], dtype=np.longdouble)
     step = max(1, _CHUNK_ENTRIES // max(1, S.shape[1]))
     for start in range(0, len(S), step):
@@ -98,12 +83,7 @@ def sum_of(S: NDArray[np.floating], mask: BoolArray) -> FloatArray:
 
 
 def norm_of(S: NDArray[np.floating], mask: BoolArray) -> float:
-    """Compute ||W^T S||_2 in float64.
-
-    Returns
-    -------
-    float
-    """
+    """Compute ||W^T S||_2 in float64."""
     return float(np.linalg.norm(sum_of(S, mask)))
 
 

@@ -1,35 +1,40 @@
-"""Real data sets in their official file formats, read from where a user keeps them.
+"""Feature rows of the data sets that heads are trained on.
 
-Nothing is downloaded. The folders ``fashion-mnist`` and ``cifar-10-batches-bin`` are looked for in
-the folder given, then in ``$SUBSETSEL_DATA``, then in ``../shared/data`` beside the repository.
+Nothing is downloaded. The folder ``fashion-mnist`` with the official IDX files is looked for in the
+folder given, then in ``$SUBSETSEL_DATA``, then in ``../shared/data`` beside the repository.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.experiments.images import DataMissingError, Images, load_idx
-from subsetsel.experiments.images import load_cifar10 as read_cifar10
 
 __all__ = [
+    "SPLIT_DATA",
     "DataMissingError",
     "Features",
     "Images",
+    "digits_features",
+    "fashion_features",
     "find_folder",
-    "load_cifar10",
-    "load_fashion_mnist",
     "pca_features",
+    "present",
 ]
+
+_TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Features:
-    """Feature rows of both halves of a data set, without the bias column.
+    """Feature rows of both parts of a data set, without the bias column.
 
     Attributes
     ----------
@@ -44,18 +49,7 @@ class Features:
 
 
 def find_folder(name: str, data_dir: Path | None = None) -> Path:
-    """Find the folder of one data set.
-
-    Parameters
-    ----------
-    name : str
-        ``"fashion-mnist"`` or ``"cifar-10-batches-bin"``.
-    data_dir : path, optional
-        Where to look first.
-
-    Returns
-    -------
-    Path
+    """Find the folder of one data set, ``"fashion-mnist"`` or ``"cifar-10-batches-bin"``.
 
     Raises
     ------
@@ -75,51 +69,28 @@ def find_folder(name: str, data_dir: Path | None = None) -> Path:
     )
 
 
-def load_fashion_mnist(data_dir: Path | None = None) -> Images:
-    """Read Fashion-MNIST from its four official IDX ``.gz`` files.
-
-    Returns
-    -------
-    Images
-        60,000 and 10,000 pictures of 28 x 28.
-
-    Raises
-    ------
-    DataMissingError, FileFormatError
-    """
-    return load_idx(find_folder("fashion-mnist", data_dir))
+def digits_features(_: Path | None = None) -> Features:
+    """scikit-learn's digits, 1,797 rows of 64 pixels / 16; all in the training part."""
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise DataMissingError("the digits need scikit-learn; pip install scikit-learn.") from error
+    pixels, labels = load_digits(return_X_y=True)
+    empty = np.zeros((0, 64)), np.zeros(0, dtype=np.int64)
+    return Features(pixels / 16.0, labels.astype(np.int64), *empty)
 
 
-def load_cifar10(data_dir: Path | None = None) -> Images:
-    """Read CIFAR-10 from the files of its official binary version, ``.xz`` or plain.
-
-    Returns
-    -------
-    Images
-        50,000 and 10,000 pictures of 32 x 32 x 3.
-
-    Raises
-    ------
-    DataMissingError, FileFormatError
-    """
-    return read_cifar10(find_folder("cifar-10-batches-bin", data_dir))
+def fashion_features(data_dir: Path | None = None) -> Features:
+    """Fashion-MNIST, 60,000 and 10,000 rows, on its first 128 principal components."""
+    return pca_features(load_idx(find_folder("fashion-mnist", data_dir)), num_components=128)
 
 
-def pca_features(images: Images, num_components: int = 128) -> Features:
+def pca_features(images: Images, num_components: int) -> Features:
     """Principal components of the pixels, with one common scale.
 
     Pixels / 255, centred on the training mean, projected on the first principal directions of the
-    training half, divided by the root mean square of the training rows' norms. The test half is
-    treated with the training half's mean, directions and scale.
-
-    Parameters
-    ----------
-    images : Images
-    num_components : int
-
-    Returns
-    -------
-    Features
+    training part, divided by the root mean square of the training rows' norms. The test part is
+    treated with the training part's mean, directions and scale.
     """
     train = images.train.reshape(len(images.train), -1).astype(np.float64) / 255
     test = images.test.reshape(len(images.test), -1).astype(np.float64) / 255
@@ -131,3 +102,68 @@ def pca_features(images: Images, num_components: int = 128) -> Features:
     train, test = train @ leading, test @ leading
     scale = float(np.sqrt(np.mean(np.sum(train * train, axis=1))))
     return Features(train / scale, images.train_labels, test / scale, images.test_labels)
+
+
+def _digits() -> Features:
+    whole = digits_features()
+    return _split(whole.train, whole.train_labels)
+
+
+def _tabular26() -> Features:
+    """Twenty thousand rows of 16 columns in 26 classes, the shape of the letter data."""
+    from sklearn.datasets import make_classification
+
+    X, y = make_classification(
+        n_samples=20_000,
+        n_features=16,
+        n_informative=12,
+        n_redundant=2,
+        n_classes=26,
+        n_clusters_per_class=1,
+        class_sep=1.5,
+        random_state=0,
+    )
+    return _standardized(_split(X, y))
+
+
+def _cancer() -> Features:
+    """scikit-learn's breast cancer data, standardized; two classes."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _standardized(_split(*load_breast_cancer(return_X_y=True)))
+
+
+def _split(X: Any, y: Any) -> Features:
+    """Put a fifth of each class into the test part."""
+    from sklearn.model_selection import train_test_split
+
+    train, test, y_train, y_test = train_test_split(
+        X, y, test_size=_TEST_SHARE, stratify=y, random_state=0
+    )
+    return Features(train, y_train, test, y_test)
+
+
+def _standardized(given: Features) -> Features:
+    """Centre and scale the columns by the training part."""
+    mean, scale = given.train.mean(axis=0), given.train.std(axis=0)
+    return replace(given, train=(given.train - mean) / scale, test=(given.test - mean) / scale)
+
+
+SPLIT_DATA: dict[str, Callable[[], Features]] = {
+    "digits": _digits,
+    "tabular26": _tabular26,
+    "cancer": _cancer,
+    "fmnist-pca128": fashion_features,
+}
+"""name -> data set with a training and a test part."""
+
+
+def present(names: list[str]) -> dict[str, Features]:
+    """Load the data sets that are there, and print why the others are left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = SPLIT_DATA[name]()
+        except DataMissingError as error:
+            print(f"{name}: left out, {error}")
+    return found

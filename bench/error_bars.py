@@ -6,28 +6,21 @@
 Each problem draws its shape (fewer examples than features among them), its kind (noise, separable,
 duplicated rows, one class nearly gone, features 1000 times too large or too small), l2 from 1e-6 to
 1 and a subset. `subsetsel.verify` prints change and change_error; both heads are then minimized
-again in extended precision by the tests' reference (`tests/head_oracle.py`), which shares no code
-with the package.
+again in extended precision by `exact_head.py`, which shares no code with the package.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from exact_head import exact_minimizer
+from recording import environment, new_parser, typed_command, write_json, write_table
 
 import subsetsel
-from subsetsel.report.environment import environment
-from subsetsel.support.records import write_json
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from head_oracle import exact_minimizer
 
 SHAPES = ((30, 3), (6, 12), (20, 1), (60, 5), (15, 30))
 KINDS = ("noise", "separable", "duplicates", "rare class", "large", "small")
@@ -35,14 +28,7 @@ L2S = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 
 
 def draw(rng: np.random.Generator, kind: str) -> tuple[Any, Any, Any]:
-    """Features, labels and a subset to prune.
-
-    Returns
-    -------
-    X : ndarray of shape (n, h)
-    y : ndarray of shape (n,)
-    mask : ndarray of shape (n,), bool
-    """
+    """Features of shape (n, h), labels of shape (n,), and a subset to prune as a mask."""
     n, num_features = SHAPES[rng.integers(len(SHAPES))]
     labels = np.arange(n) % int(rng.integers(2, 5))
     features = rng.normal(size=(n, num_features))
@@ -61,13 +47,7 @@ def draw(rng: np.random.Generator, kind: str) -> tuple[Any, Any, Any]:
 
 
 def measure(number: int, seed: int) -> dict[str, Any]:
-    """Verify one subset and refit it independently.
-
-    Returns
-    -------
-    dict
-        One row of the table.
-    """
+    """Verify one subset and refit it independently: one row of the table."""
     rng = np.random.default_rng([seed, number])
     kind = KINDS[number % len(KINDS)]
     l2 = L2S[(number // len(KINDS)) % len(L2S)]
@@ -99,17 +79,10 @@ def measure(number: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print and write.
-
-    Returns
-    -------
-    int
-        Exit status: 1 if a change left its bar.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Measure, print and write; the exit status is 1 if a change left its bar."""
+    parser = new_parser(__doc__, "error-bars")
     parser.add_argument("--num-problems", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/error-bars"))
     asked = parser.parse_args()
     with warnings.catch_warnings():
         # A head that cannot be trained to the usual tolerance has a wider bar, which is the point.
@@ -129,12 +102,8 @@ def main() -> int:
     }
     for name, value in summary.items():
         print(f"{name:32} {value}")
-    asked.out.mkdir(parents=True, exist_ok=True)
-    with (asked.out / "results.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    about = {"command": "python bench/error_bars.py", "arguments": vars(asked), **environment()}
+    write_table(asked.out / "results.csv", rows)
+    about = environment(typed_command("error_bars.py"), torch.get_num_threads())
     write_json(asked.out / "env.json", about | {"summary": summary})
     return 1 if outside else 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,33 +27,18 @@ _GRID = 2.0**-12
 
 
 def generator(family: str, n: int, d: int, seed: int, chunk: int = 0) -> np.random.Generator:
-    """Random numbers that depend on the instance's name alone.
-
-    Returns
-    -------
-    numpy.random.Generator
-    """
+    """Random numbers that depend on the instance's name alone."""
     return np.random.default_rng([seed, zlib.crc32(family.encode()), n, d, chunk])
 
 
 def gaussian(n: int, d: int, seed: int) -> FloatMatrix:
-    """Independent standard normal entries.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-    """
+    """Independent standard normal entries."""
     rng = generator("gaussian", n, d, seed)
     return rng.standard_normal((n, d), dtype=np.float32)
 
 
 def heavytail(n: int, d: int, seed: int, sigma: float) -> FloatMatrix:
-    """Uniform directions times log-normal row norms exp(sigma z).
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-    """
+    """Uniform directions times log-normal row norms exp(sigma z)."""
     rng = generator(f"heavytail{sigma:g}", n, d, seed)
     S = rng.standard_normal((n, d), dtype=np.float32)
     S *= _lognormal_over_norm(S, sigma, rng)
@@ -60,12 +46,7 @@ def heavytail(n: int, d: int, seed: int, sigma: float) -> FloatMatrix:
 
 
 def powerlaw(n: int, d: int, seed: int) -> FloatMatrix:
-    """Draw normal rows; coordinate j has the standard deviation j^-1/2; add a common drift.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-    """
+    """Draw normal rows; coordinate j has the standard deviation j^-1/2; add a common drift."""
     rng = generator("powerlaw", n, d, seed)
     deviations = _decay(d)
     S = rng.standard_normal((n, d), dtype=np.float32)
@@ -78,10 +59,6 @@ def mixed(n: int, d: int, seed: int) -> FloatMatrix:
     """Power-law spectrum, log-normal row norms (sigma 1) and a common drift, all at once.
 
     Made in chunks, so that no temporary is as large as S.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
     """
     deviations = _decay(d)
     drift = _drift(deviations, generator("mixed", n, d, seed))
@@ -99,10 +76,7 @@ def mixed(n: int, d: int, seed: int) -> FloatMatrix:
 def planted(n: int, d: int, seed: int) -> FloatMatrix:
     """Hide a subset whose rows sum to exactly zero; the other rows drift one way.
 
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-        Entries are multiples of 2^-12, so the zero is exact in any order of summation.
+    Entries are multiples of 2^-12, so the zero is exact in any order of summation.
     """
     rng = generator("planted", n, d, seed)
     grid = np.rint(rng.standard_normal((n, d)) / _GRID).astype(np.int64)
@@ -119,12 +93,7 @@ def planted(n: int, d: int, seed: int) -> FloatMatrix:
 
 
 def planted_mask(n: int, seed: int) -> BoolArray:
-    """Reveal the hidden subset of `planted`.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
-    """
+    """Reveal the hidden subset of `planted`."""
     rng = generator("planted-mask", n, 0, seed)
     mask = np.zeros(n, dtype=np.bool_)
     mask[rng.choice(n, size=round(PLANTED_SHARE * n), replace=False)] = True
@@ -132,12 +101,7 @@ def planted_mask(n: int, seed: int) -> BoolArray:
 
 
 def tiny(n: int, d: int, seed: int) -> FloatMatrix:
-    """Draw normal entries and a drift, for sizes where every subset can be tried.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float32
-    """
+    """Draw normal entries and a drift, for sizes where every subset can be tried."""
     rng = generator("tiny", n, d, seed)
     return (rng.standard_normal((n, d)) + 3 * _drift(np.ones(d), rng)).astype(np.float32)
 
@@ -164,13 +128,13 @@ def _lognormal_over_norm(S: FloatMatrix, sigma: float, rng: np.random.Generator)
     return factors
 
 
-FAMILIES: dict[str, tuple[Callable[[int, int, int], FloatMatrix], str]] = {
-    "gaussian": (gaussian, "independent standard normal entries"),
-    "heavytail1": (lambda n, d, seed: heavytail(n, d, seed, 1.0), "log-normal norms, sigma 1"),
-    "heavytail2": (lambda n, d, seed: heavytail(n, d, seed, 2.0), "log-normal norms, sigma 2"),
-    "powerlaw": (powerlaw, "variances 1/j and a common drift of 0.1 of the rms norm"),
-    "planted": (planted, "40 % of the rows sum to exactly zero, the others drift"),
-    "mixed": (mixed, "variances 1/j, log-normal norms (sigma 1) and a common drift"),
-    "tiny": (tiny, "normal entries and a drift; every subset is tried"),
+FAMILIES: dict[str, Callable[[int, int, int], FloatMatrix]] = {
+    "gaussian": gaussian,
+    "heavytail1": partial(heavytail, sigma=1.0),
+    "heavytail2": partial(heavytail, sigma=2.0),
+    "powerlaw": powerlaw,
+    "planted": planted,
+    "mixed": mixed,
+    "tiny": tiny,
 }
-"""name -> (builder of (n, d, seed), how it is made)."""
+"""name -> builder of (n, d, seed)."""

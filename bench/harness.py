@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
-import os
-import platform
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields
 
 from check import check, norm_of
-from entrants import Budget, Claim, Entrant
+from entrant import Budget, Claim, Entrant
 from instances import Instance
 from metrics import gap_to_bound, overshoot
 
@@ -99,22 +91,8 @@ def run_once(
 ) -> Record:
     """Run an entrant and check what it claims.
 
-    Parameters
-    ----------
-    entrant : Entrant
-    instance : Instance
-    budget : Budget
-    best_value : float, optional
-        Objective of any feasible subset known so far; no bound may exclude it.
-
-    Returns
-    -------
-    Record
-
-    Raises
-    ------
-    KeyboardInterrupt
-        Also where a solver has caught Ctrl-C itself to return what it had.
+    ``best_value`` is the objective of any feasible subset known so far: no bound may exclude it.
+    KeyboardInterrupt is raised too where a solver has caught Ctrl-C to return what it had.
     """
     question = instance.question
     record = Record(
@@ -122,9 +100,9 @@ def run_once(
         entrant.name,
         budget.seed,
         budget.time_limit,
-        question.form,
-        question.S.shape[0],
-        question.S.shape[1],
+        form=question.form,
+        n=question.S.shape[0],
+        d=question.S.shape[1],
         outcome="skipped",
         digest=instance.digest,
         threads=budget.num_workers,
@@ -193,10 +171,7 @@ def _thinned(trace: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def cross_check(records: Iterable[Record]) -> list[str]:
     """Hold every bound against every subset found on the same instance, whoever found it.
 
-    Returns
-    -------
-    list of str
-        One line per bound that a feasible subset exceeds.
+    The answer has one line for each bound that a feasible subset exceeds.
     """
     best: dict[str, Record] = {}
     answered = [record for record in records if record.outcome == "ok" and record.size is not None]
@@ -219,12 +194,7 @@ def _is_beyond(form: str, value: float, other: float) -> bool:
 
 
 def complaints(records: Iterable[Record]) -> list[str]:
-    """List everything that must not be: false claims, crashes, solvers that only ever refused.
-
-    Returns
-    -------
-    list of str
-    """
+    """List everything that must not be: false claims, crashes, solvers that only ever refused."""
     found = list(records)
     lines = [
         f"{record.outcome}: {record.instance} {record.solver} {record.reason}"
@@ -236,84 +206,3 @@ def complaints(records: Iterable[Record]) -> list[str]:
         if "refused" in outcomes and "ok" not in outcomes:
             lines.append(f"{solver} refused everything it was asked")
     return lines + cross_check(found)
-
-
-def environment(command: str, threads: int) -> dict[str, Any]:
-    """Describe the machine, the versions, the code and the command.
-
-    Returns
-    -------
-    dict
-    """
-    names = ["subsetsel", "numpy", "scipy", "numba", "torch", "ortools", "cvxpy", "scikit-learn"]
-    names += ["dwave-samplers", "dimod", "simanneal"]
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        "command": command,
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_gib": _memory_gib(),
-        "threads": threads,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in names},
-        "commit": _git("rev-parse", "HEAD"),
-        "is_modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "code": _code_digest(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu_name() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _code_digest() -> str:
-    """Digest of the package's and the solvers' sources, also where there is no git."""
-    import subsetsel.solvers
-
-    import subsetsel
-
-    digest = hashlib.sha256()
-    folders = {Path(module.__file__ or "").parent for module in (subsetsel, subsetsel.solvers)}
-    for folder in sorted(folders):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def to_json(record: Record) -> str:
-    """Write a record with its trace on one line.
-
-    Returns
-    -------
-    str
-    """
-    return json.dumps(asdict(record))

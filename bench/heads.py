@@ -5,7 +5,6 @@ S is computed by `subsetsel.influence` and kept in a cache folder outside the re
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from data import DataMissingError, Features, load_fashion_mnist, pca_features
+from data import Features, digits_features, fashion_features
 from numpy.typing import NDArray
+from recording import code_digest
 
 import subsetsel
 
@@ -22,56 +22,18 @@ L2 = 1e-3
 
 
 def default_cache_dir() -> Path:
-    """Folder for influence matrices: ``$SUBSETSEL_BENCH_CACHE`` or one beside temporary files.
-
-    Returns
-    -------
-    Path
-    """
+    """Folder for influence matrices: ``$SUBSETSEL_BENCH_CACHE`` or one beside temporary files."""
     given = os.environ.get("SUBSETSEL_BENCH_CACHE")
     return Path(given) if given else Path(tempfile.gettempdir()) / "subsetsel-bench"
 
 
-def digits_features(_: Path | None = None) -> Features:
-    """scikit-learn's digits, pixels / 16; it has no official split, so the test half is empty.
-
-    Returns
-    -------
-    Features
-        1,797 rows of 64.
-
-    Raises
-    ------
-    DataMissingError
-        Without scikit-learn.
-    """
-    try:
-        from sklearn.datasets import load_digits
-    except ModuleNotFoundError as error:
-        raise DataMissingError("the digits need scikit-learn; pip install scikit-learn.") from error
-    pixels, labels = load_digits(return_X_y=True)
-    empty = np.zeros((0, 64)), np.zeros(0, dtype=np.int64)
-    return Features(pixels / 16.0, labels.astype(np.int64), *empty)
-
-
-def fashion_features(data_dir: Path | None = None) -> Features:
-    """Fashion-MNIST on its first 128 principal components.
-
-    Returns
-    -------
-    Features
-        60,000 rows of 128.
-    """
-    return pca_features(load_fashion_mnist(data_dir), num_components=128)
-
-
-HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "excluded"], str]] = {
-    "digits": (digits_features, "excluded", "scikit-learn's digits / 16, ridge excluded"),
-    "digits-ridge": (digits_features, "included", "scikit-learn's digits / 16, ridge included"),
-    "fmnist-pca128": (fashion_features, "excluded", "Fashion-MNIST, 128 PCs, ridge excluded"),
-    "fmnist-pca128-ridge": (fashion_features, "included", "Fashion-MNIST, 128 PCs, ridge included"),
+HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "excluded"]]] = {
+    "digits": (digits_features, "excluded"),
+    "digits-ridge": (digits_features, "included"),
+    "fmnist-pca128": (fashion_features, "excluded"),
+    "fmnist-pca128-ridge": (fashion_features, "included"),
 }
-"""name -> (features, ridge, how it is made); l2 = 1e-3 throughout."""
+"""name -> (features, ridge); l2 = 1e-3 throughout."""
 
 
 def head_matrix(
@@ -95,16 +57,15 @@ def head_matrix(
     DataMissingError
         If the data are not there and S is not in the cache either.
     """
-    features_of, ridge, _ = HEADS[name]
-    folder = (cache_dir or default_cache_dir()) / f"heads-{_code_digest()}"
+    features_of, ridge = HEADS[name]
+    folder = (cache_dir or default_cache_dir()) / f"heads-{_version_of_code()}"
     path, labels_path = folder / f"{name}.npy", folder / f"{name}.labels.npy"
     if not (path.exists() and labels_path.exists()):
         from subsetsel.influence import fit_head, influence_rows
 
         features = features_of(data_dir)
         head = fit_head(features.train, features.train_labels, l2=L2)
-        rows = influence_rows(head, ridge=ridge, dtype=np.float32, storage="dense")
-        S = rows.dense()
+        S = influence_rows(head, ridge=ridge, dtype=np.float32, storage="dense").dense()
         assert S is not None
         folder.mkdir(parents=True, exist_ok=True)
         _save(labels_path, features.train_labels)
@@ -112,13 +73,10 @@ def head_matrix(
     return np.load(path), np.load(labels_path)
 
 
-def _code_digest() -> str:
+def _version_of_code() -> str:
     """Name the code that computes S, so that a change of it does not read an old S."""
-    digest = hashlib.sha256()
-    folder = Path(subsetsel.__file__).parent / "influence"
-    for path in [*sorted(folder.glob("*.py")), Path(__file__), Path(__file__).with_name("data.py")]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    influence = (Path(subsetsel.__file__).parent / "influence").rglob("*.py")
+    return code_digest([*influence, Path(__file__), Path(__file__).with_name("data.py")])
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

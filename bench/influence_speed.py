@@ -14,23 +14,20 @@ took of the GPU. SUBSETSEL_MEMORY_GIB sets the memory the package believes it ma
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from data import fashion_features
 from numpy.typing import NDArray
 from pydvl_peer import compare_with_pydvl, time_pydvl
-from stopwatch import Record
+from recording import Stopwatch, environment, typed_command, write_json
 
+import subsetsel
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence import Head, features_from_model, fit_head, influence_rows
-from subsetsel.problem.problem import Problem
-from subsetsel.report.environment import environment
 from subsetsel.rows import Rows
 
 L2 = 1e-3
@@ -41,13 +38,7 @@ Array = NDArray[Any]
 
 
 def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 0) -> Any:
-    """Random features with a decaying spectrum and labels drawn from a planted head.
-
-    Returns
-    -------
-    X : ndarray of shape (n, h), float32
-    y : ndarray of shape (n,), int64
-    """
+    """Random features with a decaying spectrum and labels drawn from a planted head."""
     rng = np.random.default_rng(seed)
     scale = 1.0 / np.arange(1, num_features + 1)
     scale *= 4.0 / np.linalg.norm(scale)
@@ -63,7 +54,7 @@ def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 
 
 
 def measure_head(
-    X: Array, y: Array, record: Record, num_classes: int | None, options: argparse.Namespace
+    X: Array, y: Array, record: Stopwatch, num_classes: int | None, options: argparse.Namespace
 ) -> Head:
     """Fit a head and prepare what solves with its Hessian."""
     record.note("features", X.shape[1])
@@ -84,7 +75,7 @@ def measure_head(
     return head
 
 
-def measure_dense(head: Head, record: Record) -> Array:
+def measure_dense(head: Head, record: Stopwatch) -> Array:
     """Compute S in float32 and check S H = G / n on a few rows."""
     with record.timed("S"):
         S = influence_rows(head, ridge="excluded", dtype=np.float32, storage="dense").dense()
@@ -108,15 +99,15 @@ def hessian_residual(head: Head, S: Array) -> float:
     return worst
 
 
-def measure_large(head: Head, record: Record, seed: int, time_limit: float | None) -> None:
+def measure_large(head: Head, record: Stopwatch, seed: int, time_limit: float | None) -> None:
     """Prune 40 % of a head whose S cannot be held, and compare with random subsets."""
-    import subsetsel
-
     rows = influence_rows(head, storage="factored")
     record.note("S_dense_gib", rows.nbytes / 2**30)
     size = int(0.4 * head.n)
     with record.timed("solve"):
-        solution = subsetsel.solve(Problem(rows, size=size), seed=seed, time_limit=time_limit)
+        solution = subsetsel.solve(
+            subsetsel.Problem(rows, size=size), seed=seed, time_limit=time_limit
+        )
     rng = np.random.default_rng(seed)
     masks = [solution.mask, *(rng.permutation(head.n) < size for _ in range(_NUM_RANDOM))]
     with record.timed("true_norms"):
@@ -139,10 +130,8 @@ def sum_residual(head: Head, rows: Rows, mask: Array) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def run_fmnist(options: argparse.Namespace, record: Record) -> None:
+def run_fmnist(options: argparse.Namespace, record: Stopwatch) -> None:
     """Fashion-MNIST on 128 principal components."""
-    from heads import fashion_features
-
     features = fashion_features(options.data_dir)
     X, y = features.train, features.train_labels
     head = measure_head(X, y, record, None, options)
@@ -151,7 +140,7 @@ def run_fmnist(options: argparse.Namespace, record: Record) -> None:
         compare_with_pydvl(head, S, X, y, record)
 
 
-def run_features(options: argparse.Namespace, record: Record) -> None:
+def run_features(options: argparse.Namespace, record: Stopwatch) -> None:
     """Random features of a given width, dense S."""
     X, y = planted(options.examples, options.features, options.classes)
     head = measure_head(X, y, record, options.classes, options)
@@ -162,14 +151,14 @@ def run_features(options: argparse.Namespace, record: Record) -> None:
         compare_with_pydvl(head, S, X, y, record)
 
 
-def run_large(options: argparse.Namespace, record: Record) -> None:
+def run_large(options: argparse.Namespace, record: Stopwatch) -> None:
     """Prune on a head whose S is never written out."""
     X, y = planted(options.examples, options.features, options.classes)
     head = measure_head(X, y, record, options.classes, options)
     measure_large(head, record, options.seed, options.time_limit)
 
 
-def run_resnet50(options: argparse.Namespace, record: Record) -> None:
+def run_resnet50(options: argparse.Namespace, record: Stopwatch) -> None:
     """Features of a ResNet-50 for 32 x 32 pictures, and its head solved exactly.
 
     Pictures, weights and labels are random: time does not depend on them. Labels are planted on
@@ -191,13 +180,7 @@ def run_resnet50(options: argparse.Namespace, record: Record) -> None:
 
 
 class RandomPictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Pictures of noise, made when they are asked for.
-
-    Parameters
-    ----------
-    num : int
-    seed : int
-    """
+    """Pictures of noise, made when they are asked for."""
 
     def __init__(self, num: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -214,7 +197,7 @@ class RandomPictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return self._few[index % 1024] * (1 + index / self._num), 0
 
 
-RUNS: dict[str, Callable[[argparse.Namespace, Record], None]] = {
+RUNS: dict[str, Callable[[argparse.Namespace, Stopwatch], None]] = {
     "fmnist": run_fmnist,
     "features": run_features,
     "large": run_large,
@@ -224,7 +207,9 @@ RUNS: dict[str, Callable[[argparse.Namespace, Record], None]] = {
 
 def main() -> None:
     """Measure what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", choices=RUNS)
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--features", type=int, default=512)
@@ -239,42 +224,20 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
-    record = Record()
+    record = Stopwatch()
     for name in ("examples", "classes") if options.run != "fmnist" else ():
         record.note(name, getattr(options, name))
     record.note("threads", torch.get_num_threads())
     RUNS[options.run](options, record)
     if options.out:
-        options.out.write_text(json.dumps(about_run(options.run) | record.values, indent=1) + "\n")
-
-
-def about_run(name: str) -> dict[str, Any]:
-    """Say what a run ran on and how it was called, the kernels of the linear algebra included.
-
-    Returns
-    -------
-    dict
-        JSON types.
-    """
-    words = zip([None, *sys.argv], sys.argv, strict=False)
-    return {
-        "run": name,
-        # Where results were written is nobody's business.
-        "command": " ".join(["python", *(Path(a).name if b == "--out" else a for b, a in words)]),
-        "date": time.strftime("%Y-%m-%d"),
-        "environment": environment(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "BLAS kernel": blas_kernels(),
-    }
+        about = environment(typed_command("influence_speed.py"), torch.get_num_threads())
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        about |= {"run": options.run, "gpu": gpu, "BLAS kernel": blas_kernels()}
+        write_json(options.out, about | record.values)
 
 
 def blas_kernels() -> dict[str, str]:
-    """Name the kernels that multiply matrices for NumPy and for torch.
-
-    Returns
-    -------
-    dict
-    """
+    """Name the kernels that multiply matrices for NumPy and for torch."""
     found = {"torch": torch.backends.cpu.get_cpu_capability()}
     if "mkl" in torch.__config__.show().lower():
         found["torch"] = f"MKL, {found['torch']}"
@@ -289,10 +252,6 @@ def blas_kernels() -> dict[str, str]:
                 library.get("architecture")
             )
     return found
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples of the help text on their own lines."""
 
 
 if __name__ == "__main__":

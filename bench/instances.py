@@ -39,8 +39,6 @@ class Instance:
     ----------
     name : str
     question : Question
-    made_of : str
-        How S was made, in words.
     digest : str
         SHA-256 of the bytes of S, first 16 digits; the root-mean-square row norm for trained heads.
     total_norm : float
@@ -55,7 +53,6 @@ class Instance:
 
     name: str
     question: Question
-    made_of: str
     digest: str
     total_norm: float
     random_norm: float
@@ -69,12 +66,22 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What comes after the slash of a name."""
+
+    kind: str
+    number: float
+    is_percent: bool
+    is_kept: bool
+    is_balanced: bool
+
+
+@dataclass(frozen=True)
 class Matrix:
     """S with what does not depend on the goal."""
 
     S: NDArray[np.float32]
     labels: NDArray[np.int64]
-    made_of: str
     digest: str
     total_norm: float
     planted: NDArray[np.bool_] | None = None
@@ -101,12 +108,7 @@ LISTED: dict[str, tuple[str, ...]] = {
 
 
 def listed_names() -> list[str]:
-    """All listed instances.
-
-    Returns
-    -------
-    list of str
-    """
+    """All listed instances."""
     return [f"{matrix}/{goal}" for matrix, goals in LISTED.items() for goal in goals]
 
 
@@ -117,10 +119,6 @@ def select(patterns: Iterable[str]) -> list[str]:
     ----------
     patterns : iterable of str
         ``"digits/*"`` is matched against the listed instances; anything without a star is a name.
-
-    Returns
-    -------
-    list of str
 
     Raises
     ------
@@ -139,17 +137,7 @@ def select(patterns: Iterable[str]) -> list[str]:
 
 
 def build(name: str, data_dir: Path | None = None, cache_dir: Path | None = None) -> Instance:
-    """Build an instance by name; the last matrix is kept for the next goal.
-
-    Parameters
-    ----------
-    name : str
-        ``<matrix>/<goal>``.
-    data_dir, cache_dir : path, optional
-
-    Returns
-    -------
-    Instance
+    """Build the instance ``<matrix>/<goal>``; the last matrix stays in memory for the next goal.
 
     Raises
     ------
@@ -158,38 +146,36 @@ def build(name: str, data_dir: Path | None = None, cache_dir: Path | None = None
     DataMissingError
         If it needs data that are not there.
     """
-    matrix_name, kind, number, is_percent, is_kept, is_balanced = _parse(name)
+    matrix_name, goal = _parse(name)
     matrix = _matrix(matrix_name, data_dir, cache_dir)
     n = len(matrix.S)
     epsilon = size = limits = None
-    if kind == "eps":
-        epsilon = number / 100 * matrix.total_norm if is_percent else number
+    if goal.kind == "eps":
+        epsilon = goal.number / 100 * matrix.total_norm if goal.is_percent else goal.number
     else:
-        size = round(number / 100 * n) if is_percent else int(number)
-        limits = _balanced_limits(matrix.labels, size) if is_balanced else None
+        size = round(goal.number / 100 * n) if goal.is_percent else int(goal.number)
+        limits = _balanced_limits(matrix.labels, size) if goal.is_balanced else None
     question = Question(
         matrix.S,
         epsilon,
         size,
-        "kept" if is_kept else "full",
-        matrix.labels if is_balanced else None,
-        limits,
+        normalization="kept" if goal.is_kept else "full",
+        groups=matrix.labels if goal.is_balanced else None,
+        group_limits=limits,
     )
     known, is_optimum = _known(question, matrix)
-    count = size if size is not None else n // 2
     return Instance(
         name,
         question,
-        matrix.made_of,
         matrix.digest,
-        matrix.total_norm,
-        _random_norm(matrix.S, count),
-        known,
-        is_optimum,
+        total_norm=matrix.total_norm,
+        random_norm=_random_norm(matrix.S, size if size is not None else n // 2),
+        known=known,
+        is_optimum=is_optimum,
     )
 
 
-def _parse(name: str) -> tuple[str, str, float, bool, bool, bool]:
+def _parse(name: str) -> tuple[str, Goal]:
     matrix, _, goal = name.partition("/")
     found = _GOAL.fullmatch(goal)
     if found is None:
@@ -201,7 +187,7 @@ def _parse(name: str) -> tuple[str, str, float, bool, bool, bool]:
     kind, number, percent, kept, balanced = found.groups()
     if balanced and kind == "eps":
         raise ValueError(f"{name!r}: balanced goes with size.")
-    return matrix, kind, float(number), bool(percent), bool(kept), bool(balanced)
+    return matrix, Goal(kind, float(number), bool(percent), bool(kept), bool(balanced))
 
 
 @lru_cache(maxsize=1)
@@ -209,18 +195,16 @@ def _matrix(name: str, data_dir: Path | None, cache_dir: Path | None) -> Matrix:
     planted = None
     if name in HEADS:
         S, labels = head_matrix(name, data_dir, cache_dir)
-        made_of = HEADS[name][2]
     else:
         found = _SYNTHETIC.fullmatch(name)
         assert found is not None
         family, n, d, seed = found[1], int(found[2]), int(found[3]), int(found[4] or 0)
-        builder, made_of = FAMILIES[family]
-        S = builder(n, d, seed)
+        S = FAMILIES[family](n, d, seed)
         labels = np.arange(n, dtype=np.int64) % _NUM_GROUPS
         planted = planted_mask(n, seed) if family == "planted" else None
     digest = _head_digest(S) if name in HEADS else _exact_digest(S)
     total = norm_of(S, np.ones(len(S), dtype=np.bool_))
-    return Matrix(S, labels, made_of, digest, total, planted)
+    return Matrix(S, labels, digest, total, planted)
 
 
 def _exact_digest(S: NDArray[np.float32]) -> str:

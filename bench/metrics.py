@@ -86,10 +86,6 @@ def primal_integral(form: str, trace: Trace, time_limit: float, reference: float
     reference : float
         The best known value.
 
-    Returns
-    -------
-    float
-
     References
     ----------
     T. Berthold, Measuring the impact of primal heuristics, Operations Research Letters 41 (2013).
@@ -152,12 +148,7 @@ def integral_reference(form: str, best: float, random_norm: float) -> float:
 
 
 def overshoot(wall_time: float, time_limit: float) -> float:
-    """Share of the time limit by which a run was late; at most 0 if it was not.
-
-    Returns
-    -------
-    float
-    """
+    """Share of the time limit by which a run was late; at most 0 if it was not."""
     return wall_time / time_limit - 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from check import BoolArray, FloatArray, Question
-from entrants import Budget, Claim, Entrant, Incumbent
+from entrant import Budget, Claim, Entrant, Incumbent
 from instances import Instance
 
 # Dense Gram QUBO: dimod and the sampler hold about 40 bytes for each of the n^2 / 2 pairs.
@@ -20,13 +20,7 @@ _MAX_GRAM = 5_000
 
 
 def refuses_groups(instance: Instance) -> str:
-    """Say no to group limits, which no peer has.
-
-    Returns
-    -------
-    str
-        The reason, or "".
-    """
+    """Say no to group limits, which no peer has; the answer is the reason or ""."""
     return "has no group limits" if instance.question.groups is not None else ""
 
 
@@ -68,10 +62,6 @@ def dwave(instance: Instance, budget: Budget) -> Claim:
     multiplier c moved up while the sample is feasible and down while it is not. Samples are
     repaired by single flips. The temperatures are given, as its own estimate takes longer than the
     sampling.
-
-    Returns
-    -------
-    Claim
     """
     package: Any = importlib.import_module("dwave.samplers")
     question = instance.question
@@ -144,12 +134,7 @@ class _State:
         self.total = total
 
     def copy(self) -> _State:
-        """Copy both arrays.
-
-        Returns
-        -------
-        _State
-        """
+        """Copy both arrays."""
         return _State(self.mask.copy(), self.total.copy())
 
 
@@ -158,10 +143,6 @@ def simanneal(instance: Instance, budget: Budget) -> Claim:
 
     Eq. 4: swaps, energy ||v||^2. Eq. 3: flips, energy -size + 2 n / ||S^T 1|| times the excess of
     the norm.
-
-    Returns
-    -------
-    Claim
     """
     package: Any = importlib.import_module("simanneal")
     question = instance.question

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 
 import numpy as np
-from entrants import Budget, Claim, Entrant, Incumbent
+from entrant import Budget, Claim, Entrant, Incumbent
 from instances import Instance
 from peer_annealers import ANNEALERS, refuses_groups
 
@@ -25,10 +25,6 @@ def herding(instance: Instance, budget: Budget) -> Claim:
     One order of picking answers both forms: its prefix of the required size, or its longest
     feasible prefix. Works on the kept side when that is the smaller one. What the clock does not
     allow to pick is filled up at random.
-
-    Returns
-    -------
-    Claim
     """
     question = instance.question
     best = Incumbent(question, budget)
@@ -74,10 +70,6 @@ def gscip(instance: Instance, budget: Budget) -> Claim:
 
     The allowed norm is shrunk by SCIP's own tolerance, so that its answers are truly feasible; its
     dual bound belongs to that shrunk problem and is therefore not claimed.
-
-    Returns
-    -------
-    Claim
     """
     from ortools.math_opt.python import mathopt
 

@@ -15,17 +15,7 @@ _FAMILIES = ("gaussian", "heavytail1", "heavytail2", "powerlaw", "planted")
 
 @dataclass(frozen=True)
 class Group:
-    """Instances that share solvers, time limits and number of seeds.
-
-    Attributes
-    ----------
-    instances : tuple of str
-        Names or patterns.
-    time_limits : tuple of float
-        Seconds.
-    num_seeds : int
-    solvers : tuple of str
-    """
+    """Instances (names or patterns) that share solvers, time limits in seconds and seeds."""
 
     instances: tuple[str, ...]
     time_limits: tuple[float, ...]
@@ -35,14 +25,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named selection.
-
-    Attributes
-    ----------
-    about : str
-        What it is for and what it costs on two cores.
-    groups : tuple of Group
-    """
+    """A named selection, and what it is for and costs on two cores."""
 
     about: str
     groups: tuple[Group, ...]
@@ -59,6 +42,8 @@ _STANDARD = (
 _EVERY_SHAPE = tuple(f"{family}-20000x{d}/*" for d in (16, 256, 2048) for family in _FAMILIES)
 # What takes part at n = 20,000 and more; the others are listed by "standard" with their limits.
 _LARGE_SCALE = ("anneal", "anneal-plain", "greedy", "herding")
+
+_SIZES = (5_000, 20_000, 80_000, 320_000)
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset(
@@ -104,6 +89,21 @@ PRESETS: dict[str, Preset] = {
             Group(("fmnist-pca128-ridge/size=40%",), (300.0,), solvers=("anneal-plain",)),
             Group(("digits/*",), (5.0, 60.0), solvers=("anneal",)),
             Group(("mixed-1280000x256/*",), (90.0,), solvers=("anneal",)),
+        ),
+    ),
+    "scaling": Preset(
+        "how the default grows with n, from 5,000 to 1,280,000 rows: about 5 minutes",
+        (
+            Group(
+                tuple(f"mixed-{n}x256/{goal}" for n in _SIZES for goal in ("eps=20%", "size=40%")),
+                (10.0,),
+                solvers=("anneal",),
+            ),
+            Group(
+                ("mixed-1280000x256/eps=20%", "mixed-1280000x256/size=40%"),
+                (60.0,),
+                solvers=("anneal",),
+            ),
         ),
     ),
     "full": Preset(

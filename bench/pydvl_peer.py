@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stopwatch import Record
+from recording import Stopwatch
 
 from subsetsel.influence import Head
 
@@ -16,7 +16,7 @@ _BATCH = 4096
 Array = NDArray[Any]
 
 
-def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record) -> None:
+def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Stopwatch) -> None:
     """Let pyDVL's exact method compute the same rows."""
     influence, data, loader = _pydvl(head, X, y)
     with record.timed("pydvl_fit"):
@@ -34,7 +34,7 @@ def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Record)
         record.note(f"pydvl_{unit}_ratio", theirs / ours)
 
 
-def time_pydvl(head: Head, X: Array, y: Array, record: Record, num_examples: int) -> None:
+def time_pydvl(head: Head, X: Array, y: Array, record: Stopwatch, num_examples: int) -> None:
     """Time pyDVL on the first examples only, where all of them would take too long."""
     influence, data, loader = _pydvl(head, X[:num_examples], y[:num_examples])
     with record.timed("pydvl_part_fit"):

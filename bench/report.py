@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,7 @@ class Row:
         return [time_to_target(record.form, record.trace, target) for record in self.records]
 
     def is_level_with(self, others: Sequence[Row]) -> bool:
-        """Whether no other solver's median is better, but for one example or 2 % of the norm.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether no other solver's median is better, but for one example or 2 % of the norm."""
         if self.median is None:
             return False
         medians = [row.median for row in others if row.median is not None]
@@ -198,12 +194,7 @@ def show_summary(
 
 
 def rows_of(records: Sequence[Record], references: Mapping[str, Reference]) -> list[Row]:
-    """Group what was run by instance, solver and time limit.
-
-    Returns
-    -------
-    list of Row
-    """
+    """Group what was run by instance, solver and time limit."""
     groups: dict[tuple[str, str, float], list[Record]] = {}
     for record in records:
         if record.outcome in {"ok", "failed"} and record.instance in references:
@@ -236,28 +227,19 @@ def plot_quality(
 ) -> bool:
     """Draw the distance to the best known value over time, one panel per instance.
 
-    Returns
-    -------
-    bool
-        False if matplotlib is not installed or there is nothing to draw.
+    False says that matplotlib is not installed or that there is nothing to draw.
     """
     names = [name for name in dict.fromkeys(r.instance for r in records) if name in references]
-    try:
-        import matplotlib as mpl
-    except ModuleNotFoundError:
+    if not names or find_spec("matplotlib") is None:
         return False
-    if not names:
-        return False
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import NullFormatter
 
     num_columns = min(3, len(names))
     num_rows = math.ceil(len(names) / num_columns)
-    figure, axes = plt.subplots(
-        num_rows, num_columns, figsize=(4.6 * num_columns, 3.2 * num_rows), squeeze=False
-    )
+    figure = Figure(figsize=(4.6 * num_columns, 3.2 * num_rows))
+    axes = figure.subplots(num_rows, num_columns, squeeze=False)
     solvers = list(dict.fromkeys(record.solver for record in records))
     colors = {solver: f"C{number % 10}" for number, solver in enumerate(solvers)}
     for axis, name in zip(axes.flat, names, strict=False):
@@ -269,9 +251,15 @@ def plot_quality(
         axis.set_axis_off()
     handles = [Line2D([], [], color=colors[solver], label=solver) for solver in solvers]
     figure.legend(handles=handles, loc="upper center", ncols=min(6, len(solvers)))
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / num_rows / 3.2))
+    figure.subplots_adjust(
+        left=0.7 / 4.6 / num_columns,
+        right=1 - 0.1 / 4.6 / num_columns,
+        bottom=0.5 / 3.2 / num_rows,
+        top=1 - 0.9 / 3.2 / num_rows,
+        wspace=0.25,
+        hspace=0.35,
+    )
     figure.savefig(path, dpi=110)
-    plt.close(figure)
     return True
 
 

@@ -21,14 +21,15 @@ from typing import Any
 
 import torch
 from data import find_folder
-from harness import environment
 from heads import default_cache_dir
+from recording import environment
 
 from subsetsel.errors import OptionError, SubsetselError
-from subsetsel.experiments.compare import Comparison, Plan
+from subsetsel.experiments.compare import Comparison
 from subsetsel.experiments.load import load_images
-from subsetsel.experiments.presets import COMPARISONS, SEARCHES
-from subsetsel.experiments.search import Search
+from subsetsel.experiments.networks import first_networks
+from subsetsel.experiments.plan import Plan
+from subsetsel.experiments.presets import PLANS
 from subsetsel.experiments.search_report import write_search_report
 from subsetsel.experiments.tables import draw_budgets, draw_curves, write_table
 from subsetsel.influence.device import feature_device
@@ -39,17 +40,19 @@ FOLDERS = {"fashion-mnist": "fashion-mnist", "cifar-10": "cifar-10-batches-bin"}
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    figures = sorted({figure for figure, _ in COMPARISONS})
+    figures = sorted({figure for figure, _ in PLANS})
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("figure", choices=[*figures, "fig2", "table1"])
+    parser.add_argument("figure", choices=[*figures, "fig2"])
     parser.add_argument("--preset", choices=["paper", "gpu", "cpu"], default="cpu")
     parser.add_argument("--seeds", type=seeds, help="how many (0, 1, ...), or which: 10-19 or 3,5")
     parser.add_argument("--methods", help="names with commas between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
-    parser.add_argument("--networks", help="names with commas between")
+    parser.add_argument("--networks", help="names with commas between", type=networks)
     parser.add_argument("--iterations", type=int, help="steps of a training, whatever is kept")
     parser.add_argument("--lr", type=float, help="rate of the first step of a training")
-    parser.add_argument("--archs", help="table1: how many of the 720 networks, or their names")
+    parser.add_argument(
+        "--archs", dest="networks", type=networks, help="how many of the 720 networks of Table 1"
+    )
     parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
@@ -60,12 +63,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Read how many seeds (3: 0, 1, 2), a range of them (10-19, 0-0), or a list (3,5).
-
-    Returns
-    -------
-    tuple of int
-    """
+    """Read how many seeds (3: 0, 1, 2), a range of them (10-19, 0-0), or a list (3,5)."""
     if text.isdecimal():
         if not int(text):
             raise argparse.ArgumentTypeError("0 seeds are none; for seed 0 alone write 0-0")
@@ -76,14 +74,13 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one figure.
+def networks(text: str) -> tuple[str, ...]:
+    """Read names of networks, or how many of the 720 ConvNets."""
+    return first_networks(int(text)) if text.isdecimal() else tuple(text.split(","))
 
-    Returns
-    -------
-    int
-        Exit code: 0, or 2 for a bad command.
-    """
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one figure; the exit code is 2 for a bad command."""
     given = parse(arguments)
     if given.figure == "fig2":
         print("fig2 is about the head: predicted against measured, exactly refitted.")
@@ -93,21 +90,20 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(given.threads)
     command = shlex.join(["python", "bench/reproduce.py", *(arguments or sys.argv[1:])])
     try:
-        if given.figure == "table1":
-            return search(given, command)
-        return compare(given, command)
+        run(given, command)
     except SubsetselError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
 
 
 def _plan(given: argparse.Namespace) -> Plan:
-    plan = COMPARISONS.get((given.figure, given.preset))
+    plan = PLANS.get((given.figure, given.preset))
     if plan is None:
         raise OptionError(f"{given.figure} has no preset {given.preset!r}.")
     changes: dict[str, Any] = {
         "methods": given.methods and tuple(given.methods.split(",")),
-        "networks": given.networks and tuple(given.networks.split(",")),
+        "networks": given.networks,
         "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
         "seeds": given.seeds,
     }
@@ -120,31 +116,31 @@ def _plan(given: argparse.Namespace) -> Plan:
     return replace(plan, recipe=replace(plan.recipe, **recipe))
 
 
-def _cache(given: argparse.Namespace) -> Path:
-    return given.cache or default_cache_dir() / "scorers"
-
-
-def compare(given: argparse.Namespace, command: str) -> int:
-    """Run a comparison of methods: Figures 1, 3 and 4, and what is like them."""
+def run(given: argparse.Namespace, command: str) -> None:
+    """Do the trainings of a figure that are not done yet, and write its table and picture."""
     plan = _plan(given)
     images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
     folder = given.out or RESULTS / f"{given.figure}-{given.preset}"
-    comparison = Comparison(plan, images, folder, feature_device(given.device), cache=_cache(given))
+    cache = given.cache or default_cache_dir() / "scorers"
+    comparison = Comparison(plan, images, folder, feature_device(given.device), cache=cache)
     print(f"{len(comparison.open_cells())} trainings to do; runs go to {folder}")
     print(comparison.cost(), flush=True)
     if given.dry_run:
-        return 0
+        return
     comparison.log.add_sitting(sitting(command, plan.seeds))
     records = comparison.run(lambda line: print(line, flush=True))
     title = f"{given.figure}: {plan.data}, {', '.join(plan.networks)}"
-    write_table(records, folder / "table.md", title, notes=notes(plan))
-    if plan.has_curve:
+    picture = folder / "figure.png"
+    if given.figure == "table1":
+        write_search_report(plan, records, folder)
+    elif plan.has_curve:
         is_cpu = comparison.pictures.labels.device.type == "cpu"
-        draw_curves(records, folder / "figure.png", title, is_cpu=is_cpu)
+        draw_curves(records, picture, title, is_cpu=is_cpu)
     else:
-        draw_budgets(records, folder / "figure.png", title, len(images.train))
+        draw_budgets(records, picture, title, len(images.train))
+    if given.figure != "table1":
+        write_table(records, folder / "table.md", title, notes=notes(plan))
     print((folder / "table.md").read_text())
-    return 0
 
 
 def notes(plan: Plan) -> str:
@@ -166,27 +162,6 @@ def sitting(command: str, seeds: tuple[int, ...]) -> dict[str, object]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "started": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
     }
-
-
-def search(given: argparse.Namespace, command: str) -> int:
-    """Run the network search of Table 1."""
-    plan = SEARCHES[given.preset]
-    if given.archs:
-        plan = plan.with_networks(given.archs)
-    if given.seeds:
-        plan = replace(plan, seeds=given.seeds)
-    images = load_images(find_folder(FOLDERS[plan.data], given.data_dir))
-    folder = given.out or RESULTS / f"table1-{given.preset}"
-    run = Search(plan, images, folder, feature_device(given.device), cache=_cache(given))
-    print(f"{len(run.open_cells())} trainings to do; runs go to {folder}")
-    print(run.cost(), flush=True)
-    if given.dry_run:
-        return 0
-    run.log.add_sitting(sitting(command, plan.seeds))
-    records = run.run(lambda line: print(line, flush=True))
-    write_search_report(plan, records, folder)
-    print((folder / "table.md").read_text())
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import COLUMNS, Key, Record, to_json
+from harness import COLUMNS, Key, Record
 
 BEST_KNOWN = Path(__file__).with_name("best_known.json")
 
@@ -55,7 +55,7 @@ class Store:
         """Keep a record, on disk at once."""
         self.records = _latest([*self.records, record])
         with (self.folder / "traces.jsonl").open("a") as stream:
-            stream.write(to_json(record) + "\n")
+            stream.write(json.dumps(asdict(record)) + "\n")
         self.write_csv()
 
     def write_csv(self) -> None:
@@ -70,10 +70,7 @@ class Store:
     def write_environment(self, environment: dict[str, Any]) -> str:
         """Append to env.json what machine and code the following runs are of.
 
-        Returns
-        -------
-        str
-            A warning if earlier runs in the folder are of another machine or other code.
+        The answer is a warning if earlier runs in the folder are of another machine or other code.
         """
         path = self.folder / "env.json"
         earlier: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
@@ -95,13 +92,7 @@ def _latest(records: Iterable[Record]) -> list[Record]:
 
 
 def read_best_known(path: Path = BEST_KNOWN) -> dict[str, dict[str, Any]]:
-    """Read the best known values.
-
-    Returns
-    -------
-    dict
-        instance -> {"value", "norm", "found_by", "seed", "date", "digest"}.
-    """
+    """Read instance -> {"value", "norm", "found_by", "seed", "time_limit", "date", "digest"}."""
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
@@ -109,12 +100,7 @@ def read_best_known(path: Path = BEST_KNOWN) -> dict[str, dict[str, Any]]:
 def best_value(
     name: str, records: Iterable[Record], best_known: dict[str, dict[str, Any]]
 ) -> float | None:
-    """Best objective known of an instance: from the file, by construction, or from these runs.
-
-    Returns
-    -------
-    float or None
-    """
+    """Best objective known of an instance: from the file, by construction, or from these runs."""
     mine = [record for record in records if record.instance == name]
     if not mine:
         return None
@@ -130,18 +116,7 @@ def best_value(
 
 
 def update_best_known(records: Iterable[Record], path: Path = BEST_KNOWN) -> list[str]:
-    """Enter what is better than the file says.
-
-    Parameters
-    ----------
-    records : iterable of Record
-    path : Path
-
-    Returns
-    -------
-    list of str
-        The instances whose value has changed.
-    """
+    """Enter what is better than the file says, and name the instances that have changed."""
     best_known = read_best_known(path)
     changed = []
     for record in records:

@@ -11,49 +11,36 @@ both and timed apart. Times are CPU seconds, so that a shared machine hardly dis
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import Features
-from guarantee import DATA
+import torch
+from data import SPLIT_DATA, Features
 from heads import L2
 from numpy.typing import NDArray
+from recording import environment, new_parser, typed_command, write_json
 
 import subsetsel
-from subsetsel.report.environment import environment
-from subsetsel.support.records import write_json
 
 Mask = NDArray[np.bool_]
 
 
-def pose(features: Features, there: NDArray[np.int64], rel_epsilon: float) -> tuple[Any, float]:
-    """Train the head on some of the examples.
-
-    Returns
-    -------
-    Problem
-    float
-        CPU seconds.
-    """
+def pose(
+    features: Features, chosen: NDArray[np.int64], rel_epsilon: float
+) -> tuple[subsetsel.Problem, float]:
+    """Train the head on some of the examples; the second value is the time in CPU seconds."""
     started = time.process_time()
     problem = subsetsel.Problem.from_features(
-        features.train[there], features.train_labels[there], l2=L2, rel_epsilon=rel_epsilon
+        features.train[chosen], features.train_labels[chosen], l2=L2, rel_epsilon=rel_epsilon
     )
     return problem, time.process_time() - started
 
 
-def search(problem: Any, name: str, guess: Mask | None) -> tuple[Mask, dict[str, Any]]:
-    """Prune, from an earlier answer or from scratch.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
-    dict
-        What it cost and gave.
-    """
+def search(
+    problem: subsetsel.Problem, name: str, guess: Mask | None
+) -> tuple[Mask, dict[str, Any]]:
+    """Prune from an earlier answer or from scratch: the subset, and what it cost and gave."""
     started = time.process_time()
     solution, check = subsetsel.prune(problem, initial_guess=guess)
     row = {
@@ -78,28 +65,20 @@ def search(problem: Any, name: str, guess: Mask | None) -> tuple[Mask, dict[str,
 
 
 def main() -> int:
-    """Measure, print and write.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", choices=sorted(DATA), default="tabular26")
+    """Measure, print and write; the exit status is 1 if a set was not verified."""
+    parser = new_parser(__doc__, "streaming")
+    parser.add_argument("--data", choices=sorted(SPLIT_DATA), default="tabular26")
     parser.add_argument("--rel-epsilon", type=float, default=0.01)
     parser.add_argument("--arriving", type=float, default=0.02, help="share of all examples")
     parser.add_argument("--withdrawn", type=float, default=0.01, help="share of all examples")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/streaming"))
     asked = parser.parse_args()
-    features = DATA[asked.data]()
+    features = SPLIT_DATA[asked.data]()
     n = len(features.train)
     order = np.random.default_rng(0).permutation(n)
     first = order[: n - round(asked.arriving * n)]
+    num_withdrawn = round(asked.withdrawn * n)
     stays = np.ones(n, dtype=np.bool_)
-    stays[np.random.default_rng(1).choice(n, size=round(asked.withdrawn * n), replace=False)] = (
-        False
-    )
+    stays[np.random.default_rng(1).choice(n, size=num_withdrawn, replace=False)] = False
 
     problem, seconds = pose(features, first, asked.rel_epsilon)
     print(f"head and S: {seconds:.1f} s CPU, the same for every step but for its n")
@@ -110,12 +89,9 @@ def main() -> int:
     rows += [row, search(problem, "some arrive", None)[1]]
     problem, _ = pose(features, order[stays], asked.rel_epsilon)
     rows += [search(problem, "some are withdrawn", guess)[1] for guess in (new[stays], None)]
-    asked.out.mkdir(parents=True, exist_ok=True)
-    about = {"command": "python bench/streaming.py", "arguments": vars(asked), **environment()}
-    write_json(
-        asked.out / f"{asked.data}.json",
-        about | {"problem_cpu_seconds": seconds, "date": time.strftime("%Y-%m-%d"), "steps": rows},
-    )
+    about = environment(typed_command("streaming.py"), torch.get_num_threads())
+    content = about | {"problem_cpu_seconds": seconds, "steps": rows}
+    write_json(asked.out / f"{asked.data}.json", content)
     return 0 if all(row["is_verified"] for row in rows) else 1
 
 

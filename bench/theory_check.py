@@ -16,20 +16,17 @@ Eq. 3 the norm of that sum divided by n. The two epsilons differ by the factor n
 
 from __future__ import annotations
 
-import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import DataMissingError
-from guarantee import DATA
+import torch
+from data import SPLIT_DATA, Features, present
 from heads import L2
+from recording import environment, new_parser, typed_command, write_json, write_table
 
 import subsetsel
-from subsetsel.report.environment import environment
 from subsetsel.support.figures import new_figure, save_figure
-from subsetsel.support.records import write_json
 
 RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
 MARKS = {
@@ -42,13 +39,7 @@ MARKS = {
 
 
 def masks_at(problem: subsetsel.Problem, rate: float) -> dict[str, Any]:
-    """Choose by each selector what to leave out.
-
-    Returns
-    -------
-    dict
-        Selector -> mask of shape (n,).
-    """
+    """Choose by each selector what to leave out: its name -> mask of shape (n,)."""
     size = round(rate * problem.n)
     order = np.argsort(problem.rows.squared_norms, kind="stable")
     shuffled = np.random.default_rng(0).permutation(problem.n)
@@ -77,14 +68,8 @@ def shift(problem: subsetsel.Problem, mask: Any) -> Any:
     return problem.n / np.count_nonzero(~mask) * (basis @ moved)
 
 
-def measure(name: str, rates: list[float]) -> list[dict[str, Any]]:
-    """Refit every selector's choice at every rate.
-
-    Returns
-    -------
-    list of dict
-    """
-    features = DATA[name]()
+def measure(name: str, features: Features, rates: list[float]) -> list[dict[str, Any]]:
+    """Refit every selector's choice at every rate."""
     test = (features.test, features.test_labels)
     problem = subsetsel.Problem.from_features(features.train, features.train_labels, l2=L2, size=1)
     head = problem.head
@@ -149,34 +134,19 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> int:
-    """Measure, draw and write.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Measure, draw and write."""
+    parser = new_parser(__doc__, "theory-check")
     parser.add_argument(
-        "--data", nargs="+", choices=sorted(DATA), default=["digits", "fmnist-pca128"]
+        "--data", nargs="+", choices=sorted(SPLIT_DATA), default=["digits", "fmnist-pca128"]
     )
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
-    parser.add_argument("--out", type=Path, default=Path("bench/results/theory-check"))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for name in asked.data:
-        try:
-            rows += measure(name, asked.rates)
-        except DataMissingError as error:
-            print(f"{name}: left out, {error}")
-            continue
-        with (asked.out / "results.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    for name, features in present(asked.data).items():
+        rows += measure(name, features, asked.rates)
+        write_table(asked.out / "results.csv", rows)
         draw(rows, asked.out / "theory-check.png")
-    about = {"command": "python bench/theory_check.py", "arguments": vars(asked), **environment()}
+    about = environment(typed_command("theory_check.py"), torch.get_num_threads())
     write_json(asked.out / "env.json", about)
     return 0
 

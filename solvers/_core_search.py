@@ -47,7 +47,7 @@ _FEW, _LOST_GAP = 64, 0.5
 
 def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
     """Maximize the size, with normalization "full", from the relaxation."""
-    relaxation = run.relaxation
+    relaxation = run.solve_relaxation()
     assert relaxation is not None
     if smallest_subset(problem, run) is None:
         return Candidate(is_infeasible=True)
@@ -133,8 +133,8 @@ class _CoreSearch:
         if bound is None or not self.run.limits.bound or self.run.should_stop():
             return
         if np.floor(bound) - self.run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
-            self.run.sharpen_bound()
-        self.run.strengthen_bound()
+            self.run.proof.sharpen()
+        self.run.proof.strengthen(self.run.size)
 
     # --- chains ---------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ class _Proof:
     def _model(self, is_outer: bool) -> Model:
         run, size = self.run, self.problem.size
         least = run.size + 1 if run.mask is not None and self.is_sizing else 0
-        relaxation, direction = run.relaxation, None
+        relaxation, direction = run.solve_relaxation(), None
         if relaxation is not None:
             u = self.reduced.basis.T @ relaxation.dual.u
             length = float(np.linalg.norm(u))

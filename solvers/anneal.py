@@ -42,7 +42,7 @@ class AnnealSolver:
             return search_swaps(problem, options, run)
         if options.start == "random":
             return search_plainly(problem, options, run)
-        if run.relaxation is None:
+        if run.solve_relaxation() is None:
             # Rows that cannot be read one by one: search sizes instead.
             return maximize_size(lambda sub, inner: search_swaps(sub, options, inner), problem, run)
         return search_core(problem, options, run)

@@ -82,8 +82,9 @@ def search_around(problem: Problem, run: Run, start: BoolArray) -> None:
     search = LocalSearch(problem, run, start)
     patience = round(GreedyOptions.patience * run.effort)
     improve(search, patience=patience)
-    if run.relaxation is not None and not run.should_stop():
-        wanted = run.relaxation.weights > 0.5
+    relaxation = run.solve_relaxation()
+    if relaxation is not None and not run.should_stop():
+        wanted = relaxation.weights > 0.5
         rounded = find_mask(problem, wanted=wanted, seed=int(run.limits.seed))
         if rounded is not None:
             search.restart(rounded)

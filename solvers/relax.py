@@ -85,7 +85,7 @@ class RelaxSolver:
         if relaxed is not None and relaxed.u is not None and run.limits.bound:
             best = evaluate_dual(problem, relaxed.u, relaxed.y)
             bound, dual = best.bound, best.u
-            run.tighten_bound(bound)
+            run.proof.tighten(bound)
         search = LocalSearch(problem, run, start)
         patience = round(options.patience * run.effort)
         if relaxed is not None:

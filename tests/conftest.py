@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+# The problems of tests are small: a second thread in each product costs more than it saves, many
+# times more where other work shares the cores. Read when NumPy and torch are first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from subsetsel.engine.registry import SolverSpec, register_solver, unregister_solver
 
 # A shell that starts the suite in the background has SIGINT ignored, and every child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch work on one thread: on tiny networks a second one only waits, at full load."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

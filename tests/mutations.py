@@ -29,7 +29,8 @@ MUTATIONS = [
         "test_features_killed_anywhere_go_on_with_one_chunk_lost_at_most",
         "subsetsel/influence/features/store.py",
         "        self.features.flush()\n",
-        '        write_json(self._folder / _MANIFEST, self._about | {"num_done": self._n})\n',
+        "        write_json(self._folder / _MANIFEST, "
+        'self._about | {"num_done": len(self.labels)})\n',
     ),
     (
         "test_unfinished_features_do_not_look_whole",
@@ -166,14 +167,14 @@ MUTATIONS = [
     (
         "test_two_runs_cannot_hold_one_folder",
         "subsetsel/support/files.py",
-        "            _lock(stream)\n",
-        "            pass\n",
+        "        lock.acquire()\n",
+        "        pass\n",
     ),
     (
         "test_a_killed_run_holds_nothing",
         "subsetsel/support/files.py",
-        "            _lock(stream)\n",
-        "            stream.seek(0)\n            if stream.read(1): raise BlockingIOError\n",
+        "        lock.acquire()\n",
+        "        if owner.exists(): raise Timeout(path)\n",
     ),
     (
         "test_two_comparisons_cannot_share_a_folder",
@@ -299,7 +300,7 @@ MUTATIONS = [
     (
         "test_a_directory_that_claims_too_much_is_refused",
         "subsetsel/support/npz.py",
-        "    if member.file_size > held * (1 if is_stored else _LARGEST_RATIO):\n",
+        "    if member.file_size > num_stored * (1 if is_stored else _LARGEST_RATIO):\n",
         "    if False:\n",
     ),
     (

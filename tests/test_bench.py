@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import lzma
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import check
 import compare_solvers
+import comparison
 import data
 import families
 import harness
 import instances
 import metrics
+import recording
+import report
 import store
-from entrants import Budget, Claim, Entrant
+from entrant import Budget, Claim, Entrant
 from peers import PEERS
 
 # --- instances ---------------------------------------------------------------------------------
@@ -32,7 +35,7 @@ from peers import PEERS
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_family_is_reproducible(family: str) -> None:
     """The same shape and seed give the same float32 matrix, another seed another one."""
-    build, _ = families.FAMILIES[family]
+    build = families.FAMILIES[family]
     first, again, other = build(40, 6, 3), build(40, 6, 3), build(40, 6, 4)
     assert first.dtype == np.float32
     assert first.shape == (40, 6)
@@ -284,6 +287,12 @@ def test_shifted_geometric_mean() -> None:
 # --- harness -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collect no garbage before a run: that is for fair times, and no test here looks at them."""
+    monkeypatch.setattr(harness, "gc", SimpleNamespace(collect=lambda: 0))
+
+
 def entrant_that(claim: Any, **more: Any) -> Entrant:
     """An entrant that claims, or raises, what it is given."""
 
@@ -408,7 +417,7 @@ def test_unseeded_solvers_run_once() -> None:
         "fixed": entrant_that(None, is_seeded=False),
         "seeded": entrant_that(None),
     }
-    jobs = list(compare_solvers.plan(given, entrants))
+    jobs = list(comparison.plan(given, entrants))
     assert [(job.solver, job.seed) for job in jobs] == [
         ("fixed", 0),
         ("seeded", 0),
@@ -420,7 +429,7 @@ def test_unseeded_solvers_run_once() -> None:
 @pytest.fixture
 def thread_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore what the command sets in the environment."""
-    for name in compare_solvers._THREAD_VARIABLES:
+    for name in recording.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
 
@@ -439,6 +448,15 @@ def test_comparison_runs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "0 runs to do, 2 done before" in capsys.readouterr().out
 
 
+def test_quality_over_time_is_drawn(tmp_path: Path) -> None:
+    """One panel for each instance with a known best value; nothing to draw is no picture."""
+    record = record_of("a", 5, trace=[(0.1, 3.0), (0.2, 5.0)])
+    path = tmp_path / "quality.png"
+    assert not report.plot_quality([record], {}, path)
+    assert report.plot_quality([record], {"x/eps=1": report.Reference(5.0, 1.0)}, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.usefixtures("thread_variables")
 def test_unknown_solver_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """A name nobody has is a bad command."""
@@ -455,22 +473,6 @@ def test_herding_gives_feasible_subsets(name: str) -> None:
 
 
 # --- real data ---------------------------------------------------------------------------------
-
-
-def test_cifar_batches_are_read(tmp_path: Path) -> None:
-    """Colour planes become the last axis and the five batches keep their order."""
-    folder = tmp_path / "cifar-10-batches-bin"
-    folder.mkdir()
-    planes = np.zeros((3, 32, 32), dtype=np.uint8)
-    planes[1, 2, 5] = 77
-    for number in range(1, 6):
-        raw = bytes([number]) + planes.tobytes()
-        (folder / f"data_batch_{number}.bin.xz").write_bytes(lzma.compress(raw))
-    (folder / "test_batch.bin").write_bytes(bytes([9]) + planes.tobytes())
-    images = data.load_cifar10(tmp_path)
-    assert images.train_labels.tolist() == [1, 2, 3, 4, 5]
-    assert images.train[0, 2, 5].tolist() == [0, 77, 0]
-    assert images.test_labels.tolist() == [9]
 
 
 def test_missing_data_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_aim_leads_to_the_ball(seed: int) -> None:
     S = uneven(600, 10, seed=seed) + 0.1
     problem = subsetsel.Problem(S, epsilon=0.2 * float(np.linalg.norm(S.sum(axis=0))))
     run = Run.quiet(problem)
-    relaxation = run.relaxation
+    relaxation = run.solve_relaxation()
     assert relaxation is not None
     assert problem.epsilon is not None
     weights = weights_of(problem, relaxation.weights.copy())
@@ -142,7 +142,7 @@ def test_an_aim_that_rounding_misses_is_taken_again_lower() -> None:
     """In many dimensions the last rows to settle push the sum out of the ball; it ends inside."""
     S = uneven(1500, 300, seed=1)
     problem = subsetsel.Problem(S, epsilon=0.04 * float(np.linalg.norm(S.sum(axis=0))))
-    relaxation = Run.quiet(problem).relaxation
+    relaxation = Run.quiet(problem).solve_relaxation()
     assert relaxation is not None
     assert problem.epsilon is not None
     aim = Aim(problem.epsilon / float(np.linalg.norm(relaxation.dual.u)), problem.epsilon)
@@ -159,7 +159,7 @@ def test_float32_sums_do_not_drift_on_the_way() -> None:
     """After many sweeps the sum that the ball is judged by is still that of the weights."""
     S = (uneven(1500, 40, seed=2) + 0.2).astype(np.float32)
     problem = subsetsel.Problem(S, epsilon=0.1 * float(np.linalg.norm(S.sum(axis=0))))
-    relaxation = Run.quiet(problem).relaxation
+    relaxation = Run.quiet(problem).solve_relaxation()
     assert relaxation is not None
     assert problem.epsilon is not None
     springs = springs_of(problem, relaxation.weights, 1.0)

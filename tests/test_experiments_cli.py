@@ -18,6 +18,8 @@ import reproduce
 from subsetsel.cli.app import app
 from subsetsel.experiments.methods import METHODS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:

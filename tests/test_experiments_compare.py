@@ -12,20 +12,33 @@ import pytest
 import torch
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.experiments import methods as catalogue
-from subsetsel.experiments.compare import WHOLE, Comparison, Plan, cells
+from subsetsel.experiments.compare import Comparison
 from subsetsel.experiments.images import Images
-from subsetsel.experiments.methods import METHODS, Selector
-from subsetsel.experiments.presets import COMPARISONS, SEARCHES
-from subsetsel.experiments.quotas import gentle_cut, hardest_cut, of_both
+from subsetsel.experiments.methods import METHODS, choose
+from subsetsel.experiments.networks import first_networks
+from subsetsel.experiments.plan import WHOLE, Plan, cells
+from subsetsel.experiments.presets import PLANS
 from subsetsel.experiments.recipe import Recipe
-from subsetsel.experiments.runs import RunLog
+from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import Scorer
-from subsetsel.experiments.search import Search, SearchPlan
-from subsetsel.experiments.search_report import ceiling, results, write_search_report
-from subsetsel.experiments.statistics import paired_difference, rank_correlation
-from subsetsel.experiments.tables import draw_budgets, draw_curves, markdown, write_table
+from subsetsel.experiments.search_report import (
+    ceiling,
+    rank_correlation,
+    results,
+    search_markdown,
+    write_search_report,
+)
+from subsetsel.experiments.selector import Selector, gentle_cut, hardest_cut
+from subsetsel.experiments.tables import (
+    difference,
+    draw_budgets,
+    draw_curves,
+    markdown,
+    write_table,
+)
 from subsetsel.experiments.zoo import BUILDERS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)
 CPU = torch.device("cpu")
@@ -176,12 +189,12 @@ def test_unknown_methods_are_refused_at_once() -> None:
 
 def test_presets_name_networks_and_methods_that_there_are() -> None:
     """Every plan builds its cells; the three sizes exist for every figure."""
-    for plan in COMPARISONS.values():
+    for plan in PLANS.values():
         assert list(cells(plan, 50_000))
-        assert {*plan.networks, plan.scorer} <= {*BUILDERS}
-    figures = {figure for figure, _ in COMPARISONS} - {"fmnist-lenet"}
-    assert {(f, p) for f in figures for p in ("paper", "gpu", "cpu")} <= set(COMPARISONS)
-    assert len(set(SEARCHES["paper"].networks)) == 720
+        assert {*plan.networks, plan.scorer} <= {*BUILDERS, *first_networks(720)}
+    figures = {figure for figure, _ in PLANS} - {"fmnist-lenet"}
+    assert {(f, p) for f in figures for p in ("paper", "gpu", "cpu")} <= set(PLANS)
+    assert len(set(PLANS["table1", "paper"].networks)) == 720
 
 
 # --- methods -------------------------------------------------------------------------------------
@@ -194,102 +207,77 @@ def scorer() -> Scorer:
     labels = np.repeat([0, 1, 2], [90, 60, 30])
     features = (np.eye(3, 5)[labels] * 3 + rng.normal(size=(180, 5))).astype(np.float32)
     difficulty = rng.uniform(size=180)
-    early = (features + rng.normal(size=(180, 5))).astype(np.float32)
     times = np.round(4 * difficulty)
-    return Scorer(features, early, labels, difficulty, difficulty**2, times, 0.9, 1.0)
+    return Scorer(features, labels, difficulty, difficulty**2, times, 0.9, 1.0)
+
+
+@pytest.fixture(scope="module")
+def selector(scorer: Scorer) -> Selector:
+    """Shares S among the tests; a choice depends on nothing that was chosen before."""
+    return Selector(scorer, seed=0, num_proposals=2000)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_keeps_as_many_as_asked(method: str, scorer: Scorer) -> None:
+def test_every_method_keeps_as_many_as_asked(
+    method: str, scorer: Scorer, selector: Selector
+) -> None:
     """Sorted, distinct, the same for the same seed."""
-    selector = Selector(scorer, seed=0, second=scorer, num_proposals=2000)
-    kept = selector.choose(method, 40)
+    kept = choose(selector, method, 40)
     assert kept.shape == (40,)
     assert (np.diff(kept) > 0).all()
-    again = Selector(scorer, seed=0, second=scorer, num_proposals=2000)
-    np.testing.assert_array_equal(again.choose(method, 40), kept)
+    again = Selector(scorer, seed=0, num_proposals=2000)
+    np.testing.assert_array_equal(choose(again, method, 40), kept)
 
 
 @pytest.mark.parametrize("method", ["random_classes", "joint_classes", "strata_classes"])
-def test_class_quotas_are_met_exactly(method: str, scorer: Scorer) -> None:
+def test_class_quotas_are_met_exactly(method: str, selector: Selector) -> None:
     """The same share of each class."""
-    kept = Selector(scorer, seed=0, num_proposals=2000).choose(method, 60)
-    assert np.bincount(scorer.labels[kept]).tolist() == [30, 20, 10]
+    kept = choose(selector, method, 60)
+    assert np.bincount(selector.labels[kept]).tolist() == [30, 20, 10]
 
 
 def test_balanced_scores_rank_within_classes(scorer: Scorer) -> None:
     """Each class keeps its hardest."""
-    kept = Selector(scorer, seed=0, is_balanced=True).choose("el2n", 60)
+    kept = choose(Selector(scorer, seed=0, is_balanced=True), "el2n", 60)
     for label, count in enumerate((30, 20, 10)):
         members = np.flatnonzero(scorer.labels == label)
         hardest = members[np.argsort(-scorer.el2n[members])[:count]]
         np.testing.assert_array_equal(np.sort(hardest), kept[scorer.labels[kept] == label])
 
 
-def test_the_joint_choice_has_the_smaller_norm(scorer: Scorer) -> None:
-    """Than chance under the same quotas, with and without strata."""
-    selector = Selector(scorer, seed=0, num_proposals=20_000)
-    for joint, chance in (
-        ("joint", "random"),
-        ("joint_strata", "strata"),
-        ("joint_both", "strata"),
-    ):
-        norms = []
-        for method in (joint, chance):
-            mask = np.ones(180, dtype=np.bool_)
-            mask[selector.choose(method, 40)] = False
-            norms.append(selector.problem.norm(mask))
-        assert norms[0] < 0.9 * norms[1], (joint, norms)
+@pytest.mark.parametrize(
+    ("joint", "draw"), [("joint", "random"), ("joint_both_gentle", "strata_gentle")]
+)
+def test_the_joint_choice_has_the_smaller_norm(joint: str, draw: str, selector: Selector) -> None:
+    """Than a random draw under the same quotas, with and without strata."""
+    norms = []
+    for method in (joint, draw):
+        mask = np.ones(180, dtype=np.bool_)
+        mask[choose(selector, method, 40)] = False
+        norms.append(selector.problem.norm(mask))
+    assert norms[0] < 0.9 * norms[1]
 
 
-def test_the_centred_choice_represents_its_strata(scorer: Scorer) -> None:
-    """What is kept deviates least from the strata's means of S, added up over what is kept."""
-    selector = Selector(scorer, seed=0, num_proposals=20_000)
-    strata, S = selector.strata(40), np.asarray(selector.problem.S)
-    deviations = {}
-    for method in ("strata", "joint_strata", "joint_centred"):
-        kept = selector.choose(method, 40)
-        total = np.zeros(S.shape[1])
-        for stratum in strata.group_limits:
-            mine = kept[strata.groups[kept] == stratum]
-            total += (S[mine] - S[strata.groups == stratum].mean(axis=0)).sum(axis=0)
-        deviations[method] = np.linalg.norm(total)
-    assert deviations["joint_centred"] < 0.9 * min(
-        deviations["strata"], deviations["joint_strata"]
-    ), deviations
-
-
-def test_the_choice_by_means_has_the_classes_of_the_draw_and_their_directions(
-    scorer: Scorer,
-) -> None:
-    """As many of every class; their directions add up closer to those of the cells' means."""
-    selector = Selector(scorer, seed=0, num_proposals=20_000)
-    directions = scorer.features / np.linalg.norm(scorer.features, axis=1, keepdims=True)
-    cells = of_both(selector, 40, is_gentle=True)["groups"]
-    drawn = np.bincount(scorer.labels[selector.choose("strata_gentle", 40)]).tolist()
-    away = {}
-    for method in ("strata_gentle", "means_strata"):
-        kept = selector.choose(method, 40)
-        classes = np.bincount(scorer.labels[kept])
-        deviations = np.array([
-            directions[i] - directions[cells == cells[i]].mean(axis=0) for i in kept
-        ])
-        sums = [deviations[scorer.labels[kept] == label].sum(axis=0) for label in range(3)]
-        away[method] = np.linalg.norm(sums)
-        assert classes.tolist() == drawn
-    assert away["means_strata"] < 0.8 * away["strata_gentle"], away
-
-
-def test_joint_within_strata_has_the_strata_of_the_draw(scorer: Scorer) -> None:
+@pytest.mark.parametrize("method", ["strata_gentle", "joint_both_gentle"])
+def test_joint_within_strata_has_the_strata_of_the_draw(method: str, selector: Selector) -> None:
     """What is cut is not kept, and each stratum gives what its quota says."""
-    selector = Selector(scorer, seed=0, num_proposals=2000)
-    strata = selector.strata(40)
-    for method in ("strata", "joint_strata", "joint_centred", "joint_both"):
-        is_kept = np.zeros(180, dtype=np.bool_)
-        is_kept[selector.choose(method, 40)] = True
-        assert not is_kept[strata.must_prune].any()
-        for stratum, (fewest, most) in strata.group_limits.items():
-            assert fewest <= np.count_nonzero(~is_kept & (strata.groups == stratum)) <= most
+    strata = selector.strata(40, is_gentle=True)
+    is_kept = np.zeros(180, dtype=np.bool_)
+    is_kept[choose(selector, method, 40)] = True
+    assert not is_kept[strata.must_prune].any()
+    for stratum, (fewest, most) in strata.group_limits.items():
+        assert fewest <= np.count_nonzero(~is_kept & (strata.groups == stratum)) <= most
+
+
+def test_joint_within_strata_has_the_classes_of_the_draw(selector: Selector) -> None:
+    """As many of every class in every stratum."""
+    strata = selector.strata(40, is_gentle=True).groups
+    drawn, chosen = (
+        np.unique(np.stack([strata[kept], selector.labels[kept]]), axis=1, return_counts=True)
+        for kept in (choose(selector, name, 40) for name in ("strata_gentle", "joint_both_gentle"))
+    )
+    np.testing.assert_array_equal(chosen[0], drawn[0])
+    np.testing.assert_array_equal(chosen[1], drawn[1])
 
 
 def test_strata_of_classes_cut_the_hardest_of_each_class(
@@ -297,37 +285,12 @@ def test_strata_of_classes_cut_the_hardest_of_each_class(
 ) -> None:
     """A tenth of every class; over the whole set, an easy class would lose less."""
     harder = replace(scorer, el2n=scorer.el2n + scorer.labels)
-    monkeypatch.setattr(catalogue, "hardest_cut", lambda *_: 0.1)
-    kept = Selector(harder, seed=0).choose("strata_classes", 40)
+    monkeypatch.setattr(Selector, "cut", lambda *_: 0.1)
+    kept = choose(Selector(harder, seed=0), "strata_classes", 40)
     for label in range(3):
         members = np.flatnonzero(scorer.labels == label)
         hardest = members[np.argsort(-harder.el2n[members])[: len(members) // 10]]
         assert not np.isin(hardest, kept).any()
-
-
-def test_the_weighted_choice_is_as_hard_as_strata_on_average(scorer: Scorer) -> None:
-    """Within a hundredth; what the joint choice alone keeps is further away."""
-    selector = Selector(scorer, seed=0, num_proposals=20_000)
-    means = {
-        method: scorer.el2n[selector.choose(method, 40)].mean()
-        for method in ("strata", "joint_weighted", "joint")
-    }
-    assert means["joint_weighted"] == pytest.approx(means["strata"], rel=0.0101)
-    assert means["joint"] != pytest.approx(means["strata"], rel=0.05)
-
-
-def test_each_rows_are_those_of_its_head(scorer: Scorer) -> None:
-    """The loss metric is half as steep in H, the paper leaves the ridge out, epochs are stacked."""
-    selector = Selector(scorer, seed=0)
-    S = np.asarray(selector.problem.S)
-    assert np.linalg.norm(S.sum(axis=0)) < 1e-3 * np.linalg.norm(
-        selector.paper_problem.S.sum(axis=0)
-    )
-    assert selector.loss_problem.S.shape == S.shape
-    assert not np.allclose(selector.loss_problem.S, S)
-    both = np.asarray(selector.checkpoints_problem.S)
-    assert both.shape == (180, 2 * S.shape[1])
-    assert not np.allclose(both[:, : S.shape[1]], both[:, S.shape[1] :])
 
 
 def test_the_cut_shrinks_as_more_is_kept() -> None:
@@ -338,104 +301,117 @@ def test_the_cut_shrinks_as_more_is_kept() -> None:
     assert gentle == [0.2, 0.2, 0.1, 0.0]
 
 
-def test_bad_choices_are_refused(scorer: Scorer) -> None:
-    """Unknown methods, budgets out of range, a second scorer that is missing."""
-    selector = Selector(scorer, seed=0)
+def test_bad_choices_are_refused(selector: Selector) -> None:
+    """Unknown methods and budgets out of range."""
     with pytest.raises(OptionError, match="no method 'luck'"):
-        selector.choose("luck", 40)
+        choose(selector, "luck", 40)
     with pytest.raises(OptionError, match="between 1 and 179"):
-        selector.choose("random", 180)
-    with pytest.raises(OptionError, match="asks two scorers"):
-        selector.choose("joint_two", 40)
+        choose(selector, "random", 180)
 
 
 # --- the network search --------------------------------------------------------------------------
 
-SEARCH = SearchPlan(
-    data="stripes",
-    scorer="strided",
-    scorer_recipe=SHORT,
+SEARCH = replace(
+    PLAN,
     networks=("strided", "convnet-w32-d1-none-relu-max", "convnet-w32-d1-batch-sigmoid-avg"),
-    recipe=SHORT,
-    proxy_recipe=replace(SHORT, epochs=3),
-    num_kept=20,
-    proxies=(WHOLE, "herding"),
-    seeds=(0, 1),
+    whole_recipe=SHORT,
+    recipe=replace(SHORT, epochs=3),
+    num_kept=(20,),
+    methods=(WHOLE, "herding"),
+    is_balanced=True,
+    validation_share=0.1,
 )
 
 
-def test_a_search_ranks_networks_on_every_proxy(images: Images, tmp_path: Path) -> None:
-    """Resumed where it was; validation pictures are never trained on."""
-    Search(replace(SEARCH, networks=SEARCH.networks[:1], seeds=(0,)), images, tmp_path, CPU).run(
-        quiet
-    )
-    search = Search(SEARCH, images, tmp_path, CPU)
-    assert len(search.open_cells()) == 2 * 2 + 3 * 2
-    assert "whole: " in str(search.cost())
-    records = search.run(quiet)
+@pytest.fixture(scope="module")
+def search(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A search, done without interruption."""
+    comparison = Comparison(SEARCH, images, tmp_path_factory.mktemp("search"), CPU)
+    comparison.run(quiet)
+    return comparison
+
+
+def test_validation_pictures_are_never_trained_on(search: Comparison) -> None:
+    """A tenth is held out of the whole set; the test half judges the whole set alone."""
+    assert search.validation is not None
     assert (len(search.pictures), len(search.validation)) == (90, 10)
-    assert {r["num_kept"] for r in records if r["proxy"] != WHOLE} == {20}
-    found = results(records)
-    assert found[WHOLE].correlation == pytest.approx((1, 1))
-    assert found["herding"].num_images == 20
-    assert len(ceiling(records)) == 1
-    write_search_report(SEARCH, records, tmp_path)
-    assert "rank correlation" in (tmp_path / "table.md").read_text()
+    for record in search.log.records:
+        is_whole = record["method"] == WHOLE
+        assert record["num_kept"] == (90 if is_whole else 20)
+        assert (record["test_accuracy"] is not None) == is_whole
+
+
+def test_the_whole_set_has_a_recipe_of_its_own(search: Comparison) -> None:
+    """Two passes over 90, three over 20, in batches of 16."""
+    steps = {record["method"]: record["num_steps"] for record in search.log.records}
+    assert steps == {WHOLE: 2 * 6, "herding": 3 * 2}
+
+
+def test_small_pictures_are_trained_on_where_asked(images: Images, tmp_path: Path) -> None:
+    """Sides of 8 are padded to 32, then halved."""
+    comparison = Comparison(replace(SEARCH, is_halved=True), images, tmp_path, CPU)
+    assert comparison.pictures.shape == (1, 16, 16)
+
+
+def ranking(method: str, seed: int, accuracies: list[float]) -> list[Record]:
+    """Trainings of as many networks as there are accuracies."""
+    common = {"method": method, "seed": seed, "num_kept": 20, "cpu_time": 2.0, "train_time": 3.0}
+    return [
+        {"network": f"net{i}", "accuracy": value, "test_accuracy": value / 2, **common}
+        for i, value in enumerate(accuracies)
+    ]
+
+
+RANKINGS = [
+    *ranking(WHOLE, 0, [0.5, 0.6, 0.7, 0.8]),
+    *ranking(WHOLE, 1, [0.5, 0.6, 0.8, 0.7]),
+    *ranking("herding", 0, [0.4, 0.3, 0.6, 0.5]),
+]
+
+
+def test_a_proxy_is_judged_by_what_it_finds_and_how_it_ranks() -> None:
+    """The network that is best on the proxy, with its accuracy when trained on everything."""
+    (found,) = results(RANKINGS)["herding"]
+    assert (found.found, found.accuracy) == ("net2", 0.35)
+    assert found.correlation == pytest.approx(0.6)
+    assert (found.num_images, found.cpu_time, found.train_time) == (20, 8.0, 12.0)
+    assert [r.correlation for r in results(RANKINGS)[WHOLE]] == pytest.approx([1, 1])
+
+
+def test_the_whole_set_against_itself_is_the_ceiling() -> None:
+    """One correlation for a pair of seeds; without the whole set nothing can be judged."""
+    assert ceiling(RANKINGS) == pytest.approx([0.8])
+    assert "against itself with another seed, all: 0.80." in search_markdown(RANKINGS)
+    assert results(ranking("herding", 0, [0.1, 0.2, 0.3])) == {}
+
+
+def test_a_constant_has_no_rank_correlation() -> None:
+    """NaN without a warning: networks that learn nothing share their accuracy."""
+    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+
+
+def test_a_search_is_reported_as_table_and_picture(search: Comparison, tmp_path: Path) -> None:
+    """With the recipes above the table."""
+    write_search_report(SEARCH, search.log.records, tmp_path)
+    assert "3 of the 720 networks on stripes" in (tmp_path / "table.md").read_text()
+    assert "| rank correlation, all |" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "figure.png").exists()
-
-
-def test_the_first_networks_are_narrow_pooled_and_mixed() -> None:
-    """Twenty-four of width 32 with all depths and norms among them."""
-    first = SearchPlan.first(24)
-    assert all("-w32-" in name and not name.endswith("-none") for name in first)
-    assert {name.split("-")[2] for name in first} == {"d1", "d2", "d3", "d4"}
-    assert SearchPlan.first(720)[:24] == first
-    assert SEARCH.with_networks("5").networks == first[:5]
-    assert SEARCH.with_networks("lenet,strided").networks == ("lenet", "strided")
-    with pytest.raises(OptionError, match="there are 720"):
-        SearchPlan.first(721)
 
 
 # --- statistics and storage ----------------------------------------------------------------------
 
 
-def test_paired_differences_agree_with_scipy() -> None:
-    """Mean, p and interval of the paired t-test."""
-    from scipy import stats
-
-    rng = np.random.default_rng(0)
-    for num in (2, 3, 10):
-        a, b = rng.normal(size=(2, num))
-        found = paired_difference(a, b, level=0.9)
-        expected = stats.ttest_rel(a, b)
-        interval = expected.confidence_interval(0.9)
-        assert found.p == pytest.approx(expected.pvalue)
-        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-        assert found.mean == pytest.approx(np.mean(a - b))
+def test_differences_are_paired_by_seed() -> None:
+    """Differences 1, 2, 3: the interval is 2 -+ 4.303 / sqrt(3), as t tables have it."""
+    text = difference({0: 81.0, 1: 72.0, 2: 93.0, 7: 1.0}, {2: 90.0, 1: 70.0, 0: 80.0, 8: 2.0})
+    assert text == "+2.00 (-0.48 to +4.48), 0.074"
 
 
-def test_paired_differences_without_spread() -> None:
-    """One pair says nothing about spread; equal differences leave no doubt."""
-    assert paired_difference([1.0], [0.5]).high == np.inf
-    assert paired_difference([1, 2], [1, 2]).p == 1
-    assert paired_difference([2, 3], [1, 2]).p == 0
-    with pytest.raises(ProblemError, match="equally long"):
-        paired_difference([1, 2], [1])
-    with pytest.raises(ProblemError, match="level"):
-        paired_difference([1, 2], [1, 3], level=95)
-
-
-def test_rank_correlation_agrees_with_scipy() -> None:
-    """With ties; undefined for constants."""
-    from scipy import stats
-
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        a, b = rng.integers(0, 5, size=(2, 12))
-        assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
-    with pytest.raises(ProblemError, match="equally long"):
-        rank_correlation([1], [1])
+def test_differences_without_spread_are_certain() -> None:
+    """Equal runs do not differ, equal differences leave no doubt, one seed says nothing."""
+    assert difference({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) == "+0.00 (+0.00 to +0.00), 1"
+    assert difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) == "+1.00 (+1.00 to +1.00), 0"
+    assert difference({0: 2.0, 1: 3.0}, {0: 1.0}) == "one seed"
 
 
 def test_sittings_are_appended(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
     for half in ("train", "test"):
         write_pictures(tmp_path / half / "a", ["0.png"])
     write_pictures(tmp_path / "train" / "b", ["1.png"], side=9)
-    with pytest.raises(FileFormatError, match="give a size"):
+    with pytest.raises(FileFormatError, match="scale all pictures to one size first"):
         load_images(tmp_path)
     (tmp_path / "train" / "b" / "1.png").write_bytes(b"no picture")
     with pytest.raises(FileFormatError, match="cannot be read as a picture"):

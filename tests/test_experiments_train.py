@@ -1,8 +1,7 @@
-"""Training: recipes, resumption to the bit, recording, and what a fault does."""
+"""Training: recipes, recording, seeds, and what a fault does."""
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.experiments.networks import Classifier
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe, steps_per_epoch
-from subsetsel.experiments.scorer import Scorer, cached_scorer, train_scorer
+from subsetsel.experiments.scorer import Scorer, ScorerSource
 from subsetsel.experiments.train import evaluate, outputs, train
 from subsetsel.experiments.zoo import build_network
-from subsetsel.scores import TrainingRecorder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (1, 12, 12)
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, padding=1)
@@ -75,42 +75,6 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_one_alone(
     assert not torch.equal(found[0], found[2])
 
 
-def test_a_training_that_was_cut_off_ends_the_same_to_the_bit(
-    pictures: Pictures, tmp_path: Path
-) -> None:
-    """Parameters, momentum, buffers and generators are where they were."""
-    straight, resumed = new_network(), new_network()
-    expected = train(straight, pictures, RECIPE, seed=4, test=pictures)
-
-    def stop(epoch: int) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    path = tmp_path / "checkpoint.pt"
-    with pytest.raises(KeyboardInterrupt):
-        train(resumed, pictures, RECIPE, seed=4, test=pictures, checkpoint=path, after_epoch=stop)
-    other = new_network(seed=9)
-    done = train(other, pictures, RECIPE, seed=4, test=pictures, checkpoint=path)
-    assert torch.equal(state_of(other), state_of(straight))
-    assert (done.num_steps, done.loss) == (expected.num_steps, expected.loss)
-    steps_and_accuracy = [[point[::3] for point in run.curve] for run in (done, expected)]
-    assert steps_and_accuracy[0] == steps_and_accuracy[1]
-
-
-def test_a_foreign_or_damaged_checkpoint_is_refused(pictures: Pictures, tmp_path: Path) -> None:
-    """Another seed, another recipe, or bytes that are no checkpoint."""
-    path = tmp_path / "checkpoint.pt"
-    train(new_network(), pictures, RECIPE, seed=0, checkpoint=path)
-    for changes in ({"seed": 1}, {"recipe": replace(RECIPE, lr=0.1)}):
-        arguments: dict[str, Any] = {"recipe": RECIPE, "seed": 0, **changes}
-        recipe = arguments.pop("recipe")
-        with pytest.raises(FileFormatError, match="another training"):
-            train(new_network(), pictures, recipe, checkpoint=path, **arguments)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(FileFormatError, match="is no checkpoint"):
-        train(new_network(), pictures, RECIPE, seed=0, checkpoint=path)
-
-
 def test_fixed_steps_do_not_depend_on_the_size(pictures: Pictures) -> None:
     """Epochs do: three quarters of the pictures, three quarters of the steps."""
     steps = Recipe(epochs=None, iterations=7, batch_size=16, padding=0)
@@ -141,31 +105,6 @@ def test_the_recorder_sees_every_example_once_an_epoch(pictures: Pictures) -> No
             seen.clear()
 
     train(new_network(), pictures, RECIPE, seed=0, recorder=Watch())
-    with pytest.raises(OptionError, match="leave checkpoint out"):
-        train(
-            new_network(),
-            pictures,
-            RECIPE,
-            seed=0,
-            recorder=TrainingRecorder(60, 3),
-            checkpoint=Path("never-written"),
-        )
-
-
-def test_the_log_has_a_line_an_epoch(pictures: Pictures, tmp_path: Path) -> None:
-    """With a header, and progress is told."""
-    told: list[tuple[int, int]] = []
-    train(
-        new_network(),
-        pictures,
-        RECIPE,
-        seed=0,
-        log=tmp_path / "log.csv",
-        progress=lambda done, total: told.append((done, total)),
-    )
-    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
-    assert [(row["epoch"], row["steps"]) for row in rows] == [("1", "4"), ("2", "8"), ("3", "12")]
-    assert told == [(4, 12), (8, 12), (12, 12)]
 
 
 def test_a_diverged_training_stops_and_says_so(pictures: Pictures) -> None:
@@ -188,7 +127,7 @@ def test_outputs_are_those_of_evaluation_mode(pictures: Pictures) -> None:
         torch.testing.assert_close(network.classifier(torch.from_numpy(features)), expected)
 
 
-def test_bfloat16_and_compiled_settings_are_recipes(pictures: Pictures) -> None:
+def test_half_precision_is_a_recipe(pictures: Pictures) -> None:
     """Half precision runs on the CPU too."""
     network = new_network()
     done = train(network, pictures, replace(RECIPE, precision="bfloat16", epochs=8), seed=0)
@@ -223,7 +162,8 @@ def test_nothing_to_train_on_is_an_error(pictures: Pictures) -> None:
 
 def test_a_scorer_reads_off_what_the_methods_need(pictures: Pictures, tmp_path: Path) -> None:
     """By their definitions; written and read back, it is the same."""
-    scorer = train_scorer(NETWORK, pictures, pictures, 3, RECIPE, seed=0)
+    source = ScorerSource(tmp_path, NETWORK, RECIPE, pictures, pictures, num_classes=3)
+    scorer = source.train(seed=0)
     assert scorer.features.shape[0] == 60
     assert np.all((scorer.el2n >= 0) & (scorer.el2n <= np.sqrt(2)))
     assert set(scorer.forgetting) <= {0.0, 1.0, 3.0}
@@ -240,7 +180,7 @@ def test_a_scorer_is_kept_by_its_settings_and_data(pictures: Pictures, tmp_path:
     """The same question is answered from disk; another one is not."""
 
     def ask(recipe: Recipe, data: Pictures) -> Scorer:
-        return cached_scorer(tmp_path, NETWORK, data, pictures, 3, recipe, 0)
+        return ScorerSource(tmp_path, NETWORK, recipe, data, pictures, num_classes=3).scorer(0)
 
     first = ask(RECIPE, pictures)
     assert ask(RECIPE, pictures).train_time == first.train_time

@@ -201,7 +201,7 @@ def test_kernels_compile_without_a_place_to_be_kept(fault: str, tmp_path: Path) 
 def test_two_runs_cannot_hold_one_folder(tmp_path: Path) -> None:
     """The second is told who holds it; once the first is done it is free.
 
-    Mutation: `held` without its call of `_lock`: fails.
+    Mutation: `held` without its call of `lock.acquire`: fails.
     """
     with (
         held(tmp_path),
@@ -217,7 +217,7 @@ def test_two_runs_cannot_hold_one_folder(tmp_path: Path) -> None:
 def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
     """The lock is the system's, not a file that somebody has to delete.
 
-    Mutation: the lock is that the file ``.lock`` exists: fails.
+    Mutation: the lock is that a file of the folder exists: fails.
     """
 
     def die_inside() -> None:
@@ -227,6 +227,22 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
     assert killed_at_touch(die_inside, tmp_path, 1000)
     with held(tmp_path):
         assert (tmp_path / ".lock").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_used_without(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems refuse every lock: a run there goes on, and so does the next."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for _ in range(2):
+        with held(tmp_path):
+            (tmp_path / "work").write_text("done")
 
 
 def test_two_comparisons_cannot_share_a_folder(tmp_path: Path) -> None:

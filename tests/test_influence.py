@@ -12,7 +12,7 @@ from head_oracle import AutogradHead, blobs
 import subsetsel
 from subsetsel.errors import FormulationWarning, OptionError, ProblemError
 from subsetsel.influence import fit_head, influence_rows
-from subsetsel.influence.device import Pieces
+from subsetsel.influence.device import BlockSizes
 from subsetsel.problem.problem import Problem
 
 L2 = 1e-2
@@ -90,7 +90,7 @@ def test_rows_without_the_ridge_sum_to_the_shrinkage() -> None:
 def test_chunks_do_not_show(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the examples are cut, head and S are the same to rounding."""
     usual = influence_rows(fit_head(X, Y, l2=L2), dtype=np.float64).take(np.arange(90))
-    small = Pieces(length, 64 * length, length, length, 80 * length, max_dense=1000)
+    small = BlockSizes(length, 64 * length, length, length, 80 * length, max_dense=1000)
     monkeypatch.setattr("subsetsel.influence.device.CPU", small)
     monkeypatch.setattr("subsetsel.influence.device.CUDA", small)
     chunked = influence_rows(fit_head(X, Y, l2=L2), dtype=np.float64).take(np.arange(90))

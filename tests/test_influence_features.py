@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.influence.features.batches import split_batch
-from subsetsel.influence.features.extract import ModelFeatures, features_from_model
+from subsetsel.influence.features.capture import ModelFeatures
+from subsetsel.influence.features.extract import features_from_model
 from subsetsel.influence.features.from_model import head_from_model
 from subsetsel.influence.features.store import fingerprint_model
 

@@ -67,7 +67,7 @@ def test_a_large_head_is_polished_without_its_factor(
 def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where conjugate gradients do not converge."""
     monkeypatch.setattr("subsetsel.influence.head.fit._MAX_FACTORED_POLISH", 1)
-    monkeypatch.setattr("subsetsel.influence.head.conjugate._MAX_STEPS", 1)
+    monkeypatch.setattr("subsetsel.influence.head.iterative._MAX_STEPS", 1)
     np.testing.assert_allclose(small_head("auto").theta, exact.theta, atol=1e-11)
 
 
@@ -120,19 +120,21 @@ def test_rows_without_a_factor(exact: Head, large: Head, weights: np.ndarray) ->
 
 def test_newton_step_and_refit(exact: Head, large: Head, weights: np.ndarray) -> None:
     """What is known about the kept examples does not depend on how it is solved."""
-    np.testing.assert_allclose(large.newton_step(~weights), exact.newton_step(~weights), atol=1e-8)
+    np.testing.assert_allclose(
+        large.kept(~weights).newton_step(), exact.kept(~weights).newton_step(), atol=1e-8
+    )
     np.testing.assert_allclose(large.refit(~weights).theta, exact.refit(~weights).theta, atol=1e-10)
 
 
 def test_curvature_without_a_factor(exact: Head, large: Head, weights: np.ndarray) -> None:
     """The value is attained, so never below the true one, and close to it."""
-    true, found = exact.curvature(~weights), large.curvature(~weights)
+    true, found = exact.kept(~weights).curvature(), large.kept(~weights).curvature()
     assert true * (1 - 1e-9) <= found <= true * 1.01
 
 
 def test_weakest_direction_is_where_curvature_is_lost(exact: Head, weights: np.ndarray) -> None:
     """The kept share of the curvature along the direction is the curvature reported."""
-    value, direction = exact.weakest_direction(~weights)
+    value, direction = exact.kept(~weights).weakest_direction()
     along = exact.curvature_along(direction)
     assert along[~weights].mean() / along.mean() == pytest.approx(value, rel=1e-9)
 
@@ -219,7 +221,7 @@ def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
 
 def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conjugate gradients that do not converge are an error, not a wrong answer."""
-    monkeypatch.setattr("subsetsel.influence.head.conjugate._MAX_STEPS", 2)
+    monkeypatch.setattr("subsetsel.influence.head.iterative._MAX_STEPS", 2)
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
         solver.solve(torch.ones(large.objective_function.d, 1).double().to(large.device))

@@ -81,7 +81,6 @@ def test_estimate_of_a_small_head() -> None:
     assert (found.d, found.inverse, found.storage) == (585, "cholesky", "dense")
     assert found.S_bytes == 1797 * 585 * 4
     assert "1,797 x 585" in str(found)
-    assert found.seconds > 0
 
 
 def test_estimate_of_a_large_head() -> None:

@@ -158,7 +158,7 @@ def test_target_norm_stops() -> None:
 def test_gap_stops() -> None:
     """A proven gap that is small enough is the reason "gap"."""
     run = _run(gap=0.5)
-    run.tighten_bound(4.5)
+    run.proof.tighten(4.5)
     run.submit(_mask(0))
     assert not run.should_stop()
     run.submit(_mask(0, 1))
@@ -170,7 +170,7 @@ def test_gap_stops() -> None:
 def test_reaching_the_bound_stops_without_a_limit() -> None:
     """A proved optimum ends the search; no limit is to blame."""
     run = _run()
-    run.tighten_bound(3.99)
+    run.proof.tighten(3.99)
     run.submit(_mask(0, 1, 2))
     assert run.is_proved_optimal()
     assert run.should_stop()
@@ -209,7 +209,7 @@ def test_record_tells_where_the_run_stands() -> None:
     """A callback sees time, work, incumbent and bound."""
     records: list[Progress] = []
     run = _run(callback=records.append)
-    run.tighten_bound(4.5)
+    run.proof.tighten(4.5)
     run.submit(_mask(0, 1))
     assert (records[0].size, records[0].norm, records[0].bound) == (2, 3.0, 4.5)
     assert records[0].time >= 0
@@ -303,7 +303,7 @@ def test_tightest_bound_wins(
     """Upper bounds on a size only fall, lower bounds on a norm only rise."""
     run = Run(Problem(_S, **question), Limits())
     for bound in bounds:
-        run.tighten_bound(bound)
+        run.proof.tighten(bound)
     assert run.bound == tightest
 
 

@@ -261,7 +261,7 @@ _HALF = np.full((3, 2), 0.5)
         (lambda: scores.class_mean([[np.inf]], [0]), "row 0"),
         (lambda: scores.grand_last_layer(_HALF, np.eye(2), [0, 0, 0]), "the same runs"),
         (lambda: scores.aum([[1.0]], [0]), "two classes"),
-        (lambda: scores.random(0), "positive integer"),
+        (lambda: scores.random(0), "n must be an integer of at least 1"),
         (lambda: scores.Score("x", np.array([1.0, np.nan]), "highest"), r"values\[1\]"),
         (lambda: scores.Score("x", np.eye(2), "highest"), "one number per example"),
     ],

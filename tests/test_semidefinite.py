@@ -79,14 +79,21 @@ def test_orthogonal_rows_are_bounded_exactly() -> None:
 
 def test_solve_proves_with_it() -> None:
     """What the relaxation alone leaves open is proved optimal."""
-    sol = subsetsel.solve(_ANGLES, epsilon=_RADIUS)
+    sol = subsetsel.solve(_ANGLES, epsilon=_RADIUS, bound="tight")
     assert sol.size == 4
     assert sol.status == "optimal"
 
 
+def test_the_semidefinite_bound_is_asked_for() -> None:
+    """Without ``bound="tight"`` no time goes into it, and the relaxation's bound is reported."""
+    loose = subsetsel.solve(_ANGLES, epsilon=_RADIUS)
+    assert loose.bound is not None
+    assert loose.bound >= 5
+
+
 def test_every_solver_gets_the_bound() -> None:
     """The core attaches it, whoever searched."""
-    sol = subsetsel.solve(_ANGLES, epsilon=_RADIUS, solver="greedy")
+    sol = subsetsel.solve(_ANGLES, epsilon=_RADIUS, solver="greedy", bound="tight")
     assert sol.bound is not None
     assert sol.bound < 5
 

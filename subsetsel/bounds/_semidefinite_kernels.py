@@ -69,7 +69,6 @@ def core_sweep(
         Modified in place.
     products : (k,) float64
         gram @ weights, kept up to date.
-    order : (k,) int64
 
     Returns
     -------

@@ -30,6 +30,7 @@ Rump, Verification of positive definiteness, BIT 46 (2006).
 from __future__ import annotations
 
 import numpy as np
+from numpy.linalg import norm
 from scipy import linalg
 
 from subsetsel.bounds.dual import UNIT, Dual, best_scale, limits_of
@@ -41,7 +42,7 @@ _NUM_ATTEMPTS = 4
 
 
 class Medium:
-    """What the examples with D_i < 0 absorb of the others' deviations.
+    """How the examples with D_i < 0 weaken the quadratic form of the examples with D_i > 0.
 
     Parameters
     ----------
@@ -81,9 +82,9 @@ class Medium:
         self.softened = 0.5 * (form + form.T)
         # Rounding of M is at most that of its n terms, of which the trace is the sum; that of the
         # products is bounded by the Frobenius norms of their factors.
-        spread = float(np.linalg.norm(self.response))
+        spread = float(norm(self.response))
         of_matrix = 2 * UNIT * (lowered.size + 8) * float(np.trace(matrix)) * spread**2
-        longest = float(np.linalg.norm(self.raised_rows)) + spread * float(np.linalg.norm(matrix))
+        longest = float(norm(self.raised_rows)) + spread * float(norm(matrix))
         self._error = of_matrix + 4 * UNIT * (2 * rows.d + 8) * spread * longest
 
     def prove(self, raises: FloatArray) -> FloatArray | None:
@@ -105,7 +106,7 @@ class Medium:
         gap = self.softened - np.diag(raises)
         least = float(linalg.eigvalsh(gap, subset_by_index=[0, 0])[0])
         trace = float(np.abs(np.diag(gap)).sum()) + k * abs(min(least, 0.0))
-        # A Cholesky factorization that runs through proves this much less than definiteness.
+        # In floating point, a Cholesky factorization that succeeds proves definiteness up to this.
         slack = self._error + 4 * UNIT * (k + 4) * trace
         margin = 4 * UNIT * (k + 4) * trace + 1e-14 * trace
         for attempt in range(_NUM_ATTEMPTS):
@@ -147,7 +148,7 @@ def tangent_bound(
     moving = total - fixed
     inner = diagonal * weights
     prices = rows.dot(total) - inner + 0.5 * diagonal
-    # Fixed examples enter the norm, not the objective's slope.
+    # Fixed examples count in the norm; their weights do not move, so they have no slope.
     prices[~free] = 0.0
     limits = limits_of(problem, y)
     if len(problem.constraints):
@@ -156,7 +157,7 @@ def tangent_bound(
     constant = 0.5 * (allowed**2 + square) + float(limits @ y)
 
     norms = np.sqrt(rows.squared_norms)
-    length, reach = float(np.linalg.norm(total)), float(np.linalg.norm(fixed)) + allowed
+    length, reach = float(norm(total)), float(norm(fixed)) + allowed
     # Rounding of total (against every S^T W in the ball), of the prices and of the constant.
     of_total = UNIT * (problem.n + 4) * float(norms @ np.abs(weights))
     error = of_total * (2 * reach + 2 * length + of_total)

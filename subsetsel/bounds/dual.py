@@ -13,12 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps)
-# ||S^T 1|| in units of what independent rows of these lengths would give.
+# The rows drift where ||S^T 1|| is more than this many times sqrt(sum ||s_i||^2), which is about
+# what independent rows of these lengths would give.
 _DRIFT = 4.0
 
 
@@ -53,14 +55,10 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     u : ndarray of shape (d,)
     y : ndarray of shape (c,), optional
         Signs that would multiply an infinite limit are set to 0.
-
-    Returns
-    -------
-    Dual
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
-    # Only the direction counts; at size 1 the norm of u neither under- nor overflows.
+    # Only the direction of (u, y) matters here. With a largest entry of 1 no norm overflows.
     largest = max(float(np.abs(u).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
     if largest > 0:
         u, y = u / largest, y / largest
@@ -72,7 +70,7 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     limits = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
-    length = float(np.linalg.norm(u))
+    length = float(norm(u))
     constant = allowed * length + float(limits @ y)
     scale = best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
@@ -96,7 +94,6 @@ def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    problem : Problem
     y : ndarray of shape (c,)
         No sign may meet an infinite limit.
 
@@ -117,13 +114,8 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     Parameters
     ----------
     prices : ndarray of shape (n,)
-    constant : float
     problem : Problem
         Says who is free; examples that must be pruned enter without the max.
-
-    Returns
-    -------
-    float
     """
     always = problem.must_prune
     slope = constant - float(prices[always].sum())
@@ -137,7 +129,7 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     slopes = slope + np.cumsum(positive[::-1])
     turning = int(np.searchsorted(slopes, 0.0))
     if turning == len(slopes):
-        # Only rounding or an unbounded fall gets here; any t is valid.
+        # Rounding, or a function that falls without end, leads here. The bound holds for every t.
         return 1.0 / float(positive[0]) if len(positive) else 1.0
     return 1.0 / float(positive[::-1][turning])
 
@@ -150,7 +142,6 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
     Parameters
     ----------
-    problem : Problem
     num_steps : int
         Frank-Wolfe steps, two passes over S each.
     at_least : float
@@ -159,21 +150,21 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     Returns
     -------
     float
-        0 where nothing better is proved, which is usual: with S^T 1 near 0 every convex bound is.
+        Usually 0, since every convex bound is near 0 where S^T 1 is.
     """
     from subsetsel.problem.linear import minimize_linear
 
     rows = problem.rows
+    uniform = _uniform_point(problem)
     weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms))
     if weights is None:
         return max(value, 0.0)
-    uniform = _uniform_point(problem)
     if uniform is not None:
         weights = uniform
     total = rows.sum(weights)
     best = 0.0
     for _ in range(num_steps):
-        length = float(np.linalg.norm(total))
+        length = float(norm(total))
         if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
             break
         vertex, value = _least_along(problem, total / length)
@@ -196,41 +187,22 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
 
 def is_drifting(problem: Problem) -> bool:
-    """Whether the rows share a direction that no choice of half of them cancels by chance.
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Returns
-    -------
-    bool
-    """
-    total = float(np.linalg.norm(problem.rows.total))
+    """Whether the rows share a direction that random choices of half of them do not cancel."""
+    total = float(norm(problem.rows.total))
     return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
 
 
 def can_bound_norm(problem: Problem) -> bool:
-    """Whether a bound on the norm above 0 is likely, and costs no more than passes over S.
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a bound on the norm above 0 is likely and costs only a few passes over S."""
     is_simple = problem.form == "min_norm" and not len(problem.constraints)
     return is_simple and is_drifting(problem)
 
 
 def norm_along(problem: Problem, u: FloatArray) -> float:
-    """Proven lower bound on ||W^T S||_2 from one direction, the better the nearer to the optimum's.
+    """Proven lower bound on ||W^T S||_2 from one direction u; the best u is that of the optimum.
 
     Parameters
     ----------
-    problem : Problem
     u : ndarray of shape (d,)
 
     Returns
@@ -238,7 +210,7 @@ def norm_along(problem: Problem, u: FloatArray) -> float:
     float
         0 where nothing better is proved.
     """
-    length = float(np.linalg.norm(u))
+    length = float(norm(u))
     if not 0 < length < np.inf:
         return 0.0
     return max(0.0, _least_along(problem, u / length)[1])
@@ -254,7 +226,7 @@ def _least_along(problem: Problem, u: FloatArray) -> tuple[FloatArray | None, fl
 
 
 def _uniform_point(problem: Problem) -> FloatArray | None:
-    """Give everyone the same weight, where nothing but the size binds."""
+    """Give every example the same weight; None where more than the size is limited."""
     if problem.size is None or len(problem.constraints) or not problem.free.all():
         return None
     return np.full(problem.n, problem.size / problem.n)
@@ -270,4 +242,4 @@ def uniform_norm(problem: Problem) -> float | None:
     """
     if _uniform_point(problem) is None:
         return None
-    return float(np.linalg.norm(problem.rows.total)) * (problem.size or 0) / problem.n
+    return float(norm(problem.rows.total)) * (problem.size or 0) / problem.n

@@ -15,17 +15,18 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.bounds.dual import Dual, evaluate_dual
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 
-# The search ends when bound and relaxed value are this close: relatively, and in examples. Coarse
-# is enough to round and anneal from; sharp decides whether an incumbent is optimal.
+# The ascent ends when the bound is at most this far above the relaxed value: as a share of it, or
+# in examples. COARSE is enough for a search to start from; SHARP can prove an incumbent optimal.
 COARSE = (5e-5, 0.05)
 SHARP = (2e-7, 0.02)
 _MAX_ROUNDS = 60
-# Rows gathered for passes over the active examples only.
+# Rows that are copied for passes over the active examples take at most so many bytes.
 _ACTIVE_BYTES = 256 * 2**20
 _MIN_ACTIVE = 1000
 _MAX_DRIFT = 0.2
@@ -74,10 +75,6 @@ def relax(problem: Problem, *, time_limit: float = float("inf"), seed: int = 0) 
         Seconds.
     seed : int
         Of the random order of the visits.
-
-    Returns
-    -------
-    Relaxation
     """
     return Ascent(problem, seed).run(SHARP, time_limit)
 
@@ -107,7 +104,7 @@ class Ascent:
         self.diagonal = np.zeros(problem.n)
         assert problem.epsilon is not None
         rms = float(np.sqrt(self.squared_norms.mean()))
-        # epsilon = 0 would need an infinite u; steering by a tiny radius keeps every bound valid.
+        # epsilon = 0 would need an infinite u. The bound holds with any radius: take a tiny one.
         self.radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
         self._start()
         self._set_constraints()
@@ -116,17 +113,17 @@ class Ascent:
         """Give every free example the same weight: feasible, and near optimal in direction."""
         fixed = self.rows.sum(self.problem.must_prune)
         pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
-        length = float(np.linalg.norm(pull))
+        length = float(norm(pull))
         share = min(1.0, self.radius / length) if length > 0 else 1.0
         self.weights = np.where(self.free, share, self.problem.must_prune.astype(np.float64))
         self.total = fixed + share * pull
         self.best = evaluate_dual(self.problem, pull)
-        slope = float(np.linalg.norm(self.best.u))
+        slope = float(norm(self.best.u))
         typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
         lam = self.radius / slope if slope > 0 else self.radius * typical
-        # It is divided by, and where rows lie hundreds of decades apart the slope may be infinite.
+        # lam is a divisor, and the slope may be infinite where rows differ by hundreds of decades.
         self.lam = min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam))
-        # Where no weights meet the radius lam would run away.
+        # If no weights give the radius, lam would grow or shrink without end.
         self.least_lam, self.largest_lam = 1e-9 * self.lam, 1e9 * self.lam
 
     def _set_constraints(self) -> None:
@@ -189,7 +186,7 @@ class Ascent:
             self._steer()
             moved = float(np.abs(self.weights[active] - before).sum())
             is_steady = abs(self.lam / lam - 1.0) * self.best.bound < 0.01 * tolerance
-            # The others could not answer a larger change of lam: it takes a full pass.
+            # After a larger change of lam the other weights must move too: in a full pass.
             has_drifted = abs(np.log(self.lam / at_start)) > _MAX_DRIFT
             if has_drifted or (is_steady and moved < 0.01 * tolerance) or self.is_late:
                 break
@@ -200,7 +197,7 @@ class Ascent:
 
         length = self._length()
         miss = np.log(self.radius / length) if length > 0 else 2.0
-        # Over- and undershooting in turn calls for smaller steps, misses on one side for larger.
+        # Steps shrink when the length was too large and too small in turn, and grow otherwise.
         self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
         self.stride, self.miss = min(1.0, self.stride), miss
         moved = self.lam * float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
@@ -210,17 +207,17 @@ class Ascent:
             self.multipliers[c] = multiplier(*(values[c] for values in of_each))
 
     def _length(self) -> float:
-        """Give what has to meet the radius."""
-        return float(np.linalg.norm(self.total))
+        """Compute the length that is to become equal to the radius."""
+        return float(norm(self.total))
 
     # --- outer loop -----------------------------------------------------------------------------
 
     def _dual(self) -> Dual:
-        """Give what this point proves."""
+        """Evaluate the bound at this point."""
         return evaluate_dual(self.problem, self.total / self.lam, self.multipliers)
 
     def _evaluate(self) -> float:
-        """Evaluate the bound here; return the relaxed value that is reached for sure."""
+        """Evaluate the bound here, and return the value of weights that are surely feasible."""
         here = self._dual()
         if here.bound <= self.best.bound:
             self.best = here
@@ -238,10 +235,6 @@ class Ascent:
             Relative, and in examples: `COARSE` or `SHARP`.
         time_limit : float
             Seconds.
-
-        Returns
-        -------
-        Relaxation
         """
         started = time.perf_counter()
         self.deadline = started + time_limit
@@ -250,7 +243,7 @@ class Ascent:
             tolerance = max(gaps[0] * self.best.bound, gaps[1])
             if self.best.bound - value <= tolerance or self.is_late:
                 break
-            # The first rounds find out who is near the margin; later ones only check the rest.
+            # The first rounds find the examples near the margin; later ones check the others.
             for _ in range(4 if self.num_rounds == 0 else 1):
                 if not self.is_late:
                     self._full_pass()

@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.linalg import norm
 
 from subsetsel.bounds.diagonal import Medium, tangent_bound
 from subsetsel.bounds.dual import Dual
@@ -30,7 +31,7 @@ from subsetsel.bounds.relaxation import Ascent, Relaxation
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
 
-# Dimensions of a deviation: the optimum's rank has stayed below 12 wherever we looked.
+# Dimensions of a deviation. In all problems that were tried the optimum had a rank below 12.
 _RANK = 24
 # The core holds at most so many examples, with |D_i| below this many examples in the objective.
 _MOST_IN_CORE, _NEAR = 2000, 0.3
@@ -38,10 +39,10 @@ _LEAST_DROP = 1e-3
 # Squares of squares must stay within float64.
 _TINY = 1e-70
 _NUM_SWEEPS = 60
-# Where no clock sets them, rounds are as many as this many multiplications allow; under a clock the
-# first is begun if it fits at this pace, in multiplications a second, far below that of any core.
+# Without a time limit there are as many rounds as _USUAL_WORK multiplications allow. With one, the
+# first round begins if it would fit at _PACE multiplications a second, which every core exceeds.
 _MAX_ROUNDS, _USUAL_WORK, _PACE = 24, 2e11, 5e9
-# Deviations take at most this share of S, or so many bytes.
+# Deviations may take this share of the bytes of S, or _MOST_BYTES if that is more.
 _MOST_OF_S, _MOST_BYTES = 0.1, 2**26
 # Three rounds that gain less than this share of the gap are the last.
 _LEAST_GAIN = 0.02
@@ -88,7 +89,7 @@ def strengthen(
         try:
             bounds.append(min(bounds[-1], search.advance(time_limit - elapsed)))
         except np.linalg.LinAlgError:
-            # Rows so uneven that rounding hides what the others absorb.
+            # The rows differ so much in length that rounding makes the matrix singular.
             break
         is_tight = np.floor(bounds[-1]) <= size
         gain, left = bounds[max(0, number - 2)] - bounds[-1], bounds[-1] - size
@@ -130,7 +131,7 @@ class _Search:
     def __init__(self, problem: Problem, relaxation: Relaxation) -> None:
         self.problem, self.rows = problem, problem.rows
         self.ascent = _TightAscent(problem)
-        self.lam = self.ascent.radius / float(np.linalg.norm(relaxation.dual.u))
+        self.lam = self.ascent.radius / float(norm(relaxation.dual.u))
         self.y = relaxation.dual.y
         self.gains = np.ones(problem.n)
         if len(problem.constraints):
@@ -189,11 +190,11 @@ class _Search:
         fresh = self.rng.normal(size=(empty.size, _RANK))
         weights = self.weights[core[empty]]
         lengths = np.sqrt(np.maximum(weights - weights**2, 1e-8))
-        deviations[empty] = fresh * (lengths / np.linalg.norm(fresh, axis=1))[:, None]
+        deviations[empty] = fresh * (lengths / norm(fresh, axis=1))[:, None]
         return deviations
 
     def _answer(self, medium: Medium) -> tuple[FloatArray, FloatArray]:
-        """Let the others follow; give -D / lam as stationarity has it, in the core and outside."""
+        """Update the examples outside the core; give the stationary -D / lam, in and outside it."""
         core, others, lam = medium.raised, medium.lowered, self.lam
         # S^T R of everyone, over lam.
         shared = medium.response @ self.deviations[core] / lam

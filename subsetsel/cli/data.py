@@ -241,7 +241,7 @@ def _show_cost(examples: Data, device: str, as_json: bool) -> None:
 
     cost = estimate_cost(examples.n, examples.num_features, examples.num_classes, device=device)
     if as_json:
-        print_json({**asdict(cost), "num_bytes": cost.num_bytes, "seconds": cost.seconds})
+        print_json({**asdict(cost), "num_bytes": cost.num_bytes})
         return
     print_text(str(cost))
     print_text("the search comes on top: its own budget of work, or --time-limit")

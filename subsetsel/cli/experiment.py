@@ -41,7 +41,7 @@ def compare(
     data: Pictures,
     kept: Kept,
     out: Folder,
-    methods: Methods = "random,strata,joint,joint_strata",
+    methods: Methods = "random,strata_gentle,joint,joint_both_gentle",
     seeds: Seeds = 5,
     network: Network = "lenet",
     scorer: Annotated[str, typer.Option(help="Network that is asked what to keep.")] = "strided",
@@ -78,8 +78,9 @@ def compare(
       subsetsel compare fashion-mnist/ --kept 1000,4000 --iterations 600 --out runs --dry-run
       subsetsel compare pictures.npz --kept 500 --methods random,joint --epochs 20 --out runs
     """
-    from subsetsel.experiments.compare import Comparison, Plan
+    from subsetsel.experiments.compare import Comparison
     from subsetsel.experiments.load import load_images
+    from subsetsel.experiments.plan import Plan
     from subsetsel.experiments.recipe import Recipe
     from subsetsel.experiments.tables import draw_budgets, write_table
     from subsetsel.influence.device import feature_device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Limits:
     callback: Callback | None = None
     num_workers: int = 1
     progress: Callback | None = None
-    bound: bool = True
+    bound: bool | Literal["tight"] = True
     trace: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +58,8 @@ class Limits:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+        if not isinstance(self.bound, bool) and self.bound != "tight":
+            raise OptionError(f"bound must be True, False or 'tight', got {self.bound!r}.")
         for name in ("callback", "progress"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise OptionError(f"{name} must be callable, got {getattr(self, name)!r}.")

@@ -1,4 +1,4 @@
-"""The form a solver does not know, through the form it knows.
+"""How a solver that knows one form, Eq. 3 or Eq. 4, solves the other.
 
 A solver that minimizes the norm at a given size also maximizes the size: bisection over m, each
 probe started from the last and stopped as soon as it is below what is allowed there. A solver that
@@ -19,13 +19,13 @@ from subsetsel.problem.problem import Problem
 
 Engine = Callable[[Problem, Run], Candidate]
 
-# Share of a solver's own work budget spent on a probe while the answer is still being located.
+# Share of a solver's usual work that one probe gets while the bracket is still wide.
 _COARSE_EFFORT = 0.1
 _NUM_EPSILON_PROBES = 30
 
 
 def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engine:
-    """Find the way a solver takes a problem: directly, or through the other form.
+    """Choose how a solver takes a problem: directly, or through the other form.
 
     Returns
     -------
@@ -61,11 +61,6 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         Solves the form "min_norm".
     problem : Problem
         Of the form "max_size".
-    run : Run
-
-    Returns
-    -------
-    Candidate
     """
     start = find_mask(problem)
     if start is None:
@@ -93,7 +88,8 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         return inner.mask is not None and run.submit(inner.mask)
 
     feasible, infeasible = _first_bracket(problem, run, least, probe)
-    # Halve what is kept until that fails, then bisect; the last steps get the whole budget.
+    # Halve the number of kept examples until that fails, then bisect. The last probes get the
+    # whole budget.
     while feasible + 1 < infeasible and not run.should_stop():
         num_kept = problem.n - feasible
         if infeasible > problem.max_size:
@@ -115,7 +111,7 @@ def _first_bracket(
     """Find a feasible size to start from, and the smallest size known to fail."""
     beyond = problem.max_size + 1
     if run.mask is None:
-        # The fewest that may be pruned are too many or the wrong ones: try sizes upwards.
+        # The smallest size allowed was not feasible: try larger ones.
         m = least
         while run.mask is None and m <= problem.max_size and not run.should_stop():
             probe(m, run.effort)
@@ -138,11 +134,6 @@ def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
         Solves the form "max_size".
     problem : Problem
         Of the form "min_norm".
-    run : Run
-
-    Returns
-    -------
-    Candidate
     """
     size = problem.size
     assert size is not None

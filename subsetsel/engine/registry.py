@@ -17,7 +17,7 @@ from subsetsel.engine.options import COMMON_OPTIONS
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverNotInstalledError, UnknownSolverError
-from subsetsel.problem.from_data import Normalization
+from subsetsel.problem.arguments import Normalization
 from subsetsel.problem.problem import Form, Problem
 
 
@@ -170,21 +170,12 @@ def register_solver(spec: SolverSpec) -> None:
 
 
 def unregister_solver(name: str) -> None:
-    """Forget a solver; for tests and plugins that are unloaded.
-
-    Parameters
-    ----------
-    name : str
-    """
+    """Forget a solver; for tests and plugins that are unloaded."""
     _REGISTRY.pop(get_spec(name).name)
 
 
 def get_spec(name: str) -> SolverSpec:
     """Look a solver up.
-
-    Returns
-    -------
-    SolverSpec
 
     Raises
     ------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from subsetsel.errors import SolverError
+from subsetsel.problem.progress import Limit
 from subsetsel.rows.base import FloatArray
 
 
@@ -29,9 +31,13 @@ class Candidate:
         Whatever is worth telling; JSON types.
     """
 
-    limit: str | None = None
+    limit: Limit | None = None
     is_optimal: bool = False
     is_infeasible: bool = False
     bound: float | None = None
     dual: FloatArray | None = None
     stats: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit not in get_args(Limit):
+            raise SolverError(f"a solver reported the unknown limit {self.limit!r}.")

@@ -10,21 +10,13 @@ import numpy as np
 
 from subsetsel.bounds.dual import can_bound_norm
 from subsetsel.engine.options import Limits
+from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.problem.progress import Progress
+from subsetsel.problem.progress import Limit, Progress
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 
 if TYPE_CHECKING:
-    from subsetsel.bounds.relaxation import Ascent, Relaxation
-
-# Rows whose squares lie so low that nothing can be divided by them.
-_VANISHING = 1e-140
-
-# Where a gap is smaller, in examples or relatively, the relaxation says enough; with more
-# parameters its strengthening takes too long. Share of the time that is left for it.
-_LEAST_GAP, _LEAST_RELATIVE_GAP = 2.0, 5e-4
-_MOST_PARAMETERS = 4096
-_STRENGTHENING_SHARE = 0.2
+    from subsetsel.bounds.relaxation import Relaxation
 
 
 class Run:
@@ -64,10 +56,10 @@ class Run:
         self.parent = parent
         self.effort = effort
         self.start_time = time.perf_counter()
-        # What updating a sum instead of computing it may cost.
+        # Bound on the rounding error of a sum that is updated instead of computed anew.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
         self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
-        # The answer is recomputed from the whole S before it is given, and a norm bounded.
+        # Passes over S after the search: it recomputes the answer and may bound the norm.
         is_bounded = limits.time_limit is not None and limits.bound and can_bound_norm(problem)
         self._closing_passes = 3.5 if is_bounded else 1.5
         self.mask: BoolArray | None = None
@@ -75,24 +67,16 @@ class Run:
         self.norm = float("inf")
         self.num_iterations = 0
         self.trace: list[Progress] = []
-        self.bound: float | None = None
-        self.limit: str | None = None
+        self.limit: Limit | None = None
         self.total: FloatArray | None = None
-        self._ascent: Ascent | None = None
-        self._relaxation: Relaxation | None = None
-        self._is_sharp = self._is_strong = False
+        self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
 
     @classmethod
     def quiet(cls, problem: Problem) -> Run:
-        """Make a run without limits, for warming up and for inner searches.
-
-        Returns
-        -------
-        Run
-        """
+        """Make a run without limits, for warming up and for inner searches."""
         return cls(problem, Limits(bound=False))
 
     # --- clock and budget -----------------------------------------------------------------------
@@ -144,7 +128,7 @@ class Run:
             self.limit = self._reason()
         return self.limit is not None or self.is_proved_optimal()
 
-    def _reason(self) -> str | None:
+    def _reason(self) -> Limit | None:
         if self.remaining <= 0:
             return "time"
         if self.parent is not None and self.parent.limit is not None:
@@ -165,25 +149,18 @@ class Run:
         return None
 
     @property
+    def bound(self) -> float | None:
+        """The best proven bound so far."""
+        return self.proof.bound
+
+    @property
     def gap(self) -> float | None:
         """Proven relative gap of the incumbent; None without a bound on the size."""
-        if self.problem.form != "max_size" or self.bound is None or self.mask is None:
-            return None
-        most = int(np.floor(self.bound))
-        return (most - self.size) / most if most > 0 else 0.0
+        return None if self.mask is None else self.proof.gap(self.size)
 
     def is_proved_optimal(self) -> bool:
-        """Whether the incumbent has reached the proven bound.
-
-        Returns
-        -------
-        bool
-        """
-        if self.mask is None:
-            return False
-        if self.problem.form == "max_size":
-            return self.gap == 0.0
-        return self.norm == 0.0
+        """Whether the incumbent has reached the proven bound."""
+        return self.mask is not None and self.proof.is_reached(self.size, self.norm)
 
     # --- randomness -----------------------------------------------------------------------------
 
@@ -207,10 +184,10 @@ class Run:
         ndarray of shape (n,), bool, or None
         """
         guess = self.limits.initial_guess
-        return None if guess is None else self.problem.check_mask(guess).copy()
+        return None if guess is None else np.array(getattr(guess, "mask", guess), dtype=np.bool_)
 
     def sum_of(self, mask: BoolArray) -> FloatArray:
-        """W^T S in float64, from the incumbent's where few examples differ.
+        """W^T S in float64; it is updated from the incumbent's sum where few examples differ.
 
         Returns
         -------
@@ -250,7 +227,7 @@ class Run:
         total = self.sum_of(mask)
         norm = euclidean(total)
         if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
-            # Too close for a sum that was updated rather than computed.
+            # The updated sum is too inexact to decide this; compute the sum anew.
             total = self.problem.rows.sum(mask)
             norm = euclidean(total)
         if self.mask is not None:
@@ -283,68 +260,17 @@ class Run:
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.limit = "interrupted"
 
-    # --- relaxation -----------------------------------------------------------------------------
+    # --- bound ----------------------------------------------------------------------------------
 
-    @property
-    def relaxation(self) -> Relaxation | None:
-        """The continuous relaxation, solved on first use.
+    def solve_relaxation(self) -> Relaxation | None:
+        """Solve the continuous relaxation; later calls give the same one at once.
 
-        None unless the problem is Eq. 3 with normalization "full", where alone it says something,
-        and S can be read row by row.
+        The first call spends up to half of the time that is left.
+
+        Returns
+        -------
+        Relaxation or None
+            None unless the problem is Eq. 3 with normalization "full", where alone it says
+            something, and S can be read row by row.
         """
-        problem = self.problem
-        if problem.form != "max_size" or problem.normalization != "full":
-            return None
-        if problem.rows.proxy is not problem.rows:
-            return None
-        if self._relaxation is None:
-            if self._is_vanishing():
-                return None
-            from subsetsel.bounds.relaxation import COARSE, Ascent
-
-            self._ascent = Ascent(problem)
-            self._relaxation = self._ascent.run(COARSE, 0.5 * self.remaining)
-            self.tighten_bound(self._relaxation.bound)
-        return self._relaxation
-
-    def _is_vanishing(self) -> bool:
-        """Whether the squares of all rows that may be chosen are next to nothing."""
-        problem = self.problem
-        largest = float(np.sqrt(problem.rows.squared_norms[problem.free].max(initial=0.0)))
-        if largest > _VANISHING:
-            return False
-        # Squares may be exactly 0 where the rows are not.
-        return bool(problem.rows.sum(problem.free).any()) or largest > 0
-
-    def sharpen_bound(self) -> None:
-        """Close the relaxation's own gap as far as it goes: worth it near a proof of optimality."""
-        if self._ascent is not None and not self._is_sharp:
-            from subsetsel.bounds.relaxation import SHARP
-
-            self._is_sharp = True
-            self._relaxation = self._ascent.run(SHARP, 0.5 * self.remaining)
-            self.tighten_bound(self._relaxation.bound)
-
-    def strengthen_bound(self) -> None:
-        """Tighten the bound by what W being binary says, where a gap is left worth the work."""
-        if self._is_strong or self.relaxation is None or self.gap is None or self.bound is None:
-            return
-        is_near = self.bound - self.size < _LEAST_GAP or self.gap < _LEAST_RELATIVE_GAP
-        if is_near or self.problem.d > _MOST_PARAMETERS:
-            return
-        from subsetsel.bounds.semidefinite import strengthen
-
-        self._is_strong = True
-        limit = _STRENGTHENING_SHARE * self.remaining
-        self.tighten_bound(strengthen(self.problem, self.relaxation, self.size, limit))
-
-    def tighten_bound(self, bound: float | None) -> None:
-        """Take a proven bound if it is better than the one there is."""
-        if bound is None or np.isnan(bound):
-            return
-        if self.bound is None:
-            self.bound = bound
-        elif self.problem.form == "max_size":
-            self.bound = min(self.bound, bound)
-        else:
-            self.bound = max(self.bound, bound)
+        return self.proof.solve_relaxation()

@@ -7,9 +7,11 @@ what has been compiled for one kind of S is compiled anew for another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import Form, Problem
 
 _SHAPE = (24, 8)
@@ -35,12 +37,7 @@ class Kind:
 
     @classmethod
     def of(cls, problem: Problem) -> Kind:
-        """Tell the kind of a problem.
-
-        Returns
-        -------
-        Kind
-        """
+        """Tell the kind of a problem."""
         array = problem.rows.dense()
         is_kept = problem.normalization == "kept"
         return cls(
@@ -50,7 +47,7 @@ class Kind:
         )
 
     def problem(self) -> Problem:
-        """Make a problem of this kind that is solved in milliseconds, yet not at once.
+        """Make a small problem of this kind, solved in milliseconds but not without a search.
 
         Returns
         -------
@@ -60,3 +57,18 @@ class Kind:
         S = np.random.default_rng(0).normal(0.5, 1.0, size=_SHAPE).astype(self.dtype)
         S.flags.writeable = self.is_writable
         return Problem(S, size=8) if self.form == "min_norm" else Problem(S, epsilon=4.0)
+
+
+def warm_up_bound(problem: Problem, *, is_tight: bool = False) -> None:
+    """Compile what the relaxation, and the semidefinite bound if wanted, compile on first use."""
+    kind = Kind.of(problem)
+    if kind.form == "max_size":
+        _compile_bound(kind, is_tight=is_tight)
+
+
+@cache
+def _compile_bound(kind: Kind, *, is_tight: bool) -> None:
+    stand_in = kind.problem()
+    proof = Proof(stand_in, lambda: float("inf"), is_tight=is_tight)
+    proof.solve_relaxation()
+    proof.strengthen(0)

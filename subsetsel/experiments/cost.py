@@ -34,20 +34,7 @@ class Pace:
 
 
 def measure_pace(name: str, pictures: Pictures, num_classes: int, recipe: Recipe) -> Pace:
-    """Take a few steps and time them.
-
-    Parameters
-    ----------
-    name : str
-        Of the network.
-    pictures : Pictures
-    num_classes : int
-    recipe : Recipe
-
-    Returns
-    -------
-    Pace
-    """
+    """Take a few steps with a network and time them."""
     device = pictures.labels.device
     network = build_network(name, pictures.shape, num_classes, 0).to(device)
     few = pictures.subset(np.arange(min(len(pictures), recipe.batch_size)))

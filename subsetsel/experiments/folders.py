@@ -1,33 +1,28 @@
-"""Pictures in folders, one per class: TinyImageNet's layout and the plain one. Needs Pillow."""
+"""Pictures in folders, one per class: TinyImageNet's layout and the plain one. Needs Pillow.
+
+torchvision would read them, but it does not load beside the pinned CPU build of torch
+(``torchvision::nms does not exist``).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.errors import FileFormatError, SubsetselError
-from subsetsel.experiments.images import DataMissingError, Images
+from subsetsel.experiments.images import DataMissingError, Images, images_from_arrays
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"})
 _MAX_SIDE = 1024
 
+Listed = list[tuple[Path, int]]
+"""Files with their labels."""
 
-def load_folders(folder: Path, size: int | None = None) -> Images:
+
+def load_folders(folder: Path) -> Images:
     """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``); classes in order of name.
-
-    Parameters
-    ----------
-    folder : Path
-    size : int, optional
-        Side to which every picture is scaled; without it all must be of one size.
-
-    Returns
-    -------
-    Images
-        Colour pictures.
 
     Raises
     ------
@@ -37,16 +32,12 @@ def load_folders(folder: Path, size: int | None = None) -> Images:
         If a file is no picture, or sizes differ.
     """
     second = "test" if (folder / "test").is_dir() else "val"
-    names = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
-    halves: list[Any] = []
-    for half in ("train", second):
-        listed = [
-            (path, label)
-            for label, name in enumerate(names)
-            for path in _pictures_in(folder / half / name)
-        ]
-        halves += _read_all(listed, folder / half, size)
-    return _checked(halves, folder)
+    names = _classes(folder)
+    halves = []
+    for half in (folder / "train", folder / second):
+        listed = [(path, k) for k, name in enumerate(names) for path in _pictures(half / name)]
+        halves.append(_read_all(listed, half))
+    return images_from_arrays(*halves[0], *halves[1])
 
 
 def load_tinyimagenet(folder: Path) -> Images:
@@ -57,10 +48,6 @@ def load_tinyimagenet(folder: Path) -> Images:
     folder : Path
         With ``train/<wnid>/images/*`` and ``val/val_annotations.txt``.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
     DataMissingError
@@ -68,48 +55,45 @@ def load_tinyimagenet(folder: Path) -> Images:
     FileFormatError
         If a file is no picture, or an annotation names an unknown class.
     """
-    names = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
-    label_of = {name: label for label, name in enumerate(names)}
-    train = [
-        (path, label_of[name])
-        for name in names
-        for path in _pictures_in(folder / "train" / name / "images")
+    names = _classes(folder)
+    train, annotations = folder / "train", folder / "val" / "val_annotations.txt"
+    listed = [
+        (path, k) for k, name in enumerate(names) for path in _pictures(train / name / "images")
     ]
-    annotations = folder / "val" / "val_annotations.txt"
-    test = []
+    test: Listed = []
     for number, line in enumerate(annotations.read_text().splitlines(), 1):
         fields = line.split("\t")
-        if len(fields) < 2 or fields[1] not in label_of or Path(fields[0]).name != fields[0]:
+        if len(fields) < 2 or fields[1] not in names or Path(fields[0]).name != fields[0]:
             raise FileFormatError(f"{annotations}, line {number} names no picture and class.")
-        test.append((folder / "val" / "images" / fields[0], label_of[fields[1]]))
-    halves = [*_read_all(train, folder / "train", None), *_read_all(test, folder / "val", None)]
-    return _checked(halves, folder)
+        test.append((folder / "val" / "images" / fields[0], names.index(fields[1])))
+    return images_from_arrays(*_read_all(listed, train), *_read_all(test, folder / "val"))
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+def _classes(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
 
 
-def _read_all(
-    listed: list[tuple[Path, int]], folder: Path, size: int | None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _read_all(listed: Listed, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if not listed:
         raise DataMissingError(f"{folder} holds no pictures in folders named for classes.")
-    first = _read_picture(listed[0][0], size)
+    first = _read_picture(listed[0][0])
     pictures = np.empty((len(listed), *first.shape), dtype=np.uint8)
     for row, (path, _) in enumerate(listed):
-        picture = _read_picture(path, size)
+        picture = _read_picture(path)
         if picture.shape != first.shape:
             raise FileFormatError(
-                f"{path} is {picture.shape[:2]}, {listed[0][0]} is {first.shape[:2]}; give a size."
+                f"{path} is {picture.shape[:2]}, {listed[0][0]} is {first.shape[:2]}; scale all "
+                "pictures to one size first."
             )
         pictures[row] = picture
     return pictures, np.array([label for _, label in listed], dtype=np.int64)
 
 
-def _read_picture(path: Path, size: int | None) -> NDArray[np.uint8]:
+def _read_picture(path: Path) -> NDArray[np.uint8]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
@@ -121,24 +105,11 @@ def _read_picture(path: Path, size: int | None) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
             # The header's size is known before anything is decoded.
-            if size is None and max(picture.size) > _MAX_SIDE:
+            if max(picture.size) > _MAX_SIDE:
                 raise FileFormatError(
                     f"{path} is {picture.size[0]} x {picture.size[1]}, more than {_MAX_SIDE} a "
-                    "side; give a size to scale to."
+                    "side; scale it down first."
                 )
-            colour = picture.convert("RGB")
-            if size is not None:
-                colour = colour.resize((size, size))
-            return np.asarray(colour, dtype=np.uint8)
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise FileFormatError(f"{path} cannot be read as a picture: {error}.") from error
-
-
-def _checked(halves: list[Any], folder: Path) -> Images:
-    train, train_labels, test, test_labels = halves
-    if train.shape[1:] != test.shape[1:]:
-        raise FileFormatError(
-            f"{folder} has training pictures of {train.shape[1:3]} and test pictures of "
-            f"{test.shape[1:3]}; give a size."
-        )
-    return Images(train, train_labels, test, test_labels)

@@ -1,7 +1,8 @@
 """Labelled pictures in their official file formats, read from where a user keeps them.
 
-Nothing is downloaded. Sizes that a file states are checked against what it holds before anything
-of that size is allocated; nothing is ever unpickled.
+Nothing is downloaded and nothing is unpickled. The size that a file states is not allocated before
+the file has shown that it holds as much. torchvision would read these formats, but it does not load
+beside the pinned CPU build of torch (``torchvision::nms does not exist``).
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import gzip
 import lzma
 import math
 import struct
+import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +30,7 @@ from subsetsel.errors import FileFormatError, SubsetselError
 _IDX_UINT8 = 0x08
 _MAX_IDX_AXES = 4
 _PLANES = 3 * 32 * 32
+_PIECE = 1 << 20
 
 
 class DataMissingError(SubsetselError, FileNotFoundError):
@@ -61,10 +68,6 @@ class Images:
 def load_idx(folder: Path) -> Images:
     """Read the four IDX files of MNIST or Fashion-MNIST.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
     DataMissingError
@@ -88,11 +91,6 @@ def load_idx(folder: Path) -> Images:
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read one IDX file of unsigned bytes, gzip-compressed or not.
 
-    Returns
-    -------
-    ndarray of uint8
-        Of the shape the file's header states.
-
     Raises
     ------
     DataMissingError
@@ -100,12 +98,12 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     FileFormatError
         If the magic number or the length is wrong.
     """
-    with _Source(path) as source:
-        head = source.read(4)
+    with _opened(path) as stream:
+        head = stream.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _IDX_UINT8:
             raise FileFormatError(f"{path} does not begin like an IDX file of unsigned bytes.")
         num_axes = head[3]
-        sizes = source.read(4 * num_axes)
+        sizes = stream.read(4 * num_axes)
         if not 1 <= num_axes <= _MAX_IDX_AXES or len(sizes) < 4 * num_axes:
             raise FileFormatError(
                 f"{path} ends within its header, or states {num_axes} axes; 1 to {_MAX_IDX_AXES} "
@@ -113,20 +111,17 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             )
         shape = struct.unpack(f">{num_axes}I", sizes)
         num_bytes = math.prod(shape)
-        raw = source.read(num_bytes + 1)
+        # Piece by piece, because the stated size may be a lie.
+        pieces = iter(partial(stream.read, _PIECE), b"")
+        raw = b"".join(islice(pieces, min(num_bytes // _PIECE + 1, sys.maxsize)))
     if len(raw) != num_bytes:
-        held = "more than that" if len(raw) > num_bytes else f"{len(raw)} B"
-        raise FileFormatError(f"{path} states the shape {shape} but holds {held}.")
+        found = "more than that" if len(raw) > num_bytes else f"{len(raw)} B"
+        raise FileFormatError(f"{path} states the shape {shape} but holds {found}.")
     return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
 
 
 def load_cifar10(folder: Path) -> Images:
-    """Read CIFAR-10 from the files of its official binary version, ``.xz`` or plain.
-
-    Returns
-    -------
-    Images
-        Pictures of 32 x 32 x 3.
+    """Read CIFAR-10 (32 x 32 x 3) from its official binary version, ``.xz`` or plain.
 
     Raises
     ------
@@ -144,12 +139,7 @@ def load_cifar10(folder: Path) -> Images:
 
 
 def load_cifar100(folder: Path) -> Images:
-    """Read CIFAR-100 (fine labels) from its official binary version, ``.xz`` or plain.
-
-    Returns
-    -------
-    Images
-        Pictures of 32 x 32 x 3.
+    """Read CIFAR-100 (32 x 32 x 3, fine labels) from its official binary version, as CIFAR-10.
 
     Raises
     ------
@@ -167,8 +157,8 @@ def _read_cifar(
     path: Path, num_labels: int, last: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read records of label bytes, of which the last counts, and three planes of 32 x 32."""
-    with _Source(_either(path, ".xz")) as source:
-        raw = source.read()
+    with _opened(_either(path, ".xz")) as stream:
+        raw = stream.read()
     if not raw or len(raw) % (num_labels + _PLANES):
         raise FileFormatError(f"{path} holds {len(raw)} B, no multiple of {num_labels + _PLANES}.")
     records = np.frombuffer(raw, dtype=np.uint8).reshape(-1, num_labels + _PLANES)
@@ -181,10 +171,6 @@ def _read_cifar(
 
 def load_arrays(path: Path) -> Images:
     """Read an ``.npz`` file with ``train``, ``train_labels``, ``test`` and ``test_labels``.
-
-    Returns
-    -------
-    Images
 
     Raises
     ------
@@ -216,10 +202,6 @@ def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: An
     train_labels, test_labels : array_like of integers, shape (n,)
         From 0 on.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
     FileFormatError
@@ -245,7 +227,8 @@ def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: An
         checked += [pictures, labels.astype(np.int64)]
     if checked[0].shape[1:] != checked[2].shape[1:]:
         raise FileFormatError(
-            f"train has pictures of {checked[0].shape[1:]}, test of {checked[2].shape[1:]}."
+            f"train has pictures of {checked[0].shape[1:]}, test of {checked[2].shape[1:]}; scale "
+            "all to one size first."
         )
     return Images(*checked)
 
@@ -255,30 +238,14 @@ def _either(path: Path, suffix: str) -> Path:
     return packed if packed.exists() else path
 
 
-class _Source:
-    """A file, unpacked on the way if its suffix says so, whose faults have one name."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise DataMissingError(f"{path} is missing.")
-        self._path = path
-        openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
-        self._stream: IO[bytes] = openers.get(path.suffix, open)(path, "rb")
-
-    def __enter__(self) -> _Source:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def read(self, num_bytes: int = -1) -> bytes:
-        """Read so many bytes, or as many as there are, piece by piece."""
-        pieces, left = [], math.inf if num_bytes < 0 else num_bytes
-        try:
-            # A stated size is never allocated at once: it may be a lie.
-            while left and (piece := self._stream.read(int(min(left, 1 << 20)))):
-                pieces.append(piece)
-                left -= len(piece)
-        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise FileFormatError(f"{self._path} cannot be read: {error}.") from error
-        return b"".join(pieces)
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, unpacked on the way if its suffix says so; all its faults have one name."""
+    if not path.exists():
+        raise DataMissingError(f"{path} is missing.")
+    openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+    try:
+        with openers.get(path.suffix, open)(path, "rb") as stream:
+            yield stream
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise FileFormatError(f"{path} cannot be read: {error}.") from error

@@ -28,10 +28,6 @@ def load_images(folder: str | PathLike[str]) -> Images:
         of pictures per class; or an ``.npz`` file with the arrays ``train``, ``train_labels``,
         ``test`` and ``test_labels``. IDX files may be compressed with gzip, CIFAR's with xz.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
     DataMissingError

@@ -47,25 +47,17 @@ class Pictures:
         device : torch.device
         like : Pictures, optional
             Whose mean and scale to use; by default those of ``pictures``, per channel.
-
-        Returns
-        -------
-        Pictures
         """
         last = pictures[..., None] if pictures.ndim == 3 else pictures
         # Arrays read from files are read-only, which torch does not know.
         own = np.require(last, requirements=["C", "W"])
         stored = torch.from_numpy(own).to(device).permute(0, 3, 1, 2)
         if like is None:
-            # In blocks: float64 copies of a whole data set would be eight times its size.
-            channels = last.shape[3]
-            total, squares = np.zeros(channels), np.zeros(channels)
-            for block in np.array_split(last, -(-len(last) // 4096)):
-                values = block.reshape(-1, channels).astype(np.float64)
-                total += values.sum(0)
-                squares += (values * values).sum(0)
-            mean = total / (last.size / channels)
-            scale = np.sqrt(np.maximum(squares / (last.size / channels) - mean**2, 1.0))
+            # Sums without float64 copies: these would be eight times the data set.
+            num = last.size / last.shape[3]
+            mean = last.sum(axis=(0, 1, 2), dtype=np.float64) / num
+            squares = np.einsum("nhwc,nhwc->c", last, last, dtype=np.float64, casting="safe")
+            scale = np.sqrt(np.maximum(squares / num - mean**2, 1.0))
             moments = [
                 torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]
                 for v in (mean, scale)
@@ -84,16 +76,7 @@ class Pictures:
         return channels, height, width
 
     def subset(self, indices: ArrayLike) -> Self:
-        """Take some of the pictures, normalized as all of them are.
-
-        Parameters
-        ----------
-        indices : array_like of integers, shape (k,)
-
-        Returns
-        -------
-        Pictures
-        """
+        """Take some of the pictures, normalized as all of them are."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.labels.device)
         stored = self.bytes[chosen].contiguous(memory_format=torch.channels_last)
         return type(self)(stored, self.labels[chosen], self.mean, self.scale)
@@ -143,10 +126,6 @@ def halved(images: Images) -> Images:
 
     Sides are first padded with black, equally on both ends, to a multiple of 32, so that four
     halvings more leave a pixel; then 2 x 2 pixels become their mean.
-
-    Returns
-    -------
-    Images
     """
     return Images(
         _halve(images.train), images.train_labels, _halve(images.test), images.test_labels

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from subsetsel.experiments.compare import WHOLE, Plan
+from typing import Any
+
+from subsetsel.experiments.networks import first_networks
+from subsetsel.experiments.plan import WHOLE, Plan
 from subsetsel.experiments.recipe import Recipe
-from subsetsel.experiments.search import SearchPlan
 
 PAPER = Recipe()
 """200 epochs, batch 128, lr 0.01 along a cosine, crop and mirror: Section 6.1."""
@@ -26,19 +28,27 @@ PAPER_METHODS = (
     "influence",
     "joint",
 )
-VARIATIONS = ("random_classes", "strata", "joint_classes", "joint_strata", "joint_both")
-STACKED = ("joint_two", "joint_two_strata")
+VARIATIONS = ("random_classes", "strata", "joint_classes", "joint_both_gentle")
+
+# A proxy has 100 images of each class, as the paper's.
+_SEARCH: dict[str, Any] = {
+    "methods": (WHOLE, "random_classes", "herding", "forgetting", "joint_classes"),
+    "num_kept": (1000,),
+    "seeds": (0,),
+    "is_balanced": True,
+    "validation_share": 0.1,
+}
 
 _CIFAR_BUDGETS = (45_000, 40_000, 35_000, 30_000, 25_000, 20_000, 15_000, 10_000, 5_000)
 
-COMPARISONS: dict[tuple[str, str], Plan] = {
+PLANS: dict[tuple[str, str], Plan] = {
     ("fmnist-lenet", "cpu"): Plan(
         data="fashion-mnist",
         scorer="strided",
         scorer_recipe=SCORER_CPU,
         networks=("lenet",),
         recipe=LENET_CPU,
-        methods=("random", "strata", "joint", "joint_strata"),
+        methods=("random", "strata_gentle", "joint", "joint_both_gentle"),
         num_kept=(1000, 2000, 4000),
         seeds=tuple(range(10)),
         num_proposals=2_000_000,
@@ -60,7 +70,7 @@ COMPARISONS: dict[tuple[str, str], Plan] = {
         scorer_recipe=GPU,
         networks=("resnet18",),
         recipe=GPU,
-        methods=("random", "strata", "joint", "joint_strata"),
+        methods=("random", "strata_gentle", "joint", "joint_both_gentle"),
         num_kept=(35_000, 25_000, 15_000, 5_000),
         seeds=(0, 1, 2),
         is_scorer_shared=True,
@@ -71,7 +81,7 @@ COMPARISONS: dict[tuple[str, str], Plan] = {
         scorer_recipe=SCORER_CPU,
         networks=("convnet",),
         recipe=CIFAR_CPU,
-        methods=("random", "strata", "joint", "joint_strata"),
+        methods=("random", "strata_gentle", "joint", "joint_both_gentle"),
         num_kept=(25_000, 15_000, 5_000),
         seeds=(0, 1, 2),
         is_scorer_shared=True,
@@ -104,7 +114,7 @@ COMPARISONS: dict[tuple[str, str], Plan] = {
         scorer_recipe=SCORER_CPU,
         networks=("lenet", "convnet"),
         recipe=LENET_CPU,
-        methods=("random", "joint", "joint_strata"),
+        methods=("random", "joint", "joint_both_gentle"),
         num_kept=(1000, 4000),
         seeds=(0, 1, 2),
         is_scorer_shared=True,
@@ -142,37 +152,33 @@ COMPARISONS: dict[tuple[str, str], Plan] = {
         seeds=(0,),
         has_curve=True,
     ),
-}
-"""(figure, preset) -> plan. ``fmnist-lenet`` is the setting of Table 2 of the LBCS paper."""
-
-SEARCHES: dict[str, SearchPlan] = {
-    "paper": SearchPlan(
+    ("table1", "paper"): Plan(
         data="cifar-10",
         scorer="convnet-w128-d3-instance-relu-avg",
         scorer_recipe=PAPER,
-        networks=SearchPlan.first(720),
+        networks=first_networks(720),
+        whole_recipe=Recipe(epochs=100),
         recipe=Recipe(epochs=100),
-        proxy_recipe=Recipe(epochs=100),
-        num_kept=1000,
+        **_SEARCH,
     ),
-    "gpu": SearchPlan(
+    ("table1", "gpu"): Plan(
         data="cifar-10",
         scorer="convnet-w128-d3-instance-relu-avg",
         scorer_recipe=Recipe(epochs=10, precision="bfloat16"),
-        networks=SearchPlan.first(24),
-        recipe=Recipe(epochs=10, precision="bfloat16"),
-        proxy_recipe=Recipe(epochs=100, precision="bfloat16"),
-        num_kept=1000,
+        networks=first_networks(24),
+        whole_recipe=Recipe(epochs=10, precision="bfloat16"),
+        recipe=Recipe(epochs=100, precision="bfloat16"),
+        **_SEARCH,
     ),
-    "cpu": SearchPlan(
+    ("table1", "cpu"): Plan(
         data="fashion-mnist",
         scorer="strided",
         scorer_recipe=SCORER_CPU,
-        networks=SearchPlan.first(24),
-        recipe=Recipe(epochs=None, iterations=200, batch_size=64, lr=0.02, padding=0),
-        proxy_recipe=Recipe(epochs=None, iterations=100, batch_size=64, lr=0.02, padding=0),
-        num_kept=1000,
+        networks=first_networks(24),
+        whole_recipe=Recipe(epochs=None, iterations=200, batch_size=64, lr=0.02, padding=0),
+        recipe=Recipe(epochs=None, iterations=100, batch_size=64, lr=0.02, padding=0),
         is_halved=True,
+        **_SEARCH,
     ),
 }
-"""preset -> network search of Table 1."""
+"""(figure, preset) -> plan. ``fmnist-lenet`` is the setting of Table 2 of the LBCS paper."""

@@ -25,8 +25,6 @@ class Recipe:
         Of the random crop; 0 for no augmentation at all.
     precision : {"float32", "bfloat16"}
         Of the forward pass, by automatic mixed precision.
-    is_compiled : bool
-        Whether `torch.compile` is used.
 
     Raises
     ------
@@ -42,7 +40,6 @@ class Recipe:
     weight_decay: float = 5e-4
     padding: int = 4
     precision: str = "float32"
-    is_compiled: bool = False
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.iterations is None):
@@ -60,12 +57,7 @@ class Recipe:
             raise OptionError(f"precision must be float32 or bfloat16, got {self.precision!r}.")
 
     def num_steps(self, num_examples: int) -> int:
-        """Count the steps of a whole training on so many examples.
-
-        Returns
-        -------
-        int
-        """
+        """Count the steps of a whole training on so many examples."""
         if self.iterations is not None:
             return self.iterations
         assert self.epochs is not None
@@ -73,14 +65,10 @@ class Recipe:
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Batches of one pass; a last batch of a single example is left out.
+    """Count the batches of one pass; a last batch of a single example is left out.
 
-    Batch normalization cannot bear a batch of one; the order is drawn anew every epoch, so no
-    example misses its turn for long.
-
-    Returns
-    -------
-    int
+    Batch normalization has no spread over a batch of one. The order is drawn anew every epoch, so
+    no example is left out for long.
     """
     whole, rest = divmod(num_examples, batch_size)
     return max(1, whole + (rest > 1))

@@ -1,4 +1,8 @@
-"""Residual networks for small pictures: ResNet-18, ResNet-50 and a squeeze-and-excitation one."""
+"""Residual networks for small pictures: ResNet-18, ResNet-50 and a squeeze-and-excitation one.
+
+torchvision has the first two, but it does not load beside the pinned CPU build of torch
+(``torchvision::nms does not exist``), and its stem is for large pictures.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +47,13 @@ class _Excitation(nn.Module):
         return x * scale[:, :, None, None]
 
 
-def _basic(inputs: int, width: int, stride: int) -> tuple[nn.Module, int]:
-    branch = nn.Sequential(*_conv(inputs, width, 3, stride), nn.ReLU(), *_conv(width, width, 3))
-    return _Block(branch, inputs, width, stride), width
+def _basic(inputs: int, width: int, stride: int, *more: nn.Module) -> tuple[nn.Module, int]:
+    layers = [*_conv(inputs, width, 3, stride), nn.ReLU(), *_conv(width, width, 3), *more]
+    return _Block(nn.Sequential(*layers), inputs, width, stride), width
+
+
+def _excited(inputs: int, width: int, stride: int) -> tuple[nn.Module, int]:
+    return _basic(inputs, width, stride, _Excitation(width, reduction=4))
 
 
 def _bottleneck(inputs: int, width: int, stride: int) -> tuple[nn.Module, int]:
@@ -58,16 +66,6 @@ def _bottleneck(inputs: int, width: int, stride: int) -> tuple[nn.Module, int]:
         *_conv(width, outputs, 1),
     )
     return _Block(branch, inputs, outputs, stride), outputs
-
-
-def _excited(inputs: int, width: int, stride: int) -> tuple[nn.Module, int]:
-    branch = nn.Sequential(
-        *_conv(inputs, width, 3, stride),
-        nn.ReLU(),
-        *_conv(width, width, 3),
-        _Excitation(width, reduction=4),
-    )
-    return _Block(branch, inputs, width, stride), width
 
 
 def _residual(
@@ -90,24 +88,12 @@ def _residual(
 
 
 def resnet18(shape: Shape, num_classes: int) -> Classifier:
-    """ResNet-18 with a 3 x 3 stem and no pooling after it.
-
-    Returns
-    -------
-    Classifier
-        11,173,962 parameters for colour pictures in ten classes.
-    """
+    """ResNet-18 with a 3 x 3 stem and no pooling after it: 11,173,962 parameters for CIFAR-10."""
     return _residual(_basic, (2, 2, 2, 2), (64, 128, 256, 512), shape, num_classes)
 
 
 def resnet50(shape: Shape, num_classes: int) -> Classifier:
-    """ResNet-50 with a 3 x 3 stem and no pooling after it.
-
-    Returns
-    -------
-    Classifier
-        23,520,842 parameters for colour pictures in ten classes.
-    """
+    """ResNet-50 with a 3 x 3 stem and no pooling after it: 23,520,842 parameters for CIFAR-10."""
     return _residual(_bottleneck, (3, 4, 6, 3), (64, 128, 256, 512), shape, num_classes)
 
 
@@ -115,9 +101,5 @@ def senet(shape: Shape, num_classes: int) -> Classifier:
     """Residual network with squeeze and excitation, of the size of the paper's SENet (1.25 M).
 
     The paper names no layers; widths and blocks here are chosen for the number of parameters.
-
-    Returns
-    -------
-    Classifier
     """
     return _residual(_excited, (6, 4, 3), (32, 64, 128), shape, num_classes)

@@ -16,14 +16,14 @@ from scipy.special import softmax
 from subsetsel.errors import FileFormatError
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe
-from subsetsel.experiments.train import outputs, train
+from subsetsel.experiments.train import evaluate, outputs, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
 from subsetsel.support.files import written_whole
 from subsetsel.support.records import sha256_of_array
 
-# Part of the name of a file: one that lacks what is read off today is not opened.
-_SAVED = "subsetsel-scorer-2"
+# Part of the name of a file: one that holds something else than is read today is not opened.
+_SAVED = "subsetsel-scorer-3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,6 @@ class Scorer:
     ----------
     features : ndarray of shape (n, f), float32
         At the end of training.
-    early_features : ndarray of shape (n, f), float32
-        After the first epoch.
     labels : ndarray of shape (n,), int64
     el2n : ndarray of shape (n,)
         Mean over the ends of all epochs, in evaluation mode.
@@ -50,7 +48,6 @@ class Scorer:
     """
 
     features: NDArray[np.float32]
-    early_features: NDArray[np.float32]
     labels: NDArray[np.int64]
     el2n: NDArray[np.float64]
     grand: NDArray[np.float64]
@@ -65,17 +62,7 @@ class Scorer:
 
     @classmethod
     def load(cls, path: Path) -> Scorer:
-        """Read what `save` wrote.
-
-        Returns
-        -------
-        Scorer
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged or something else.
-        """
+        """Read what `save` wrote; anything else is a FileFormatError."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 found: dict[str, Any] = {item.name: file[item.name] for item in fields(cls)}
@@ -86,91 +73,70 @@ class Scorer:
         return cls(**found)
 
 
-def train_scorer(
-    name: str, pictures: Pictures, test: Pictures, num_classes: int, recipe: Recipe, seed: int
-) -> Scorer:
-    """Train a network on everything and read off what the methods need.
+@dataclass(frozen=True, eq=False)
+class ScorerSource:
+    """Trains scorers of one kind on one data set, one for each seed, and keeps them on disk.
 
-    Parameters
-    ----------
-    name : str
-        Of the network, see `subsetsel.experiments.zoo.build_network`.
-    pictures, test : Pictures
-    num_classes : int
-    recipe : Recipe
-    seed : int
-        Of its parameters and of the order of the examples.
-
-    Returns
-    -------
-    Scorer
-    """
-    started = time.perf_counter()
-    labels = pictures.labels.cpu().numpy()
-    network = build_network(name, pictures.shape, num_classes, seed).to(pictures.labels.device)
-    recorder = TrainingRecorder(len(pictures), num_classes)
-    lengths: list[NDArray[np.float64]] = []
-    found: dict[str, Any] = {}
-
-    def read_off(epoch: int) -> None:
-        features, logits = outputs(network, pictures)
-        probabilities = softmax(logits.astype(np.float64), axis=1)
-        lengths.append(el2n(probabilities, labels).values)
-        if epoch == 1:
-            found["early_features"] = features
-            found["grand"] = grand_last_layer(probabilities, features, labels).values
-        found["features"] = features
-
-    train(network, pictures, recipe, seed=seed, recorder=recorder, after_epoch=read_off)
-    _, logits = outputs(network, test)
-    accuracy = float(np.mean(logits.argmax(axis=1) == test.labels.cpu().numpy()))
-    return Scorer(
-        **found,
-        labels=labels,
-        el2n=np.mean(lengths, axis=0),
-        forgetting=recorder.forgetting().values,
-        accuracy=accuracy,
-        train_time=time.perf_counter() - started,
-    )
-
-
-def cached_scorer(
-    folder: Path,
-    name: str,
-    pictures: Pictures,
-    test: Pictures,
-    num_classes: int,
-    recipe: Recipe,
-    seed: int,
-) -> Scorer:
-    """Read a scorer that was trained before, or train and keep it.
-
-    Parameters
+    Attributes
     ----------
     folder : Path
-    name, pictures, test, num_classes, recipe, seed
-        As for `train_scorer`.
-
-    Returns
-    -------
-    Scorer
+        Where trained scorers are kept.
+    name : str
+        Of the network, see `subsetsel.experiments.zoo.build_network`.
+    recipe : Recipe
+    pictures, test : Pictures
+        It is trained on the first and its accuracy is that on the second.
+    num_classes : int
     """
-    path = scorer_path(folder, name, pictures, recipe, seed)
-    if path.exists():
-        return Scorer.load(path)
-    scorer = train_scorer(name, pictures, test, num_classes, recipe, seed)
-    scorer.save(path)
-    return scorer
 
+    folder: Path
+    name: str
+    recipe: Recipe
+    pictures: Pictures
+    test: Pictures
+    num_classes: int
 
-def scorer_path(folder: Path, name: str, pictures: Pictures, recipe: Recipe, seed: int) -> Path:
-    """Find where a scorer of these settings and these very pictures is kept.
+    def path(self, seed: int) -> Path:
+        """Find where the scorer of a seed, of these settings and these very pictures, is kept."""
+        pictures = self.pictures
+        labels = sha256_of_array(pictures.labels.cpu().numpy())
+        few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
+        about = f"{_SAVED} {self.name} {self.recipe} {len(pictures)} {labels} {few}"
+        return self.folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"
 
-    Returns
-    -------
-    Path
-    """
-    labels = sha256_of_array(pictures.labels.cpu().numpy())
-    few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
-    about = f"{_SAVED} {name} {recipe} {len(pictures)} {labels} {few}"
-    return folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"
+    def scorer(self, seed: int) -> Scorer:
+        """Read a scorer that was trained before, or train and keep it."""
+        path = self.path(seed)
+        if path.exists():
+            return Scorer.load(path)
+        scorer = self.train(seed)
+        scorer.save(path)
+        return scorer
+
+    def train(self, seed: int) -> Scorer:
+        """Train a network on everything and read off what the methods need."""
+        started = time.perf_counter()
+        pictures, labels = self.pictures, self.pictures.labels.cpu().numpy()
+        network = build_network(self.name, pictures.shape, self.num_classes, seed)
+        network.to(pictures.labels.device)
+        recorder = TrainingRecorder(len(pictures), self.num_classes)
+        lengths: list[NDArray[np.float64]] = []
+        found: dict[str, Any] = {}
+
+        def read_off(epoch: int) -> None:
+            features, logits = outputs(network, pictures)
+            probabilities = softmax(logits.astype(np.float64), axis=1)
+            lengths.append(el2n(probabilities, labels).values)
+            if epoch == 1:
+                found["grand"] = grand_last_layer(probabilities, features, labels).values
+            found["features"] = features
+
+        train(network, pictures, self.recipe, seed=seed, recorder=recorder, after_epoch=read_off)
+        return Scorer(
+            **found,
+            labels=labels,
+            el2n=np.mean(lengths, axis=0),
+            forgetting=recorder.forgetting().values,
+            accuracy=evaluate(network, self.test),
+            train_time=time.perf_counter() - started,
+        )

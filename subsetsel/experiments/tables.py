@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import ttest_rel
 
-from subsetsel.experiments.compare import WHOLE
+from subsetsel.experiments.plan import WHOLE
 from subsetsel.experiments.runs import Record
-from subsetsel.experiments.statistics import Paired, paired_difference
 from subsetsel.support.figures import new_figure, save_figure
 from subsetsel.support.files import written_whole
 
@@ -18,39 +20,21 @@ from subsetsel.support.files import written_whole
 _BELOW_CHANCE = 10.0
 
 Group = dict[int, float]
-"""Seed -> accuracy."""
+"""Seed -> accuracy in percent."""
 
 
 def by_cell(records: Sequence[Record]) -> dict[tuple[str, int, str], Group]:
-    """Sort runs.
-
-    Returns
-    -------
-    dict
-        (network, num_kept, method) -> seed -> accuracy, in the order of first appearance.
-    """
+    """Sort runs: (network, num_kept, method) -> its group, in the order of first appearance."""
     found: dict[tuple[str, int, str], Group] = {}
     for record in records:
         cell = record["network"], record["num_kept"], record["method"]
-        found.setdefault(cell, {})[record["seed"]] = record["accuracy"]
+        found.setdefault(cell, {})[record["seed"]] = 100 * record["accuracy"]
     return found
 
 
-def paired(group: Group, rival: Group) -> Paired | None:
-    """Difference over the seeds that both have.
-
-    Returns
-    -------
-    Paired or None
-        None without two common seeds.
-    """
-    seeds = sorted(group.keys() & rival.keys())
-    if len(seeds) < 2:
-        return None
-    return paired_difference([group[s] for s in seeds], [rival[s] for s in seeds])
-
-
-def markdown(records: Sequence[Record], rivals: Sequence[str] = ("random", "strata")) -> str:
+def markdown(
+    records: Sequence[Record], rivals: Sequence[str] = ("random", "strata", "strata_gentle")
+) -> str:
     """Write a table per network and budget, best method first.
 
     Parameters
@@ -71,35 +55,46 @@ def markdown(records: Sequence[Record], rivals: Sequence[str] = ("random", "stra
         groups = {c[2]: group for c, group in cells.items() if c[:2] == (network, num_kept)}
         here = [rival for rival in rivals if rival in groups]
         heads = ["method", "seeds", "accuracy %", *(f"minus {rival} (95 %), p" for rival in here)]
-        lines = [f"**{network}, {num_kept:,} kept**", "", _row(heads), _row(["---"] * len(heads))]
+        lines = [f"**{network}, {num_kept:,} kept**", ""]
+        lines += [table_row(heads), table_row(["---"] * len(heads))]
         for method in sorted(groups, key=lambda name: -_mean(groups[name])):
-            values = 100 * np.array(list(groups[method].values()))
-            spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-            row = [method, str(len(values)), f"{values.mean():.2f}{spread}"]
-            row += [_difference(groups, method, rival) for rival in here]
-            lines.append(_row(row))
+            mine = groups[method]
+            row = [method, str(len(mine)), spread([*mine.values()])]
+            row += ["-" if method == r else difference(mine, groups[r]) for r in here]
+            lines.append(table_row(row))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(entries: Sequence[str]) -> str:
+def table_row(entries: Sequence[str]) -> str:
+    """Write one row of a markdown table."""
     return "| " + " | ".join(entries) + " |"
+
+
+def spread(values: ArrayLike) -> str:
+    """Write a mean with its standard deviation, without where there is one value."""
+    v = np.asarray(values, dtype=np.float64)
+    return f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" if len(v) > 1 else f"{v.mean():.2f}"
+
+
+def difference(group: Group, rival: Group) -> str:
+    """Compare two methods over the seeds that both have, by the paired t-test."""
+    seeds = sorted(group.keys() & rival.keys())
+    if len(seeds) < 2:
+        return "one seed"
+    mine, other = ([of[seed] for seed in seeds] for of in (group, rival))
+    if mine == other:
+        return "+0.00 (+0.00 to +0.00), 1"
+    mean = np.mean(np.subtract(mine, other))
+    # With few seeds all differences may be equal but for rounding, of which scipy warns.
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        test = ttest_rel(mine, other)
+        low, high = test.confidence_interval()
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {test.pvalue:.2g}"
 
 
 def _mean(group: Group) -> float:
     return float(np.mean(list(group.values())))
-
-
-def _difference(groups: dict[str, Group], method: str, rival: str) -> str:
-    if method == rival:
-        return "-"
-    found = paired(groups[method], groups[rival])
-    if found is None:
-        return "one seed"
-    return (
-        f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f}), "
-        f"{found.p:.2g}"
-    )
 
 
 def write_table(records: Sequence[Record], path: Path, title: str, notes: str = "") -> None:
@@ -125,14 +120,14 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
     for axes, network in zip(panels, networks, strict=True):
         mine = {c[1:]: group for c, group in cells.items() if c[0] == network}
         chance = [_mean(group) for (_, name), group in mine.items() if name == "random"]
-        floor = 100 * min(chance, default=0.0) - _BELOW_CHANCE
+        floor = min(chance, default=0.0) - _BELOW_CHANCE
         for number, method in enumerate(dict.fromkeys(name for _, name in mine)):
             if method == WHOLE:
-                whole = 100 * _mean(mine[num_examples, WHOLE])
+                whole = _mean(mine[num_examples, WHOLE])
                 axes.axhline(whole, color="#8a8f98", lw=1, ls=":", label="nothing pruned")
                 continue
             budgets = sorted((k for k, name in mine if name == method), reverse=True)
-            values = [100 * np.array(list(mine[k, method].values())) for k in budgets]
+            values = [np.array(list(mine[k, method].values())) for k in budgets]
             axes.errorbar(
                 [100 * (1 - k / num_examples) for k in budgets],
                 [v.mean() for v in values],

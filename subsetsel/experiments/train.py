@@ -1,14 +1,11 @@
-"""Training as the paper trains, with its own generators, resumable to the bit."""
+"""Training as the paper trains, with random generators of its own."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,14 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from subsetsel.errors import FileFormatError, OptionError, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.experiments.networks import Classifier
 from subsetsel.experiments.pictures import Pictures, augment
 from subsetsel.experiments.recipe import Recipe, steps_per_epoch
-from subsetsel.support.files import written_whole
 
 _EVALUATION_BATCH = 1000
-_SAVED = "subsetsel-training-2"
 
 
 class Recorder(Protocol):
@@ -36,7 +31,7 @@ class Recorder(Protocol):
         """Close an epoch."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
     """What came of a training.
 
@@ -44,10 +39,10 @@ class Trained:
     ----------
     num_steps : int
     train_time : float
-        Seconds in steps, without evaluation; of all sittings where it was resumed.
+        Seconds in steps, without evaluation.
     cpu_time : float
         Seconds of processor time in the same steps, all threads together: what ``train_time``
-        would be on one free core. Work that others do, and pauses, are not in it; nor is a GPU.
+        would be on one free core. It has no part of a GPU's work.
     loss : float
         Mean training loss of the last epoch.
     is_diverged : bool
@@ -56,11 +51,11 @@ class Trained:
         One entry per epoch where that was asked for.
     """
 
-    num_steps: int
-    train_time: float
-    cpu_time: float
-    loss: float
-    is_diverged: bool
+    num_steps: int = 0
+    train_time: float = 0.0
+    cpu_time: float = 0.0
+    loss: float = math.nan
+    is_diverged: bool = False
     curve: list[tuple[int, float, float, float]] = field(default_factory=list)
 
 
@@ -73,9 +68,6 @@ def train(
     recorder: Recorder | None = None,
     after_epoch: Callable[[int], None] | None = None,
     test: Pictures | None = None,
-    checkpoint: Path | None = None,
-    log: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a network in place.
 
@@ -93,13 +85,6 @@ def train(
         Called with the number of epochs done.
     test : Pictures, optional
         Evaluated after every epoch, for `Trained.curve`.
-    checkpoint : path, optional
-        Written after every epoch; where it exists, training goes on from it and ends at the same
-        parameters, to the bit, as without interruption.
-    log : path, optional
-        CSV with a line per epoch.
-    progress : callable, optional
-        Called with (steps done, steps in all) after every epoch.
 
     Returns
     -------
@@ -109,53 +94,43 @@ def train(
     ------
     ProblemError
         If there is nothing to train on.
-    OptionError
-        If a recorder is to be resumed: it has seen only its own sitting.
-    FileFormatError
-        If the checkpoint is of another training.
     """
     if not len(pictures):
         raise ProblemError("there is no picture to train on.")
-    if recorder is not None and checkpoint is not None:
-        raise OptionError("a recorder needs the whole training; leave checkpoint out.")
-    state = _State(network, recipe, recipe.num_steps(len(pictures)), seed)
-    if checkpoint is not None and checkpoint.exists():
-        state.load(checkpoint, len(pictures))
-    forward: nn.Module = torch.compile(network) if recipe.is_compiled else network  # type: ignore[assignment]
+    course, done = _Course(network, pictures, recipe, seed, recorder), Trained()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    while state.step < state.num_steps and not state.is_diverged:
+    epoch = 0
+    while done.num_steps < course.num_steps and not done.is_diverged:
         started, cpu_started = time.perf_counter(), time.process_time()
-        _run_epoch(state, forward, pictures, recipe, recorder)
-        state.train_time += time.perf_counter() - started
-        state.cpu_time += time.process_time() - cpu_started
-        state.epoch += 1
+        num_steps, done.loss = course.run_epoch(course.num_steps - done.num_steps)
+        done.is_diverged = not math.isfinite(done.loss)
+        done.num_steps += num_steps
+        done.train_time += time.perf_counter() - started
+        done.cpu_time += time.process_time() - cpu_started
+        epoch += 1
         if recorder is not None:
             recorder.end_epoch()
         if after_epoch is not None:
-            after_epoch(state.epoch)
+            after_epoch(epoch)
         if test is not None:
-            state.curve.append((
-                state.step,
-                state.train_time,
-                state.cpu_time,
-                evaluate(network, test),
-            ))
-        if checkpoint is not None:
-            state.save(checkpoint, len(pictures))
-        if log is not None:
-            _write_line(log, state)
-        if progress is not None:
-            progress(state.step, state.num_steps)
-    return Trained(
-        state.step, state.train_time, state.cpu_time, state.loss, state.is_diverged, state.curve
-    )
+            accuracy = evaluate(network, test)
+            done.curve.append((done.num_steps, done.train_time, done.cpu_time, accuracy))
+    return done
 
 
-class _State:
-    """Everything a training depends on from one epoch to the next."""
+class _Course:
+    """A training with all that changes from step to step."""
 
-    def __init__(self, network: Classifier, recipe: Recipe, num_steps: int, seed: int) -> None:
-        self.network, self.recipe, self.num_steps, self.seed = network, recipe, num_steps, seed
+    def __init__(
+        self,
+        network: Classifier,
+        pictures: Pictures,
+        recipe: Recipe,
+        seed: int,
+        recorder: Recorder | None,
+    ) -> None:
+        self.network, self.pictures, self.recipe = network, pictures, recipe
+        self.recorder, self.num_steps = recorder, recipe.num_steps(len(pictures))
         self.optimizer = torch.optim.SGD(
             network.parameters(),
             lr=recipe.lr,
@@ -163,124 +138,47 @@ class _State:
             weight_decay=recipe.weight_decay,
             fused=next(network.parameters()).device.type in {"cpu", "cuda"},
         )
+        self.cosine = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.num_steps))
+        )
         self.generator = torch.Generator().manual_seed(seed)
-        self.step = self.epoch = 0
-        self.train_time = self.cpu_time = 0.0
-        self.loss, self.is_diverged = math.nan, False
-        self.curve: list[tuple[int, float, float, float]] = []
 
-    def set_lr(self) -> None:
-        """Cosine over all steps, not reached zero at the last one's start."""
-        share = self.step / self.num_steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = 0.5 * self.recipe.lr * (1 + math.cos(math.pi * share))
+    def run_epoch(self, max_steps: int) -> tuple[int, float]:
+        """Pass once over the pictures, or over so many batches; count them and average the loss."""
+        num, size = len(self.pictures), self.recipe.batch_size
+        order = torch.split(torch.randperm(num, generator=self.generator), size)
+        batches = order[: min(max_steps, steps_per_epoch(num, size))]
+        self.network.train()
+        total = torch.zeros((), device=self.pictures.labels.device)
+        for ids in batches:
+            total += self._step(ids)
+        self.network.eval()
+        # One look at the device an epoch: a look each step would make a GPU wait.
+        return len(batches), float(total) / len(batches)
 
-    def _about(self, num_examples: int) -> dict[str, Any]:
-        return {
-            "format": _SAVED,
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "num_examples": num_examples,
-        }
-
-    def save(self, path: Path, num_examples: int) -> None:
-        """Write a checkpoint, whole or not at all."""
-        with written_whole(path) as part:
-            torch.save(
-                {
-                    "about": self._about(num_examples),
-                    "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "generator": self.generator.get_state(),
-                    "place": [self.step, self.epoch],
-                    "times": [self.train_time, self.cpu_time],
-                    "seen": [self.loss, self.is_diverged],
-                    "curve": self.curve,
-                },
-                part,
-            )
-
-    def load(self, path: Path, num_examples: int) -> None:
-        """Go on where a checkpoint was written."""
-        try:
-            found = torch.load(path, weights_only=True, map_location="cpu")
-            if found["about"] != self._about(num_examples):
-                raise FileFormatError(
-                    f"{path} is the checkpoint of another training ({found['about']}); delete it "
-                    "or name another file."
-                )
-            self.network.load_state_dict(found["network"])
-            self.optimizer.load_state_dict(found["optimizer"])
-            self.generator.set_state(found["generator"])
-            self.step, self.epoch = found["place"]
-            self.train_time, self.cpu_time = found["times"]
-            self.loss, self.is_diverged = found["seen"]
-            self.curve = [tuple(point) for point in found["curve"]]
-        except FileFormatError:
-            raise
-        except Exception as error:
-            # torch.load speaks of a damaged file in half a dozen kinds of exceptions.
-            raise FileFormatError(f"{path} is no checkpoint: {error}; delete it.") from error
-
-
-def _run_epoch(
-    state: _State,
-    forward: nn.Module,
-    pictures: Pictures,
-    recipe: Recipe,
-    recorder: Recorder | None,
-) -> None:
-    network = state.network.train()
-    total, num_batches = torch.zeros((), device=pictures.labels.device), 0
-    for ids in _epoch_order(len(pictures), recipe.batch_size, state.generator):
-        if state.step == state.num_steps:
-            break
-        state.set_lr()
+    def _step(self, ids: torch.Tensor) -> torch.Tensor:
+        pictures, recipe = self.pictures, self.recipe
         where = ids.to(pictures.labels.device)
-        stored = pictures.bytes[where]
+        stored, labels = pictures.bytes[where], pictures.labels[where]
         if recipe.padding:
-            stored = augment(stored, recipe.padding, state.generator)
-        labels = pictures.labels[where]
-        with autocast(pictures, recipe):
-            logits = forward(pictures.normalized(stored))
+            stored = augment(stored, recipe.padding, self.generator)
+        is_half = recipe.precision == "bfloat16"
+        with torch.autocast(where.device.type, dtype=torch.bfloat16, enabled=is_half):
+            logits = self.network(pictures.normalized(stored))
             loss = nn.functional.cross_entropy(logits, labels)
-        state.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        if recorder is not None:
-            recorder.update(ids, logits.detach(), labels)
-        total += loss.detach()
-        num_batches += 1
-        state.step += 1
-    # One look at the device an epoch: a look each step would make a GPU wait.
-    state.loss = float(total) / num_batches
-    state.is_diverged = not math.isfinite(state.loss)
-    network.eval()
-
-
-def _epoch_order(num: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    order = torch.randperm(num, generator=generator)
-    for number in range(steps_per_epoch(num, batch_size)):
-        yield order[number * batch_size : (number + 1) * batch_size]
-
-
-def autocast(pictures: Pictures, recipe: Recipe) -> AbstractContextManager[Any]:
-    """Where the forward pass of a recipe runs in."""
-    if recipe.precision == "float32":
-        return nullcontext()
-    return torch.autocast(pictures.labels.device.type, dtype=torch.bfloat16)
+        self.optimizer.step()
+        self.cosine.step()
+        if self.recorder is not None:
+            self.recorder.update(ids, logits.detach(), labels)
+        return loss.detach()
 
 
 def outputs(
     network: Classifier, pictures: Pictures
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features and logits in evaluation mode, without augmentation.
-
-    Returns
-    -------
-    features : ndarray of shape (n, f), float32
-    logits : ndarray of shape (n, C), float32
-    """
+    """Compute features (n, f) and logits (n, C) in evaluation mode, without augmentation."""
     was_training = network.training
     network.eval()
     features, logits = [], []
@@ -294,21 +192,6 @@ def outputs(
 
 
 def evaluate(network: Classifier, pictures: Pictures) -> float:
-    """Share of the pictures that are told right, 0 to 1.
-
-    Returns
-    -------
-    float
-    """
+    """Compute the share of the pictures that are classified correctly, 0 to 1."""
     _, logits = outputs(network, pictures)
     return float(np.mean(logits.argmax(axis=1) == pictures.labels.cpu().numpy()))
-
-
-def _write_line(path: Path, state: _State) -> None:
-    is_new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        if is_new:
-            writer.writerow(["epoch", "steps", "seconds", "loss"])
-        writer.writerow([state.epoch, state.step, f"{state.train_time:.3f}", f"{state.loss:.6f}"])

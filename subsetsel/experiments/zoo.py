@@ -7,30 +7,22 @@ from collections.abc import Callable
 import torch
 
 from subsetsel.errors import OptionError
-from subsetsel.experiments.networks import Classifier, Shape, lenet, parse_convnet, strided
+from subsetsel.experiments.networks import Classifier, Shape, lenet, search_space, strided
 from subsetsel.experiments.residual import resnet18, resnet50, senet
 
 Builder = Callable[[Shape, int], Classifier]
 
+_SMALL_CONVNET = "convnet-w32-d3-batch-relu-max"
+
 BUILDERS: dict[str, Builder] = {
     "lenet": lenet,
     "strided": strided,
-    "convnet": lambda shape, classes: _convnet("convnet-w32-d3-batch-relu-max")(shape, classes),
+    "convnet": next(spec.build for spec in search_space() if spec.name == _SMALL_CONVNET),
     "senet": senet,
     "resnet18": resnet18,
     "resnet50": resnet50,
 }
-"""The names beside those of the 720 ConvNets; ``convnet`` is the small one of these."""
-
-
-def _convnet(name: str) -> Builder:
-    spec = parse_convnet(name)
-    if spec is None:
-        raise OptionError(
-            f"there is no network {name!r}; choose one of {', '.join(BUILDERS)} or a ConvNet such "
-            "as convnet-w32-d3-batch-relu-max."
-        )
-    return spec.build
+"""The names beside those of the 720 ConvNets; ``convnet`` is a small one of these."""
 
 
 def build_network(name: str, shape: Shape, num_classes: int, seed: int) -> Classifier:
@@ -55,17 +47,12 @@ def build_network(name: str, shape: Shape, num_classes: int, seed: int) -> Class
     OptionError
         If no network has that name.
     """
-    build = BUILDERS.get(name) or _convnet(name)
+    build = BUILDERS.get(name) or {spec.name: spec.build for spec in search_space()}.get(name)
+    if build is None:
+        raise OptionError(
+            f"there is no network {name!r}; choose one of {', '.join(BUILDERS)} or a ConvNet such "
+            f"as {_SMALL_CONVNET}."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(shape, num_classes)
-
-
-def count_parameters(network: torch.nn.Module) -> int:
-    """Count parameters.
-
-    Returns
-    -------
-    int
-    """
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.engine.finish import as_limit
 from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.other_form import pick_engine
 from subsetsel.engine.registry import get_spec
 from subsetsel.engine.run import Run
-from subsetsel.engine.solve import require_support, warm_up_solver
+from subsetsel.engine.solve import require_support
 from subsetsel.errors import ProblemError
 from subsetsel.guarantee.checkpoint import Journal, fingerprint_of
 from subsetsel.guarantee.limits import Criteria, accuracy_drop
@@ -28,7 +27,8 @@ from subsetsel.guarantee.seeds import keep_seeds
 from subsetsel.guarantee.trial import Prober, Step
 from subsetsel.guarantee.verification import Verification, verify
 from subsetsel.problem.problem import Problem
-from subsetsel.problem.solution import Solution, Status
+from subsetsel.problem.progress import Status
+from subsetsel.problem.solution import Solution
 
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
 
@@ -185,7 +185,7 @@ def prune(
     require_support(arena, spec)
     guess, num_known = as_guess(initial_guess, problem.n)
     before = time.perf_counter()
-    warm_up_solver(loaded, problem.replace(size=0), settings)
+    loaded.warm_up(problem.replace(size=0), settings)
     compile_time = time.perf_counter() - before
 
     run = Run(arena, limits)
@@ -250,7 +250,7 @@ def _conclude(
         mask=mask.copy(),
         norm=problem.norm(mask),
         status=status,
-        limit=as_limit(run.limit) if status != "optimal" else None,
+        limit=run.limit if status != "optimal" else None,
         epsilon=prober.criteria.epsilon,
         normalization="kept",
         solver=solver,

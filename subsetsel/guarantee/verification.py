@@ -1,4 +1,4 @@
-"""The guarantee: refit the head exactly on what is kept and measure how far it moves."""
+"""Refit the head exactly on the kept examples and measure how far it moves."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from subsetsel.problem.solution import Solution
 
 SCOPE = "the head; not the retrained network"
+
+Split = tuple[Any, Any]
 
 _UNIT = float(np.finfo(np.float64).eps) / 2
 
@@ -83,6 +85,21 @@ class Verification:
     class_pruned: dict[str, int] = field(default_factory=dict)
     scope: str = SCOPE
 
+    @property
+    def largest_change(self) -> float:
+        """The exact change is at most this: change + change_error."""
+        return self.change + self.change_error
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """Accuracy of the head on all examples minus that of the refitted one; None without a test.
+
+        Both are measured on the test examples.
+        """
+        if self.accuracy is None or self.full_accuracy is None:
+            return None
+        return self.full_accuracy - self.accuracy
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as types that JSON knows.
 
@@ -102,19 +119,58 @@ class Verification:
         -------
         str
         """
-        verdict = f"{check_verdict(self)} (scope: {self.scope})"
-        return as_lines(verdict, check_facts(self), width=10)
+        return as_lines(f"{self._verdict()} (scope: {self.scope})", self._facts(), width=10)
 
     def _repr_html_(self) -> str:
-        facts = [*check_facts(self), ("scope", self.scope)]
-        return as_html("Verification", check_verdict(self), facts, is_good=self.is_verified)
+        facts = [*self._facts(), ("scope", self.scope)]
+        return as_html("Verification", self._verdict(), facts, is_good=self.is_verified)
+
+    def _verdict(self) -> str:
+        """Say in one sentence what can be relied on."""
+        if self.is_verified is None:
+            return f"refitted exactly: the head moves by {self.change:.6g}"
+        moves = f"the head moves by {'at most' if self.is_verified else 'up to'}"
+        if self.is_verified:
+            return f"verified: {moves} {self.largest_change:.6g} <= epsilon = {self.epsilon:g}"
+        return f"NOT verified: {moves} {self.largest_change:.6g} > epsilon = {self.epsilon:g}"
+
+    def _facts(self) -> Facts:
+        """Say what was measured, as names and texts."""
+        facts = [
+            (
+                "pruned",
+                f"{self.num_pruned:,} of {self.n:,} ({self.num_pruned / self.n:.1%}), "
+                f"kept {self.n - self.num_pruned:,}",
+            ),
+            ("change", f"{self.change:.6g}, certain to within {self.change_error:.2g}"),
+            (
+                "predicted",
+                f"{self.predicted_kept:.6g} to first order, {self.predicted_newton:.6g} "
+                f"by one Newton step (||W^T S|| = {self.predicted_full:.6g})",
+            ),
+            ("curvature", f"at least {self.curvature:.3g} of it is kept in every direction"),
+        ]
+        if self.accuracy is not None and self.full_accuracy is not None:
+            facts.append((
+                "test",
+                f"accuracy {self.accuracy:.2%} (on all examples {self.full_accuracy:.2%}), "
+                f"loss {self.loss_gap:+.3g}",
+            ))
+        if self.class_sizes:
+            name = max(self.class_sizes, key=lambda c: self.class_pruned[c] / self.class_sizes[c])
+            facts.append((
+                "classes",
+                f"{len(self.class_sizes)}; most pruned: {name}, "
+                f"{self.class_pruned[name]:,} of {self.class_sizes[name]:,}",
+            ))
+        return facts
 
 
 def verify(
     problem: Problem,
     solution: Solution | ArrayLike,
     *,
-    test: tuple[Any, Any] | None = None,
+    test: Split | None = None,
 ) -> Verification:
     """Refit the head on what is kept, to float64 rounding, and measure how far it moved.
 
@@ -156,17 +212,40 @@ def verify(
     mask = problem.check_mask(given)
     if mask.all():
         raise ProblemError(f"all {problem.n} examples are pruned; nothing is left to refit on.")
-    held_out = None if test is None else _check_test(head, test)
+    if test is not None:
+        check_split(head, "test", test)
+    epsilon = problem.epsilon
+    if epsilon is None:
+        epsilon = getattr(given, "epsilon", None)
+    return refit_and_measure(problem, mask, epsilon=epsilon, test=test)
+
+
+def check_split(head: Head, name: str, split: Any) -> None:
+    """Refuse held-out examples that are not a pair (X, y) or do not fit the head."""
+    if not isinstance(split, (tuple, list)) or len(split) != 2:
+        raise ProblemError(f"{name} must be a pair (X, y), got {type(split).__name__}.")
+    head.encode(*split)
+
+
+def refit_and_measure(
+    problem: Problem, mask: BoolArray, *, epsilon: float | None, test: Split | None
+) -> Verification:
+    """Do what `verify` promises, for arguments that were checked before."""
+    head = problem.head
+    assert head is not None
     kept = head.kept(~mask)
     refit = kept.refit()
     change = float(np.linalg.norm(refit.theta - head.theta))
     change_error = _change_error(head, refit, change)
-    epsilon = problem.epsilon
-    if epsilon is None:
-        epsilon = getattr(given, "epsilon", None)
-    is_parameter = getattr(problem.rows, "metric", "parameter") == "parameter"
+    has_unit_of_epsilon = getattr(problem.rows, "metric", "parameter") == "parameter"
     norm = problem.norm(mask)
-    accuracy, full_accuracy, loss_gap = _on_test(head, refit, held_out)
+    scores: dict[str, float] = {}
+    if test is not None:
+        scores = {
+            "accuracy": head.accuracy(refit.theta, *test),
+            "full_accuracy": head.accuracy(head.theta, *test),
+            "loss_gap": head.loss(refit.theta, *test) - head.loss(head.theta, *test),
+        }
     return Verification(
         n=problem.n,
         num_pruned=int(mask.sum()),
@@ -179,13 +258,13 @@ def verify(
         curvature=kept.curvature(),
         epsilon=epsilon,
         is_verified=change + change_error <= epsilon
-        if epsilon is not None and is_parameter
+        if epsilon is not None and has_unit_of_epsilon
         else None,
-        accuracy=accuracy,
-        full_accuracy=full_accuracy,
-        loss_gap=loss_gap,
-        class_sizes=_count(head, np.ones_like(mask)),
-        class_pruned=_count(head, mask),
+        class_sizes=_count_by_class(head, np.ones_like(mask)),
+        class_pruned=_count_by_class(head, mask),
+        accuracy=scores.get("accuracy"),
+        full_accuracy=scores.get("full_accuracy"),
+        loss_gap=scores.get("loss_gap"),
     )
 
 
@@ -196,78 +275,6 @@ def _change_error(head: Head, refit: Refit, change: float) -> float:
     return (refit.error + head.error + rounding) * (1 + 1e-12)
 
 
-def _check_test(head: Head, test: Any) -> tuple[Any, Any]:
-    if not isinstance(test, (tuple, list)) or len(test) != 2:
-        raise ProblemError(f"test must be a pair (X, y), got {type(test).__name__}.")
-    head.encode(*test)
-    return test[0], test[1]
-
-
-def _on_test(
-    head: Head, refit: Refit, test: tuple[Any, Any] | None
-) -> tuple[float | None, float | None, float | None]:
-    if test is None:
-        return None, None, None
-    return (
-        head.accuracy(refit.theta, *test),
-        head.accuracy(head.theta, *test),
-        head.loss(refit.theta, *test) - head.loss(head.theta, *test),
-    )
-
-
-def _count(head: Head, mask: BoolArray) -> dict[str, int]:
-    """Chosen examples of each class that occurs."""
+def _count_by_class(head: Head, mask: BoolArray) -> dict[str, int]:
     counts = np.bincount(head.labels[mask], minlength=head.num_classes)
     return {str(head.classes[c]): int(counts[c]) for c in np.unique(head.labels)}
-
-
-def check_verdict(check: Verification) -> str:
-    """Say in one sentence what can be relied on.
-
-    Returns
-    -------
-    str
-    """
-    reach = check.change + check.change_error
-    if check.is_verified is None:
-        return f"refitted exactly: the head moves by {check.change:.6g}"
-    if check.is_verified:
-        return f"verified: the head moves by at most {reach:.6g} <= epsilon = {check.epsilon:g}"
-    return f"NOT verified: the head moves by up to {reach:.6g} > epsilon = {check.epsilon:g}"
-
-
-def check_facts(check: Verification) -> Facts:
-    """Say what was measured.
-
-    Returns
-    -------
-    sequence of (name, text)
-    """
-    facts = [
-        (
-            "pruned",
-            f"{check.num_pruned:,} of {check.n:,} ({check.num_pruned / check.n:.1%}), "
-            f"kept {check.n - check.num_pruned:,}",
-        ),
-        ("change", f"{check.change:.6g}, certain to within {check.change_error:.2g}"),
-        (
-            "predicted",
-            f"{check.predicted_kept:.6g} to first order, {check.predicted_newton:.6g} "
-            f"by one Newton step (||W^T S|| = {check.predicted_full:.6g})",
-        ),
-        ("curvature", f"{check.curvature:.3g} of it is kept where least is"),
-    ]
-    if check.accuracy is not None and check.full_accuracy is not None:
-        facts.append((
-            "test",
-            f"accuracy {check.accuracy:.2%} (on all examples {check.full_accuracy:.2%}), "
-            f"loss {check.loss_gap:+.3g}",
-        ))
-    if check.class_sizes:
-        name = max(check.class_sizes, key=lambda c: check.class_pruned[c] / check.class_sizes[c])
-        facts.append((
-            "classes",
-            f"{len(check.class_sizes)}; most pruned: {name}, "
-            f"{check.class_pruned[name]:,} of {check.class_sizes[name]:,}",
-        ))
-    return facts

@@ -1,7 +1,8 @@
 """Influence with torch: features of a model, the head, its Hessian, S."""
 
 from subsetsel.influence.estimate import Estimate, estimate_cost
-from subsetsel.influence.features.extract import ModelFeatures, features_from_model
+from subsetsel.influence.features.capture import ModelFeatures
+from subsetsel.influence.features.extract import features_from_model
 from subsetsel.influence.features.from_model import head_from_model
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.influence.head.head import Head

@@ -1,4 +1,4 @@
-"""Which device, how much memory it has, how much is done on it at a time."""
+"""Which device computes, how much memory it has, and how much is computed on it at a time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from subsetsel.support.memory import free_memory
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """How much is done at a time on one kind of device.
+class BlockSizes:
+    """How much is computed at a time on one kind of device.
 
     Attributes
     ----------
     chunk_rows : int
         Longest sum inside one matrix product: it enters the rounding bound of the gradient.
     chunk_bytes : int
-        The weighted copies of the features that a product with the Hessian needs stay below this.
+        Limit for the weighted copies of the features that a product with the Hessian needs.
     gram_rows : int
-        Examples in a Gram matrix at a time: the copy stays near the cache, the sum is seldom read.
+        Examples that enter a Gram matrix at a time: few, so that their copy fits into the cache.
     strip : int
-        Rows of a Gram matrix computed at a time, or an eighth: fewer waste less, more are faster.
+        Least number of rows of a Gram matrix that are computed at a time. Narrow strips waste
+        less work above the diagonal, wide ones run faster.
     block_bytes : int
-        Gradients of one block of examples, and what is solved for them.
+        Limit for the gradients of one block of examples, and for the rows of S solved from them.
     max_dense : int
-        Parameters beyond which a factor takes minutes even where memory would hold it.
+        With more parameters, a factor takes minutes even where the memory would hold it.
     """
 
     chunk_rows: int
@@ -38,7 +39,7 @@ class Pieces:
     max_dense: int
 
 
-CPU = Pieces(
+CPU = BlockSizes(
     chunk_rows=1024,
     chunk_bytes=64 * 2**20,
     gram_rows=512,
@@ -46,7 +47,7 @@ CPU = Pieces(
     block_bytes=64 * 2**20,
     max_dense=20_000,
 )
-CUDA = Pieces(
+CUDA = BlockSizes(
     chunk_rows=16_384,
     chunk_bytes=512 * 2**20,
     gram_rows=16_384,
@@ -56,28 +57,13 @@ CUDA = Pieces(
 )
 
 
-def pieces(device: torch.device) -> Pieces:
-    """Choose by the kind of device.
-
-    Returns
-    -------
-    Pieces
-    """
+def block_sizes(device: torch.device) -> BlockSizes:
+    """Choose by the kind of device."""
     return CUDA if device.type == "cuda" else CPU
 
 
 def device_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device.
-
-    Parameters
-    ----------
-    device : torch.device
-
-    Returns
-    -------
-    int
-        Of a GPU, with what torch holds there and does not use; else `free_memory`.
-    """
+    """Free bytes of a device; on a GPU, what torch has reserved and does not use counts as free."""
     if device.type != "cuda":
         return free_memory()
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -85,21 +71,12 @@ def device_memory(device: torch.device) -> int:
 
 
 def feature_device(name: str) -> torch.device:
-    """Choose where a model runs.
-
-    Parameters
-    ----------
-    name : str
-        ``"auto"``: cuda, else mps, else the CPU.
-
-    Returns
-    -------
-    torch.device
+    """Choose where a model runs; ``"auto"`` is cuda, else mps, else the CPU.
 
     Raises
     ------
     OptionError
-        If it is unknown or not there.
+        If the device is unknown or not there.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -116,21 +93,12 @@ def feature_device(name: str) -> torch.device:
 
 
 def head_device(name: str) -> torch.device:
-    """Choose where a head is trained and S computed, in float64.
-
-    Parameters
-    ----------
-    name : str
-        ``"auto"``: cuda, else the CPU.
-
-    Returns
-    -------
-    torch.device
+    """Choose where a head is trained and S computed, in float64; ``"auto"`` is cuda, else the CPU.
 
     Raises
     ------
     OptionError
-        If it is unknown, not there, or has no float64.
+        If the device is unknown, not there, or has no float64.
     """
     device = feature_device(name)
     if name == "auto":
@@ -144,10 +112,5 @@ def head_device(name: str) -> torch.device:
 
 
 def algebra_device(device: torch.device) -> torch.device:
-    """Where float64 can be had: the device itself, or the CPU.
-
-    Returns
-    -------
-    torch.device
-    """
+    """Where float64 can be had: the device itself, or the CPU."""
     return torch.device("cpu") if device.type == "mps" else device

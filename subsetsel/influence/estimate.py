@@ -1,43 +1,31 @@
-"""What S will cost, said before anything runs."""
+"""The memory that a head and its S will take, said before anything runs."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from functools import cache
-
-import torch
 
 from subsetsel.influence.device import head_device
 from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.influence.head.rows import choose_storage
 from subsetsel.support.memory import free_memory
-
-# Passes over the features that a fit needs, as counted on digits and on Fashion-MNIST, rounded up.
-_PASSES = 100
-# Hessian products of one solve to ten digits with the E-KFAC preconditioner, rounded up.
-_CG_STEPS = 60
-_DENSE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory and time for a head and its S; times are rough, within a factor of three or so.
+    """The memory that a head and its S will take.
 
     Attributes
     ----------
     n, d : int
         Shape of S.
     inverse : {"cholesky", "cg"}
-        How the Hessian will be solved with.
+        How linear systems with the Hessian will be solved.
     storage : {"dense", "factored"}
-        How S will be held.
+        Whether S will be an array or a formula.
     feature_bytes, hessian_bytes, S_bytes : int
-        Features and residuals in float64; the Hessian's factor and workspace; S as held.
+        Features and residuals in float64; the Hessian's factor and workspace; S as stored.
     free_bytes : int
         Memory that is free now.
-    fit_time, hessian_time, S_time : float
-        Seconds on this device at the speed of its float64 products, measured for a moment. For
-        factored rows `S_time` is that of one product S^T w.
     """
 
     n: int
@@ -48,31 +36,21 @@ class Estimate:
     hessian_bytes: int
     S_bytes: int
     free_bytes: int
-    fit_time: float
-    hessian_time: float
-    S_time: float
 
     @property
     def num_bytes(self) -> int:
-        """All of it."""
+        """Features, Hessian and S together."""
         return self.feature_bytes + self.hessian_bytes + self.S_bytes
-
-    @property
-    def seconds(self) -> float:
-        """All of it."""
-        return self.fit_time + self.hessian_time + self.S_time
 
     def __str__(self) -> str:
         gib = 2**30
-        held = "held" if self.storage == "dense" else "never written out"
-        return "\n".join([
-            f"S is {self.n:,} x {self.d:,}, {held}; the Hessian is solved with by {self.inverse}",
-            f"  memory  {self.num_bytes / gib:.2f} GiB of {self.free_bytes / gib:.2f} GiB free "
-            f"(features {self.feature_bytes / gib:.2f}, Hessian {self.hessian_bytes / gib:.2f}, "
-            f"S {self.S_bytes / gib:.2f})",
-            f"  time    about {self.seconds:.2g} s (head {self.fit_time:.2g}, Hessian "
-            f"{self.hessian_time:.2g}, S {self.S_time:.2g})",
-        ])
+        stored = "an array" if self.storage == "dense" else "never written out"
+        return (
+            f"S is {self.n:,} x {self.d:,}, {stored}; the Hessian is solved by {self.inverse}\n"
+            f"  memory  about {self.num_bytes / gib:.2f} GiB of {self.free_bytes / gib:.2f} GiB "
+            f"free (features {self.feature_bytes / gib:.2f}, Hessian "
+            f"{self.hessian_bytes / gib:.2f}, S {self.S_bytes / gib:.2f})"
+        )
 
 
 def estimate_cost(
@@ -85,7 +63,7 @@ def estimate_cost(
     itemsize: int = 4,
     device: str = "auto",
 ) -> Estimate:
-    """Say what `fit_head` and `influence_rows` will take.
+    """Say how much memory `fit_head` and `influence_rows` will take.
 
     Parameters
     ----------
@@ -103,53 +81,16 @@ def estimate_cost(
     """
     q, m = num_features + 1, num_classes - 1
     d = m * q
-    where = head_device(device)
-    kind = choose_inverse(inverse, d, where)
-    free, rate = free_memory(), product_rate(where.type)
+    kind = choose_inverse(inverse, d, head_device(device))
     if storage == "auto":
-        fits = n * d * itemsize <= _DENSE_SHARE * free
-        storage = "dense" if fits and kind == "cholesky" else "factored"
-    one_pass = 4.0 * n * num_classes * q
-    if kind == "cholesky":
-        hessian = float(n) * d * d * (1 + 1 / max(m, 1)) + d**3 / 3
-        solve = 2.0 * d * d * (n if storage == "dense" else 1) + one_pass
-        hessian_bytes = 2 * 8 * d * d
-    else:
-        hessian = 2.0 * n * q * (q + 2 * m) + 10 * (q**3 + m**3)
-        solve = _CG_STEPS * (one_pass + 4.0 * d * (q + m))
-        hessian_bytes = 8 * (2 * q * q + m * m + d)
+        storage = choose_storage(n * d * itemsize, is_exact=kind == "cholesky")
     return Estimate(
         n=n,
         d=d,
         inverse=kind,
         storage=storage,
         feature_bytes=8 * n * (q + m),
-        hessian_bytes=hessian_bytes,
+        hessian_bytes=8 * (2 * d * d if kind == "cholesky" else 2 * q * q + m * m + d),
         S_bytes=n * d * itemsize if storage == "dense" else 0,
-        free_bytes=free,
-        fit_time=(_PASSES * one_pass + hessian) / rate,
-        hessian_time=hessian / rate,
-        S_time=solve / rate,
+        free_bytes=free_memory(),
     )
-
-
-@cache
-def product_rate(device: str) -> float:
-    """Floating-point operations per second in a float64 matrix product, measured briefly.
-
-    Parameters
-    ----------
-    device : str
-
-    Returns
-    -------
-    float
-    """
-    side = 4096 if device == "cuda" else 512
-    matrix = torch.ones((side, side), dtype=torch.float64, device=device)
-    best = float("inf")
-    for _ in range(4):
-        started = time.perf_counter()
-        float((matrix @ matrix)[0, 0])
-        best = min(best, time.perf_counter() - started)
-    return 2 * side**3 / best

@@ -11,8 +11,13 @@ import torch
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import OrderedData, split_batch
-from subsetsel.influence.features.capture import Capture, Pooling, find_classifier, own_head
-from subsetsel.influence.features.extract import ModelFeatures
+from subsetsel.influence.features.capture import (
+    Capture,
+    ModelFeatures,
+    Pooling,
+    find_classifier,
+    own_head,
+)
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.problem.problem import Problem
 from subsetsel.support.optional import import_extra

@@ -6,7 +6,7 @@ convenience ends here.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from subsetsel.errors import ProblemError
+from subsetsel.problem.arguments import GroupLimits
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
-# Relative slack in the check of a linear constraint: far above float64 rounding of a sum of 10^6
-# terms, far below one example.
+# Relative slack in the check of a linear constraint. It is far above the rounding error of a sum
+# of 10^6 terms and far below one example.
 TOLERANCE = 1e-9
 
 
@@ -94,7 +95,7 @@ class Constraints:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All numbers that say what is asked: two equal questions have equal ones."""
+        """All numbers of the constraints: equal constraints have equal arrays."""
         matrix = self.matrix
         return matrix.data, matrix.indices, matrix.indptr, self.lower, self.upper
 
@@ -106,11 +107,6 @@ class Constraints:
         ----------
         n : int
             Number of examples.
-        constraints : sequence of LinearConstraint or (coefficients, lower, upper)
-
-        Returns
-        -------
-        Constraints
 
         Raises
         ------
@@ -155,12 +151,7 @@ class Constraints:
         )
 
     def join(self, other: Constraints) -> Constraints:
-        """Both sets of constraints together.
-
-        Returns
-        -------
-        Constraints
-        """
+        """Both sets of constraints together."""
         if not len(other):
             return self
         if not len(self):
@@ -254,7 +245,7 @@ def _from_tuple(item: Any, position: int) -> LinearConstraint:
 def group_constraints(
     n: int,
     groups: ArrayLike | None,
-    group_limits: Mapping[Any, tuple[int | None, int | None]] | None,
+    group_limits: GroupLimits | None,
 ) -> Constraints:
     """Limits on how many examples of each group are pruned.
 
@@ -357,7 +348,7 @@ def balanced_limits(
     else:
         raise ProblemError(f"policy must be 'proportional' or 'equal_kept', got {policy!r}.")
     pruned = np.floor(ideal + 1e-9).astype(np.int64)
-    # Largest remainders get the examples that rounding left over; ties go to the first label.
+    # Rounding down left some examples over; they go to the groups with the largest remainders.
     left = size - int(pruned.sum())
     order = np.argsort(-(ideal - pruned), kind="stable")
     pruned[order[:left]] += 1

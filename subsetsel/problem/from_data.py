@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 
 from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.problem.arguments import (
+    Formulation,
+    HeadQuestion,
+    Metric,
+    Normalization,
+    Question,
+    Ridge,
+    Storage,
+)
 from subsetsel.problem.constraints import Constraints, group_constraints
 from subsetsel.support.memory import needs_memory
 
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
     from subsetsel.influence.head.head import Head
-
-Normalization = Literal["full", "kept"]
-Formulation = Literal["retrain", "paper"]
-Ridge = Literal["included", "excluded"]
-Metric = Literal["parameter", "loss"]
-Storage = Literal["auto", "dense", "factored"]
 
 
 class FromData:
@@ -38,15 +41,9 @@ class FromData:
         y: Any,
         *,
         l2: float,
-        formulation: Formulation = "retrain",
-        ridge: Ridge | None = None,
-        normalization: Normalization | None = None,
-        metric: Metric = "parameter",
         num_classes: int | None = None,
-        dtype: Any = np.float32,
-        storage: Storage = "auto",
         device: str = "auto",
-        **goal: Any,
+        **question: Unpack[HeadQuestion],
     ) -> Self:
         """Train a softmax head on features and ask which examples it can do without.
 
@@ -58,6 +55,10 @@ class FromData:
             Labels, integers or strings.
         l2 : float
             Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+        num_classes : int, optional
+            When some class has no example.
+        device : str
+            ``"auto"``, ``"cuda"``, ``"cpu"``.
         formulation : {"retrain", "paper"}
             ``"retrain"``: ridge included and normalization "kept", what refitting really does.
             ``"paper"``: ridge excluded and normalization "full", the letter of Eq. 3.
@@ -66,14 +67,10 @@ class FromData:
         metric : {"parameter", "loss"}
             Rows (1/n) H^-1 g_i, or (1/n) L^-1 g_i with H = L L^T: then epsilon is in units of the
             root of the training objective.
-        num_classes : int, optional
-            When some class has no example.
         dtype : numpy dtype
             Of the stored rows.
         storage : {"auto", "dense", "factored"}
-        device : str
-            ``"auto"``, ``"cuda"``, ``"cpu"``.
-        **goal
+        **question
             ``epsilon``, ``rel_epsilon`` (fraction of ||theta||_2), ``size``, ``fraction`` or
             ``num_kept``, and the limits of `Problem`.
 
@@ -96,16 +93,7 @@ class FromData:
             _CURE,
         ):
             head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
-        return cls.from_head(
-            head,
-            formulation=formulation,
-            ridge=ridge,
-            normalization=normalization,
-            metric=metric,
-            dtype=dtype,
-            storage=storage,
-            **goal,
-        )
+        return cls.from_head(head, **question)
 
     @classmethod
     def from_model(
@@ -115,19 +103,13 @@ class FromData:
         *,
         l2: float,
         device: str = "auto",
-        formulation: Formulation = "retrain",
-        ridge: Ridge | None = None,
-        normalization: Normalization | None = None,
-        metric: Metric = "parameter",
-        dtype: Any = np.float32,
-        storage: Storage = "auto",
         features: dict[str, Any] | None = None,
         parameters: Any = None,
         curvature: Literal["gauss-newton", "hessian"] = "gauss-newton",
         damping: float = 0.0,
-        **goal: Any,
+        **question: Unpack[HeadQuestion],
     ) -> Self:
-        """Capture what a model feeds its classifier, train that classifier to its minimum, ask.
+        """Train a model's last layer to its minimum, and ask which examples it can do without.
 
         Parameters
         ----------
@@ -151,7 +133,7 @@ class FromData:
             ``num_workers``.
         curvature, damping : optional
             Of ``parameters``.
-        formulation, ridge, normalization, metric, dtype, storage, **goal
+        **question
             As in `from_features`.
 
         Returns
@@ -164,41 +146,54 @@ class FromData:
             For a model or data set that makes no sense, or bad settings.
         """
         if parameters is not None:
-            ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
-            from subsetsel.influence import parameter_influence
-
-            found = parameter_influence(
+            return cls._from_network(
                 model,
                 dataset,
-                l2=l2,
-                parameters=parameters,
-                curvature=curvature,
-                damping=damping,
-                ridge=ridge,
-                metric=metric,
-                dtype=dtype,
-                storage=storage,
-                device=device,
-                **_loading(features),
+                {
+                    "l2": l2,
+                    "parameters": parameters,
+                    "curvature": curvature,
+                    "damping": damping,
+                    "device": device,
+                    **_loading(features),
+                },
+                **question,
             )
-            if goal.get("rel_epsilon") is not None:
-                goal["epsilon"] = goal.pop("rel_epsilon") * found.theta_norm
-            problem = cls(found.rows, normalization=normalization, **goal)
-            problem.keep_one_of_each(found.labels)
-            return problem
         from subsetsel.influence.features.from_model import head_from_model
 
         head = head_from_model(model, dataset, l2=l2, device=device, **(features or {}))
-        return cls.from_head(
-            head,
-            formulation=formulation,
-            ridge=ridge,
-            normalization=normalization,
-            metric=metric,
-            dtype=dtype,
-            storage=storage,
-            **goal,
+        return cls.from_head(head, **question)
+
+    @classmethod
+    def _from_network(
+        cls,
+        model: Any,
+        dataset: Any,
+        settings: dict[str, Any],
+        *,
+        formulation: Formulation = "retrain",
+        ridge: Ridge | None = None,
+        normalization: Normalization | None = None,
+        metric: Metric = "parameter",
+        dtype: Any = np.float32,
+        storage: Storage = "auto",
+        **question: Unpack[Question],
+    ) -> Self:
+        """Ask about any parameters of a model: approximately, and without a head to refit."""
+        ridge, normalization = _choose_formulation(
+            formulation, ridge, normalization, metric, question
         )
+        from subsetsel.influence import parameter_influence
+
+        found = parameter_influence(
+            model, dataset, ridge=ridge, metric=metric, dtype=dtype, storage=storage, **settings
+        )
+        share = question.pop("rel_epsilon", None)
+        if share is not None:
+            question["epsilon"] = share * found.theta_norm
+        problem = cls(found.rows, normalization=normalization, **question)
+        problem.keep_one_of_each(found.labels)
+        return problem
 
     @staticmethod
     def estimate(
@@ -211,8 +206,6 @@ class FromData:
         X : array_like of shape (n, h)
             Only its shape is looked at.
         y : array_like of shape (n,)
-        num_classes : int, optional
-        storage : {"auto", "dense", "factored"}
         **cost
             ``inverse``, ``itemsize`` and ``device``; see `subsetsel.influence.estimate_cost`.
 
@@ -238,7 +231,7 @@ class FromData:
         metric: Metric = "parameter",
         dtype: Any = np.float32,
         storage: Storage = "auto",
-        **goal: Any,
+        **question: Unpack[Question],
     ) -> Self:
         """Ask the question of a head that is trained already; see `from_features`.
 
@@ -253,14 +246,16 @@ class FromData:
         """
         from subsetsel.influence import influence_rows
 
-        ridge, normalization = _settle(formulation, ridge, normalization, metric, goal)
+        ridge, normalization = _choose_formulation(
+            formulation, ridge, normalization, metric, question
+        )
 
         def num_bytes() -> int:
             return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
 
         with needs_memory("S of this head", num_bytes, _CURE):
             rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
-        problem = cls(rows, normalization=normalization, head=head, **goal)
+        problem = cls(rows, normalization=normalization, head=head, **question)
         problem.keep_one_of_each(head.labels)
         return problem
 
@@ -275,14 +270,14 @@ class FromData:
             self.constraints = self.constraints.join(_keep_one_of_each(labels))
 
 
-def _settle(
+def _choose_formulation(
     formulation: str,
     ridge: Ridge | None,
     normalization: Normalization | None,
     metric: str,
-    goal: dict[str, Any],
+    question: Question,
 ) -> tuple[Ridge, Normalization]:
-    """Fill in what a formulation says, and warn where the halves do not belong together."""
+    """Fill in ridge and normalization from the formulation, and warn of a mixed pair."""
     if formulation not in {"retrain", "paper"}:
         raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
     usual: tuple[Ridge, Normalization] = (
@@ -297,7 +292,7 @@ def _settle(
             FormulationWarning,
             stacklevel=3,
         )
-    if metric == "loss" and goal.get("rel_epsilon") is not None:
+    if metric == "loss" and question.get("rel_epsilon") is not None:
         raise ProblemError(
             "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
             "give epsilon in units of the root of the training objective."

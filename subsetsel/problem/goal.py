@@ -1,4 +1,4 @@
-"""What is asked: how far the parameters may move, or how many examples to prune."""
+"""What is asked: how far the parameters may move, or how many, and which, examples to prune."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
+from subsetsel.rows.base import BoolArray
 
 _NAMES = "epsilon, rel_epsilon, size, fraction, num_kept"
 
@@ -35,10 +37,6 @@ class Goal:
         must_leave_one: bool = False,
     ) -> Goal:
         """Reduce the five ways of asking to one.
-
-        Returns
-        -------
-        Goal
 
         Raises
         ------
@@ -91,6 +89,31 @@ class Goal:
                 "least one that is kept."
             )
         return cls(None, count, count)
+
+
+def fixed_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
+    """Read ``must_prune`` or ``must_keep``, given as indices or as a mask, as a mask."""
+    if given is None:
+        return np.zeros(n, dtype=np.bool_)
+    array = np.asarray(given)
+    if array.dtype == np.bool_:
+        if array.shape != (n,):
+            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
+        return array.copy()
+    if array.size == 0:
+        return np.zeros(n, dtype=np.bool_)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ProblemError(
+            f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    if array.min() < 0 or array.max() >= n:
+        raise ProblemError(
+            f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
+        )
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[array] = True
+    return mask
 
 
 def _non_negative(value: Any, name: str) -> float:

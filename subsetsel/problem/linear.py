@@ -22,7 +22,6 @@ def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | No
 
     Parameters
     ----------
-    problem : Problem
     cost : ndarray of shape (n,)
 
     Returns
@@ -49,11 +48,9 @@ def find_mask(
 
     Parameters
     ----------
-    problem : Problem
     wanted : ndarray of shape (n,), bool, optional
         As many as possible of its examples are pruned, as many of the others kept; ties are broken
         at random. Without it, for the form "max_size", as few as possible are pruned.
-    seed : int
 
     Returns
     -------
@@ -67,7 +64,7 @@ def find_mask(
     """
     rng = np.random.default_rng(seed)
     noise = rng.random(problem.n)
-    if wanted is not None and not problem.violations(wanted, norm=0.0):
+    if wanted is not None and not problem.linear_violations(wanted):
         return wanted.copy()
     if wanted is None:
         cost = noise if problem.form == "min_norm" else 1.0 + 1e-3 * noise
@@ -98,7 +95,7 @@ def _cheapest(problem: Problem, cost: FloatArray) -> FloatArray | None:
 
 
 def _disjoint_groups(problem: Problem) -> IndexArray | None:
-    """Give each example its group, -1 for none, where that is all the constraints say."""
+    """Give each example its group, or -1; None where the constraints are not such quotas."""
     matrix = problem.constraints.matrix
     per_example = np.diff(matrix.indptr)
     if per_example.max(initial=0) > 1 or not (matrix.data == 1.0).all():
@@ -111,7 +108,7 @@ def _disjoint_groups(problem: Problem) -> IndexArray | None:
 def _cheapest_in_groups(
     problem: Problem, cost: FloatArray, groups: IndexArray
 ) -> FloatArray | None:
-    """Exact minimum under quotas of disjoint groups: what each must have, then the cheapest."""
+    """Exact minimum under quotas of disjoint groups: each group's fewest, then the cheapest."""
     constraints = problem.constraints
     weights = problem.must_prune.astype(np.float64)
     forced = np.bincount(groups[problem.must_prune & (groups >= 0)], minlength=len(constraints))
@@ -143,10 +140,6 @@ def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]
 
     Rows are scaled to a largest coefficient of 1, and limits widened by the slack with which the
     core checks them, so that nothing the core calls feasible is cut off by scaling or rounding.
-
-    Returns
-    -------
-    A, lower, upper
     """
     constraints = problem.constraints
     least = 0.0 if problem.size is None else float(problem.size)
@@ -168,7 +161,7 @@ def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
 
     matrix, lower, upper = _system(problem)
     weights: FloatArray | None = None
-    # HiGHS allows itself 1e-6 per row; where that matters, ask again with limits drawn in.
+    # HiGHS may violate a row by 1e-6. Where that matters, solve again with narrower limits.
     for margin in (0.0, 2e-6):
         result = milp(
             cost,

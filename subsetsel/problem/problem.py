@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
+from subsetsel.problem.arguments import GroupLimits, Normalization
 from subsetsel.problem.constraints import Constraints, group_constraints
-from subsetsel.problem.from_data import FromData, Normalization
-from subsetsel.problem.goal import Goal
-from subsetsel.problem.summary import problem_facts
+from subsetsel.problem.from_data import FromData
+from subsetsel.problem.goal import Goal, fixed_mask
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray, euclidean
-from subsetsel.support.text import as_html
+from subsetsel.support.text import Facts, as_html
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
@@ -81,7 +81,7 @@ class Problem(FromData):
         normalization: Normalization = "full",
         max_size: int | None = None,
         groups: ArrayLike | None = None,
-        group_limits: Mapping[Any, tuple[int | None, int | None]] | None = None,
+        group_limits: GroupLimits | None = None,
         must_prune: ArrayLike | None = None,
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
@@ -104,8 +104,8 @@ class Problem(FromData):
             },
             normalization,
             max_size,
-            _as_mask(must_prune, self.n, "must_prune"),
-            _as_mask(must_keep, self.n, "must_keep"),
+            fixed_mask(must_prune, self.n, "must_prune"),
+            fixed_mask(must_keep, self.n, "must_keep"),
         )
 
     def _ask(
@@ -135,7 +135,7 @@ class Problem(FromData):
         self.normalization = normalization
         self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
         self.must_prune, self.must_keep = must_prune, must_keep
-        # As the user gave it: another question of the same S asks for it anew.
+        # As the user gave it, for `replace`.
         self._cap = max_size
 
     @property
@@ -161,7 +161,7 @@ class Problem(FromData):
 
     @property
     def is_capped(self) -> bool:
-        """Whether ``max_size`` forbids sizes that the normalization would allow."""
+        """Whether ``max_size`` is smaller than the largest size that the normalization allows."""
         return self.epsilon is not None and self.max_size < self.n - (self.normalization == "kept")
 
     def radius(self, num_pruned: int) -> float:
@@ -174,7 +174,7 @@ class Problem(FromData):
         """
         if self.epsilon is None:
             return float("inf")
-        # No norm is larger, and its square can be computed.
+        # No norm is larger than this, and its square does not overflow.
         epsilon = min(self.epsilon, _LARGEST_RADIUS)
         if self.normalization == "full":
             return epsilon
@@ -192,20 +192,11 @@ class Problem(FromData):
         -------
         float
         """
-        return euclidean(self.rows.sum(self.check_mask(mask)))
+        checked = self.check_mask(mask)
+        return euclidean(self.rows.sum(checked))
 
     def check_mask(self, mask: ArrayLike) -> BoolArray:
-        """Validate a subset given by a user or a solver.
-
-        Returns
-        -------
-        ndarray of shape (n,), bool
-
-        Raises
-        ------
-        ProblemError
-            If it is not a Boolean array of shape (n,).
-        """
+        """Read a subset given by a user or a solver, as a mask of shape (n,) or a Solution."""
         array = np.asarray(getattr(mask, "mask", mask))
         if array.dtype != np.bool_ or array.shape != (self.n,):
             raise ProblemError(
@@ -229,6 +220,20 @@ class Problem(FromData):
         list of str
             Empty if the subset is feasible: norm <= radius (1 + 1e-9) and everything else exact.
         """
+        return self.assess(mask, norm=norm)[1]
+
+    def assess(self, mask: ArrayLike, *, norm: float | None = None) -> tuple[float, list[str]]:
+        """Recompute the norm of a subset, and say in words what the subset breaks."""
+        checked = self.check_mask(mask)
+        broken = self.linear_violations(checked)
+        allowed = self.radius(int(np.count_nonzero(checked)))
+        value = euclidean(self.rows.sum(checked)) if norm is None else norm
+        if not value <= allowed * (1 + FEASIBILITY):
+            broken.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
+        return value, broken
+
+    def linear_violations(self, mask: BoolArray) -> list[str]:
+        """Say in words what a subset breaks apart from the norm."""
         num_pruned = int(np.count_nonzero(mask))
         found = []
         if self.size is not None and num_pruned != self.size:
@@ -241,13 +246,7 @@ class Problem(FromData):
         ):
             if broken.any():
                 found.append(f"{np.count_nonzero(broken)} examples of {name} are on the wrong side")
-        found += self.constraints.violations(mask)
-        if self.epsilon is not None:
-            value = self.norm(mask) if norm is None else norm
-            allowed = self.radius(num_pruned)
-            if not value <= allowed * (1 + FEASIBILITY):
-                found.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
-        return found
+        return found + self.constraints.violations(mask)
 
     def is_feasible(self, mask: ArrayLike) -> bool:
         """Whether a subset satisfies the norm limit and everything else.
@@ -256,7 +255,7 @@ class Problem(FromData):
         -------
         bool
         """
-        return not self.violations(self.check_mask(mask))
+        return not self.assess(mask)[1]
 
     def replace(
         self,
@@ -300,8 +299,8 @@ class Problem(FromData):
             {"epsilon": epsilon, "size": size},
             self.normalization if normalization is None else normalization,
             max_size,
-            self.must_prune if must_prune is None else _as_mask(must_prune, self.n, "must_prune"),
-            self.must_keep if must_keep is None else _as_mask(must_keep, self.n, "must_keep"),
+            self.must_prune if must_prune is None else fixed_mask(must_prune, self.n, "must_prune"),
+            self.must_keep if must_keep is None else fixed_mask(must_keep, self.n, "must_keep"),
         )
         return other
 
@@ -316,28 +315,32 @@ class Problem(FromData):
         return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
 
     def _repr_html_(self) -> str:
-        return as_html("Problem", "", problem_facts(self))
+        return as_html("Problem", "", _facts(self))
 
 
-def _as_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
-    if given is None:
-        return np.zeros(n, dtype=np.bool_)
-    array = np.asarray(given)
-    if array.dtype == np.bool_:
-        if array.shape != (n,):
-            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
-        return array.copy()
-    if array.size == 0:
-        return np.zeros(n, dtype=np.bool_)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ProblemError(
-            f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
-            f"{array.shape}."
-        )
-    if array.min() < 0 or array.max() >= n:
-        raise ProblemError(
-            f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
-        )
-    mask = np.zeros(n, dtype=np.bool_)
-    mask[array] = True
-    return mask
+def _facts(problem: Problem) -> Facts:
+    """Say what is asked, of what."""
+    if problem.epsilon is not None:
+        allowed = "||W^T S||_2" if problem.normalization == "full" else "||W^T S||_2 n / (n - m)"
+        goal = f"prune as many as {allowed} <= {problem.epsilon:.6g} allows"
+    else:
+        goal = f"prune {problem.size:,}, with the smallest ||W^T S||_2"
+    facts = [
+        ("examples", f"{problem.n:,}"),
+        ("S", f"{problem.n:,} x {problem.d:,} ({type(problem.rows).__name__})"),
+        ("goal", goal),
+        ("normalization", problem.normalization),
+    ]
+    head = problem.head
+    if head is not None:
+        facts.append((
+            "head",
+            f"{head.num_classes} classes, l2 = {head.l2:g}, ||theta||_2 = {head.theta_norm:.6g}",
+        ))
+    if len(problem.constraints):
+        facts.append(("constraints", f"{len(problem.constraints)} linear"))
+    for name in ("must_prune", "must_keep"):
+        count = int(np.count_nonzero(getattr(problem, name)))
+        if count:
+            facts.append((name, f"{count:,} examples"))
+    return facts

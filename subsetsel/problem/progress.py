@@ -1,8 +1,12 @@
-"""What a run tells while it lasts."""
+"""What a run tells while it lasts, and the words for how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
 
 
 @dataclass(frozen=True)

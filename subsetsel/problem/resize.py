@@ -1,4 +1,4 @@
-"""Where a search at one size starts, given a subset of another size or of fewer constraints.
+"""A start for a search at one size, from a subset of another size or of fewer constraints.
 
 An integer program would find the nearest subset, in minutes where examples are many. Here single
 flips and swaps do it, best first, a batch at a time.
@@ -11,10 +11,10 @@ import numpy as np
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 
-# Sizes are reached in about so many batches, so that each sees the sum that the last one left.
+# A size is reached in about so many batches; after each the sum is computed anew.
 _NUM_BATCHES = 12
 _MAX_ROUNDS = 200
-# Examples on either side whose swaps are looked at one by one.
+# So many pruned and so many kept examples have all their swaps examined.
 _NUM_TRIED = 64
 
 
@@ -40,7 +40,7 @@ def start_near(problem: Problem, guess: BoolArray) -> BoolArray:
 
 def _resize(problem: Problem, mask: BoolArray, size: int) -> BoolArray:
     """Flip the examples whose own flip leaves the smallest norm."""
-    # Where S cannot be held, what stands for it serves: a start need not be exact.
+    # A start need not be exact, so a cheap stand-in for S is enough.
     rows = problem.rows.proxy
     missing = size - int(np.count_nonzero(mask))
     batch = -(-abs(missing) // _NUM_BATCHES)
@@ -55,7 +55,7 @@ def _resize(problem: Problem, mask: BoolArray, size: int) -> BoolArray:
 
 
 def _mend(problem: Problem, mask: BoolArray) -> BoolArray:
-    """Swap the pairs that take most off what is broken, relative to each limit's coefficients."""
+    """Swap the pairs that lower the violation of the linear constraints most."""
     constraints = problem.constraints
     matrix = constraints.matrix
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
@@ -85,14 +85,14 @@ def _mend(problem: Problem, mask: BoolArray) -> BoolArray:
         pairs = min(len(leaving), len(joining))
         gains = pull[leaving[:pairs]] - pull[joining[:pairs]]
         wanted = float((excess**2 * unit**2).sum())
-        # The fewest pairs that would mend it all if only this direction counted.
+        # The fewest pairs that would satisfy everything if the gains added up.
         count = min(int(np.searchsorted(np.cumsum(gains), wanted)) + 1, int((gains > 0).sum()))
         if not count:
             break
         trial = mask.copy()
         trial[leaving[:count]], trial[joining[:count]] = False, True
         if broken(constraints.activity(trial)) >= wanted:
-            # What mends one limit breaks another: look at what single swaps do to all of them.
+            # These swaps satisfy one limit and break another: examine single swaps.
             out, into = leaving[:_NUM_TRIED], joining[:_NUM_TRIED]
             columns = matrix[:, out].toarray()[:, :, None] - matrix[:, into].toarray()[:, None, :]
             left = broken(constraints.activity(mask)[:, None, None] - columns)

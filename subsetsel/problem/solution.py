@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.errors import FileFormatError
-from subsetsel.problem.progress import Progress
-from subsetsel.problem.summary import solution_facts, solution_verdict
+from subsetsel.problem.progress import Limit, Progress, Status
+from subsetsel.problem.solution_file import SCALARS, decode, encode, read_solution, write_solution
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.support.files import written_whole
-from subsetsel.support.npz import DAMAGE, read_npz
-from subsetsel.support.text import as_html, as_lines
-
-Status = Literal["optimal", "feasible", "infeasible", "unknown"]
-Limit = Literal["time", "iterations", "gap", "target", "interrupted"]
-
-_FORMAT = "subsetsel-solution-1"
-_DAMAGE = (*DAMAGE, AttributeError)
+from subsetsel.support.text import Facts, as_html, as_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,30 +134,15 @@ class Solution:
         -------
         str
         """
-        return as_lines(solution_verdict(self), solution_facts(self), width=8)
+        return as_lines(_verdict(self), _facts(self), width=8)
 
     def _repr_html_(self) -> str:
         return as_html(
             "Solution",
-            solution_verdict(self),
-            solution_facts(self),
+            _verdict(self),
+            _facts(self),
             is_good=self.is_feasible,
         )
-
-    def about(self) -> str:
-        """Everything but the indices, as JSON text.
-
-        Returns
-        -------
-        str
-        """
-        about = {name: getattr(self, name) for name in _SCALARS}
-        about["format"] = _FORMAT
-        # JSON has no NaN.
-        about["norm"] = None if np.isnan(self.norm) else self.norm
-        about["stats"] = self.stats
-        about["trace"] = [asdict(record) for record in self.trace]
-        return json.dumps(about)
 
     def save(self, path: str | PathLike[str], *, ids: ArrayLike | None = None) -> None:
         """Write to an ``.npz`` file that `load` and plain NumPy read without pickle.
@@ -180,13 +154,12 @@ class Solution:
         ids : array_like of shape (n,), optional
             The user's names of the examples, kept beside the indices.
         """
-        arrays: dict[str, Any] = {"pruned": self.pruned, "kept": self.kept}
-        if ids is not None:
-            names = np.asarray(ids)
-            # An array of objects could only be pickled.
-            arrays["ids"] = names.astype(np.str_) if names.dtype.hasobject else names
-        with written_whole(path) as part, part.open("wb") as stream:
-            np.savez_compressed(stream, about=np.array(self.about()), **arrays)
+        write_solution(path, self.pruned, self.kept, self.about(), ids)
+
+    def about(self) -> str:
+        """Everything but the indices, as JSON text."""
+        scalars = {name: getattr(self, name) for name in SCALARS}
+        return encode(scalars, self.stats, self.trace)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -203,16 +176,7 @@ class Solution:
         FileNotFoundError
             If there is no such file.
         """
-        try:
-            data = read_npz(Path(path), ("pruned", "kept", "about"))
-            return cls._from_arrays(data["pruned"], data["kept"], str(data["about"][()]))
-        except FileNotFoundError:
-            raise
-        except _DAMAGE as error:
-            raise FileFormatError(
-                f"{path} is not a solution written by Solution.save, or is damaged: "
-                f"{str(error).removeprefix(f'{path}: ').rstrip('.')}."
-            ) from error
+        return cls(**read_solution(path))
 
     @classmethod
     def of_parts(
@@ -238,63 +202,77 @@ class Solution:
             If the parts contradict themselves or each other.
         """
         if about is None:
-            known = cls(np.zeros(1, dtype=np.bool_), norm=float("nan"), status="feasible")
-            about = known.about()
-        try:
-            return cls._from_arrays(pruned, kept, about)
-        except _DAMAGE as error:
-            raise FileFormatError(
-                f"{path} is not a subset written by subsetsel, or is damaged: {error}."
-            ) from error
-
-    @classmethod
-    def _from_arrays(cls, pruned: IndexArray, kept: IndexArray, text: str) -> Self:
-        about = json.loads(text)
-        if not isinstance(about, dict) or about.get("format") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT!r}")
-        both = np.sort(np.concatenate([pruned, kept]))
-        if both.dtype != np.int64 or not np.array_equal(both, np.arange(len(both))):
-            raise ValueError("pruned and kept do not partition the examples")
-        if not len(both):
-            raise ValueError("it holds no examples")
-        if about["status"] not in get_args(Status) or about["limit"] not in (
-            None,
-            *get_args(Limit),
-        ):
-            raise ValueError(f"status {about['status']!r} or limit {about['limit']!r} is unknown")
-        if about["normalization"] not in {"full", "kept"}:
-            raise ValueError(f"normalization {about['normalization']!r} is unknown")
-        if about["norm"] is None and about["epsilon"] is None and about["bound"] is None:
-            about["norm"] = float("nan")
-        elif not (isinstance(about["norm"], float) and 0 <= about["norm"] < np.inf):
-            raise ValueError(f"its norm is {about['norm']!r}")
-        is_feasible = about["status"] in {"optimal", "feasible"}
-        if len(pruned) and not is_feasible:
-            raise ValueError(f"examples are pruned although its status is {about['status']!r}")
-        if is_feasible and about["target_size"] not in {None, len(pruned)}:
-            raise ValueError(f"{len(pruned)} are pruned, not {about['target_size']}")
-        mask = np.zeros(len(both), dtype=np.bool_)
-        mask[pruned] = True
-        return cls(
-            mask=mask,
-            trace=tuple(Progress(**record) for record in about["trace"]),
-            stats=about["stats"],
-            **{name: about[name] for name in _SCALARS},
-        )
+            about = cls(np.zeros(1, dtype=np.bool_), norm=float("nan"), status="feasible").about()
+        return cls(**decode(path, pruned, kept, about))
 
 
-_SCALARS = (
-    "norm",
-    "status",
-    "limit",
-    "bound",
-    "epsilon",
-    "target_size",
-    "normalization",
-    "solver",
-    "seed",
-    "num_iterations",
-    "solve_time",
-    "compile_time",
-    "message",
-)
+_LIMIT_WORDS = {
+    "time": "time limit",
+    "iterations": "iteration limit",
+    "gap": "gap reached",
+    "target": "target reached",
+    "interrupted": "interrupted",
+}
+
+
+def _verdict(solution: Solution) -> str:
+    """Say what the subset is and why the search stopped."""
+    if solution.limit is None:
+        return str(solution.status)
+    return f"{solution.status} (stopped: {_LIMIT_WORDS[solution.limit]})"
+
+
+def _facts(solution: Solution) -> Facts:
+    """Say what was found and how good it is."""
+    facts: list[tuple[str, str]] = []
+    if solution.is_feasible:
+        facts.append((
+            "pruned",
+            f"{solution.size:,} of {solution.n:,} ({solution.size / solution.n:.1%}), "
+            f"kept {solution.n - solution.size:,}",
+        ))
+        if np.isnan(solution.norm):
+            facts.append(("norm", "unknown: chosen without influence rows S"))
+        else:
+            facts.append(("norm", f"{solution.norm:.6g}{_allowed(solution)}"))
+            facts.append(("bound", _bound(solution)))
+    facts.append((
+        "solver",
+        f"{solution.solver}, seed {solution.seed}, {solution.solve_time:.2f} s "
+        f"(+ {solution.compile_time:.2f} s to load or compile), "
+        f"{solution.num_iterations:,} iterations",
+    ))
+    if solution.message:
+        facts.append(("note", solution.message))
+    return facts
+
+
+def _allowed(solution: Solution) -> str:
+    epsilon = solution.epsilon
+    predicted = f"{solution.predicted_kept:.6g}"
+    if epsilon is None:
+        return f", predicted change after retraining on what is kept {predicted}"
+    if solution.normalization == "full":
+        return f" <= epsilon = {epsilon:.6g}"
+    share = (solution.n - solution.size) / solution.n
+    if solution.norm > epsilon * share * (1 + 1e-9):
+        # A verified set may be better than its first-order prediction.
+        return f", predicted change {predicted}, epsilon = {epsilon:.6g}"
+    return (
+        f" <= epsilon * kept share = {epsilon * share:.6g} "
+        f"(predicted change {predicted} <= epsilon = {epsilon:.6g})"
+    )
+
+
+def _bound(solution: Solution) -> str:
+    if solution.bound is None:
+        return "none was computed" if solution.status == "optimal" else "none is proved"
+    if solution.epsilon is None:
+        least = f"the norm cannot be below {solution.bound:.6g} (proved)"
+        above = solution.norm / solution.bound - 1.0 if solution.bound > 0 else np.inf
+        return f"{least}: at most {above:.3%} above the least" if above < 1.0 else least
+    gap = "optimal" if solution.gap == 0 else f"gap {solution.gap:.3%}"
+    return f"at most {int(np.floor(solution.bound)):,} can be pruned (proved): {gap}"
+
+
+# --- checks -------------------------------------------------------------------------------------

@@ -43,10 +43,10 @@ class Factors(Protocol):
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d)."""
 
-    def sums(self, weights: FloatArray, *, tolerance: float = ...) -> FloatArray:
+    def sums(self, weights: FloatArray) -> FloatArray:
         """S^T w for each row w of ``weights``, shape (k, d)."""
 
-    def products(self, directions: FloatArray, *, tolerance: float = ...) -> FloatArray:
+    def products(self, directions: FloatArray) -> FloatArray:
         """S u for each row u of ``directions``, shape (k, n)."""
 
 

@@ -6,12 +6,11 @@ solvers return. ``subsetsel.scores.available()`` lists them.
 
 from subsetsel.scores.basics import influence, random
 from subsetsel.scores.catalogue import ScoreSpec, available
-from subsetsel.scores.choice import select
 from subsetsel.scores.gradients import grand
 from subsetsel.scores.outputs import aum, el2n, forgetting, grand_last_layer
 from subsetsel.scores.recorder import TrainingRecorder
 from subsetsel.scores.representatives import class_mean, herding
-from subsetsel.scores.score import Score, average
+from subsetsel.scores.score import Score, average, select
 from subsetsel.scores.strata import Strata, strata_quotas
 
 __all__ = [

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.errors import ProblemError
 from subsetsel.problem.problem import Problem
 from subsetsel.rows import as_rows
+from subsetsel.scores.checks import check_count
 from subsetsel.scores.score import Score
 
 
@@ -31,9 +31,7 @@ def random(n: int, seed: int = 0) -> Score:
     ProblemError
         If n is not a positive integer.
     """
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ProblemError(f"n must be a positive integer, got {n!r}.")
-    values = np.random.default_rng(seed).permutation(n).astype(np.float64)
+    values = np.random.default_rng(seed).permutation(check_count(n, "n")).astype(np.float64)
     return Score("random", values, "highest", {"seed": int(seed)})
 
 

@@ -1,4 +1,4 @@
-"""What the scores demand of their input."""
+"""What the scores demand of their input; each check raises a `ProblemError` that names it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ from numpy.typing import NDArray
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import FloatArray, IndexArray
+from subsetsel.support.arrays import to_numpy
 
 # A softmax in bfloat16 adds up to one within half a percent.
 _SUM_TOLERANCE = 1e-2
 
 
-def as_array(given: Any, name: str) -> NDArray[Any]:
-    """Take an array or a torch tensor of any device and type.
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Validate an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ProblemError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    return int(value)
 
-    Returns
-    -------
-    ndarray
 
-    Raises
-    ------
-    ProblemError
-        If it is no rectangular array of real numbers, or empty.
-    """
-    if hasattr(given, "detach") and hasattr(given, "cpu"):
-        # bfloat16 has no NumPy counterpart and is widened.
-        given = given.detach().cpu()
-        given = (given.double() if given.is_floating_point() else given).numpy()
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise ProblemError(f"{name} is not a rectangular array: {error}.") from error
+def check_numbers(given: Any, name: str) -> NDArray[Any]:
+    """Validate a rectangular array of real numbers that is not empty."""
+    array = to_numpy(given, name)
     if array.dtype.kind not in "fiub":
         raise ProblemError(f"{name} must hold real numbers, got dtype {array.dtype}.")
     if array.size == 0:
@@ -43,103 +34,64 @@ def as_array(given: Any, name: str) -> NDArray[Any]:
 
 
 def check_table(given: Any, name: str) -> FloatArray:
-    """Validate one finite row of numbers per example.
-
-    Returns
-    -------
-    ndarray of shape (n, p), float64
-
-    Raises
-    ------
-    ProblemError
-        If it has not two dimensions or is not finite.
-    """
-    array = as_array(given, name)
+    """Validate one finite row of numbers per example: a float64 copy of shape (n, p)."""
+    array = check_numbers(given, name)
     if array.ndim != 2:
         raise ProblemError(
             f"{name} must have two dimensions, one row per example; got shape {array.shape}."
         )
-    return _finite(array.astype(np.float64), name)
+    table = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if bad.size:
+        raise ProblemError(
+            f"{name} must be finite, but row {bad[0]} holds a NaN or an infinity "
+            f"({bad.size} such rows); look at these examples."
+        )
+    return table
 
 
-def runs_of(given: Any, name: str, columns: str) -> NDArray[Any]:
+def runs_of(given: Any, name: str, shape: str) -> NDArray[Any]:
     """See an array of one run as several runs, of which there is one.
 
     Parameters
     ----------
-    given : array_like of shape (n, p) or (runs, n, p)
+    given : array_like of two dimensions, or of three where the first one counts runs
     name : str
-    columns : str
-        What p counts, for the message.
+    shape : str
+        What the two dimensions of one run count, for the message: ``"n, C"``.
 
     Returns
     -------
-    ndarray of shape (runs, n, p)
-        Not copied, so not yet validated beyond its shape.
-
-    Raises
-    ------
-    ProblemError
-        If it has another number of dimensions.
+    ndarray of three dimensions
+        Not copied, and not yet validated beyond its shape.
     """
-    array = as_array(given, name)
+    array = check_numbers(given, name)
     if array.ndim not in {2, 3}:
         raise ProblemError(
-            f"{name} must have shape (n, {columns}), or (runs, n, {columns}) for several runs; got "
+            f"{name} must have shape ({shape}), or (runs, {shape}) for several runs; got "
             f"{array.shape}."
         )
     return array if array.ndim == 3 else array[None]
 
 
 def probability_runs(given: Any) -> Iterator[FloatArray]:
-    """Walk through runs, each validated as rows of probabilities.
-
-    Parameters
-    ----------
-    given : array_like of shape (n, C) or (runs, n, C)
-
-    Yields
-    ------
-    ndarray of shape (n, C), float64
-
-    Raises
-    ------
-    ProblemError
-        If a row is no distribution over the classes, as when logits are given.
-    """
-    for run in runs_of(given, "probabilities", "C"):
-        wide = _finite(run.astype(np.float64), "probabilities")
-        sums = wide.sum(axis=1)
-        bad = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) | (wide < -_SUM_TOLERANCE).any(1))
+    """Walk through runs, each a float64 copy of shape (n, C) validated as probabilities."""
+    for run in runs_of(given, "probabilities", "n, C"):
+        table = check_table(run, "probabilities")
+        sums = table.sum(axis=1)
+        bad = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) | (table < -_SUM_TOLERANCE).any(1))
         if bad.size:
             raise ProblemError(
                 f"probabilities must be non-negative and add up to 1 for each example, but those "
                 f"of example {bad[0]} add up to {sums[bad[0]]:.4g} and the least is "
-                f"{wide[bad[0]].min():.4g}; from logits: scipy.special.softmax(logits, axis=-1)."
+                f"{table[bad[0]].min():.4g}; from logits: scipy.special.softmax(logits, axis=-1)."
             )
-        yield wide
+        yield table
 
 
 def check_labels(y: Any, n: int, num_classes: int | None = None) -> IndexArray:
-    """Validate one class number per example.
-
-    Parameters
-    ----------
-    y : array_like of shape (n,)
-    n : int
-    num_classes : int, optional
-        Labels are 0 to num_classes - 1; any integers otherwise.
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-
-    Raises
-    ------
-    ProblemError
-        If there are more or fewer, they are no integers, or one is out of range.
-    """
-    labels = as_array(y, "y")
+    """Validate one integer label per example, from 0 to num_classes - 1 where that is given."""
+    labels = check_numbers(y, "y")
     if labels.dtype.kind == "f" or labels.ndim != 1:
         raise ProblemError(
             f"y must hold one integer label per example, got {labels.dtype} of shape "
@@ -157,13 +109,3 @@ def check_labels(y: Any, n: int, num_classes: int | None = None) -> IndexArray:
                 f"y[{bad[0]}] is {labels[bad[0]]}."
             )
     return labels.astype(np.int64)
-
-
-def _finite(array: FloatArray, name: str) -> FloatArray:
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if bad.size:
-        raise ProblemError(
-            f"{name} must be finite, but row {bad[0]} holds a NaN or an infinity "
-            f"({bad.size} such rows); look at these examples."
-        )
-    return array

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from subsetsel.influence.features.batches import Batch
 
-# Gradients held at once, where the caller names no chunk.
+# Memory for the gradients that are computed at once, where the caller names no chunk size.
 _GRADIENT_BYTES = 2**29
 
 
@@ -100,6 +100,7 @@ def _gradient_norms(
     chunk_size: int | None,
     device: torch.device,
 ) -> FloatArray:
+    """Length of the gradient of each example, for one network."""
     from subsetsel.influence.features.batches import split_batch
     from subsetsel.influence.features.capture import borrowed
 
@@ -122,7 +123,7 @@ def _gradient_norms(
 
 
 def _choose(model: nn.Module, names: Sequence[str] | None) -> dict[str, torch.Tensor]:
-    """Find the parameters by which the gradient is taken."""
+    """Find the parameters with respect to which the gradient is taken."""
     known = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     if names is None:
         if not known:
@@ -181,7 +182,7 @@ def _batch_norms(
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    """Single precision at least."""
+    """Widen half precision to single."""
     return tensor if tensor.element_size() >= 4 else tensor.float()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-from subsetsel.scores.checks import as_array, check_labels, check_table, probability_runs, runs_of
+from subsetsel.scores.checks import check_labels, check_table, probability_runs, runs_of
 from subsetsel.scores.score import Score
 
 
@@ -32,7 +32,7 @@ def el2n(probabilities: Any, y: Any) -> Score:
     ----------
     Paul et al., Deep Learning on a Data Diet, NeurIPS 2021, arXiv:2107.07075, Definition 2.2.
     """
-    lengths = [np.linalg.norm(_errors(run, y), axis=1) for run in probability_runs(probabilities)]
+    lengths = [error_lengths(run, y) for run in probability_runs(probabilities)]
     return Score("el2n", np.mean(lengths, axis=0), "highest", {"num_runs": len(lengths)})
 
 
@@ -62,7 +62,7 @@ def grand_last_layer(probabilities: Any, features: Any, y: Any, *, bias: bool = 
     ProblemError
         If the two arrays are not of the same runs and examples.
     """
-    inputs = runs_of(features, "features", "h")
+    inputs = runs_of(features, "features", "n, h")
     outputs = list(probability_runs(probabilities))
     if inputs.shape[:2] != (len(outputs), len(outputs[0])):
         raise ProblemError(
@@ -73,7 +73,7 @@ def grand_last_layer(probabilities: Any, features: Any, y: Any, *, bias: bool = 
     for one, other in zip(outputs, inputs, strict=True):
         x = check_table(other, "features")
         inward = np.sqrt(np.einsum("ij,ij->i", x, x) + float(bias))
-        lengths.append(np.linalg.norm(_errors(one, y), axis=1) * inward)
+        lengths.append(error_lengths(one, y) * inward)
     return Score(
         "grand_last_layer",
         np.mean(lengths, axis=0),
@@ -102,7 +102,8 @@ def aum(logits: Any, y: Any) -> Score:
     Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking, NeurIPS
     2020, arXiv:2001.10528 (which removes the lowest, as mislabelled).
     """
-    margins = [margins_of(check_table(run, "logits"), y) for run in runs_of(logits, "logits", "C")]
+    runs = runs_of(logits, "logits", "n, C")
+    margins = [margins_of(check_table(run, "logits"), y) for run in runs]
     return Score("aum", np.mean(margins, axis=0), "lowest", {"num_presentations": len(margins)})
 
 
@@ -131,76 +132,45 @@ def forgetting(correct: Any) -> Score:
     Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network Learning,
     ICLR 2019, arXiv:1812.05159.
     """
-    history = as_array(correct, "correct")
-    if history.ndim not in {2, 3}:
-        raise ProblemError(
-            f"correct must have shape (presentations, n), or (runs, presentations, n); got "
-            f"{history.shape}."
-        )
+    history = runs_of(correct, "correct", "presentations, n")
     if history.dtype != np.bool_ and not np.isin(history, (0, 1)).all():
         raise ProblemError(
             "correct must say 0 (wrong) or 1 (right) of each presentation, got other values such "
             f"as {history[~np.isin(history, (0, 1))][0]}; it is not a probability."
         )
     runs = history.astype(np.bool_)
-    runs = runs if runs.ndim == 3 else runs[None]
     total = np.zeros(runs.shape[2])
     for run in runs:
         events = np.count_nonzero(run[:-1] & ~run[1:], axis=0)
-        total += with_never_learned(events.astype(np.int64), run.any(axis=0), len(run))
+        total += forgetting_counts(events.astype(np.int64), run.any(axis=0), len(run))
     return Score(
         "forgetting", total, "highest", {"num_runs": len(runs), "num_presentations": runs.shape[1]}
     )
 
 
-def with_never_learned(events: IndexArray, is_learned: BoolArray, most: int) -> FloatArray:
-    """Rank what was never learned above everything that was.
+def forgetting_counts(events: IndexArray, is_learned: BoolArray, most: int) -> FloatArray:
+    """Give an example that was never learned the value ``most``: above all that were learned.
 
-    Parameters
-    ----------
-    events : ndarray of shape (n,), int64
-        Steps from right to wrong.
-    is_learned : ndarray of shape (n,), bool
-        Whether the example was ever right.
-    most : int
-        Presentations: more than twice the events there can be.
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
+    ``most`` is the number of presentations; the steps from right to wrong are at most half of it.
     """
     return np.where(is_learned, events, most).astype(np.float64)
 
 
 def margins_of(logits: FloatArray, y: Any) -> FloatArray:
-    """Logit of the own class minus the largest of the others.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (n, C)
-    y : array_like of shape (n,), int
-
-    Returns
-    -------
-    ndarray of shape (n,)
-
-    Raises
-    ------
-    ProblemError
-        If there is one class only.
-    """
+    """Logit of the own class minus the largest of the others, for logits of shape (n, C)."""
     if logits.shape[1] < 2:
         raise ProblemError("a margin needs the logits of at least two classes, got one column.")
     labels = check_labels(y, *logits.shape)
-    here = np.arange(len(logits))
+    own = np.arange(len(logits)), labels
     others = logits.copy()
-    others[here, labels] = -np.inf
-    margins: FloatArray = logits[here, labels] - others.max(axis=1)
+    others[own] = -np.inf
+    margins: FloatArray = logits[own] - others.max(axis=1)
     return margins
 
 
-def _errors(probabilities: FloatArray, y: Any) -> FloatArray:
-    """Probabilities minus one-hot labels, in place."""
+def error_lengths(probabilities: FloatArray, y: Any) -> FloatArray:
+    """||p - onehot(y)||_2 of each row of ``probabilities``, which is changed in place."""
     labels = check_labels(y, *probabilities.shape)
     probabilities[np.arange(len(labels)), labels] -= 1
-    return probabilities
+    lengths: FloatArray = np.linalg.norm(probabilities, axis=1)
+    return lengths

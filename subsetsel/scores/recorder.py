@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy.special import softmax
 
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
-from subsetsel.scores.checks import as_array, check_labels, check_table
-from subsetsel.scores.outputs import margins_of, with_never_learned
+from subsetsel.scores.checks import check_count, check_labels, check_numbers, check_table
+from subsetsel.scores.outputs import error_lengths, forgetting_counts, margins_of
 from subsetsel.scores.score import Score
 from subsetsel.support.files import written_whole
+from subsetsel.support.npz import DAMAGE, read_npz
 
 _FORMAT = "subsetsel-recorder-1"
 # By example: what is counted over all presentations in training.
 _COUNTS = ("num_shown", "num_forgotten", "is_learned", "was_correct", "margin_sum", "labels")
 # By epoch and example: the length of the error vector, and how often it was measured.
 _LOGS = ("training", "evaluation")
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class TrainingRecorder:
@@ -67,11 +56,8 @@ class TrainingRecorder:
     """
 
     def __init__(self, n: int, num_classes: int) -> None:
-        for name, value, least in (("n", n, 1), ("num_classes", num_classes, 2)):
-            is_count = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not is_count or value < least:
-                raise ProblemError(f"{name} must be an integer of at least {least}, got {value!r}.")
-        self.n, self.num_classes = int(n), int(num_classes)
+        self.n = check_count(n, "n")
+        self.num_classes = check_count(num_classes, "num_classes", 2)
         self.num_epochs = 0
         self._num_shown: IndexArray = np.zeros(n, dtype=np.int64)
         self._num_forgotten: IndexArray = np.zeros(n, dtype=np.int64)
@@ -109,19 +95,19 @@ class TrainingRecorder:
             )
         classes = check_labels(labels, len(table), self.num_classes)
         places = self._check_ids(ids, classes)
-        shifted = np.exp(table - table.max(axis=1, keepdims=True))
-        shifted /= shifted.sum(axis=1, keepdims=True)
-        here = np.arange(len(table))
         margins = margins_of(table, classes)
-        shifted[here, classes] -= 1
-        errors = np.linalg.norm(shifted, axis=1)
+        errors = error_lengths(softmax(table, axis=1), classes)
         self._labels[places] = classes
         self._log("training" if is_training else "evaluation", places, errors)
         if is_training:
             np.add.at(self._margin_sum, places, margins)
-            # By the margin, not arg-max: a tie is no right answer, whichever column comes first.
-            for turn in _turns(places):
-                self._present(places[turn], margins[turn] > 0)
+            # By the margin, not by arg-max: a tie is no right answer, whichever column comes first.
+            is_correct = margins > 0
+            if len(np.unique(places)) == len(places):
+                self._present(places, is_correct)
+            else:
+                for row in range(len(places)):
+                    self._present(places[[row]], is_correct[[row]])
 
     def end_epoch(self) -> None:
         """Say that an epoch is over; the first one that ends is epoch 1.
@@ -143,7 +129,7 @@ class TrainingRecorder:
         Score
         """
         self._demand_all(self._num_shown, "was never shown in training")
-        values = with_never_learned(
+        values = forgetting_counts(
             self._num_forgotten, self._is_learned, int(self._num_shown.max())
         )
         return Score("forgetting", values, "highest", {"num_presentations": self._presentations()})
@@ -232,14 +218,16 @@ class TrainingRecorder:
         FileNotFoundError
             If there is no such file.
         """
+        names = ["format", "num_classes", "num_epochs", *_COUNTS]
+        names += [f"{source}_{name}" for source in _LOGS for name in ("epochs", "sums", "counts")]
         try:
-            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-                return cls._from_arrays({name: data[name] for name in data.files})
+            return cls._from_arrays(read_npz(path, names))
         except FileNotFoundError:
             raise
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise FileFormatError(
-                f"{path} was not written by TrainingRecorder.save, or is damaged: {error}."
+                f"{path} was not written by TrainingRecorder.save, or is damaged: "
+                f"{str(error).removeprefix(f'{path}: ').rstrip('.')}."
             ) from error
 
     @classmethod
@@ -266,7 +254,7 @@ class TrainingRecorder:
         return recorder
 
     def _check_ids(self, ids: Any, classes: IndexArray) -> IndexArray:
-        places = as_array(ids, "ids")
+        places = check_numbers(ids, "ids")
         if places.dtype.kind not in "iu" or places.shape != classes.shape:
             raise ProblemError(
                 f"ids must be one integer per row of logits, shape ({len(classes)},); got "
@@ -306,11 +294,11 @@ class TrainingRecorder:
             wanted = [epochs] if isinstance(epochs, (int, np.integer)) else list(epochs)
         if not wanted:
             raise ProblemError("no epoch has ended yet, or none was asked for.")
-        bad = [epoch for epoch in wanted if not 1 <= epoch <= self.num_epochs]
-        if bad:
-            raise ProblemError(
-                f"epochs are counted from 1, and {self.num_epochs} have ended; got {bad[0]!r}."
-            )
+        for epoch in wanted:
+            if not 1 <= epoch <= self.num_epochs:
+                raise ProblemError(
+                    f"epochs are counted from 1, and {self.num_epochs} have ended; got {epoch!r}."
+                )
         return [int(epoch) for epoch in wanted]
 
     def _demand_all(self, counts: IndexArray, what: str) -> None:
@@ -323,14 +311,3 @@ class TrainingRecorder:
 
     def _presentations(self) -> list[int]:
         return [int(self._num_shown.min()), int(self._num_shown.max())]
-
-
-def _turns(places: IndexArray) -> list[IndexArray]:
-    """Split a batch so that no example occurs twice in a part, in the order of the batch."""
-    if len(np.unique(places)) == len(places):
-        return [np.arange(len(places))]
-    order = np.argsort(places, kind="stable")
-    counts = np.unique(places, return_counts=True)[1]
-    turn = np.empty(len(places), dtype=np.int64)
-    turn[order] = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return [np.flatnonzero(turn == one) for one in range(int(turn.max()) + 1)]

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.errors import ProblemError
 from subsetsel.rows.base import FloatArray, IndexArray
-from subsetsel.scores.checks import check_labels, check_table
+from subsetsel.scores.checks import check_count, check_labels, check_table
 from subsetsel.scores.score import Score
 
-# Up to this size the inner products of a class are held at once; beyond it each step computes
-# its own, which is slower.
+# Up to this many bytes all inner products of a class are computed at once; above it each step
+# computes its own, which is slower.
 _GRAM_BYTES = 2**29
 
 
@@ -73,12 +72,8 @@ def herding(X: Any, y: Any, *, num_ranked: int | None = None) -> Score:
     Welling, Herding dynamical weights to learn, ICML 2009. Rebuffi et al., iCaRL, CVPR 2017,
     arXiv:1611.07725, Algorithm 4.
     """
-    if num_ranked is not None and (
-        isinstance(num_ranked, bool)
-        or not isinstance(num_ranked, (int, np.integer))
-        or num_ranked < 1
-    ):
-        raise ProblemError(f"num_ranked must be a positive integer, got {num_ranked!r}.")
+    if num_ranked is not None:
+        check_count(num_ranked, "num_ranked")
     features = check_table(X, "X")
     labels = check_labels(y, len(features))
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
@@ -92,7 +87,7 @@ def herding(X: Any, y: Any, *, num_ranked: int | None = None) -> Score:
 
 
 def _herd(D: FloatArray, num_picks: int) -> IndexArray:
-    """Pick rows greedily; only the products <w, x_i> are ever needed."""
+    """Pick rows greedily. Of w only the products <w, x_i> are needed, so w is never formed."""
     gram = D @ D.T if 8 * len(D) ** 2 <= _GRAM_BYTES else None
     toward_mean = D @ D.mean(axis=0)
     products = toward_mean.copy()
@@ -101,7 +96,7 @@ def _herd(D: FloatArray, num_picks: int) -> IndexArray:
         pick = int(np.argmax(products))
         picks[step] = pick
         products += toward_mean - (D @ D[pick] if gram is None else gram[pick])
-        # Whatever is added later, what was picked stays out.
+        # A row that was picked is not picked again, whatever is added to its product later.
         products[pick] = -np.inf
     return picks
 

@@ -11,6 +11,7 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.goal import Goal
 from subsetsel.rows.base import BoolArray, IndexArray
+from subsetsel.scores.checks import check_count
 from subsetsel.scores.score import End, Score
 
 
@@ -62,8 +63,9 @@ def strata_quotas(
 ) -> Strata:
     """Cut the hardest share, slice the rest by equal width, and share out what is kept.
 
-    The budget goes to the smallest stratum first: it keeps an equal share of what is left to give,
-    or all it has, and the next larger follows. Sparse regions are so kept nearly whole.
+    The strata choose how many they keep from the smallest to the largest: each keeps all it has,
+    but at most an equal share of what is left for it and the larger ones. So strata with few
+    examples are kept nearly whole.
 
     Parameters
     ----------
@@ -77,8 +79,8 @@ def strata_quotas(
     cut_by : Score, optional
         Another measure by which the hardest are cut, such as `aum`; the score itself by default.
     hardest : {"highest", "lowest"}, optional
-        Where the hard examples of that measure are; by default the end that it keeps. To be given
-        for scores that keep typical examples, as `class_mean` does.
+        Where the hard examples of that measure are; by default the end that it keeps. Scores that
+        keep typical examples, such as `class_mean`, need it.
     seed : int
         Draws which of equal values are cut.
 
@@ -111,12 +113,7 @@ def strata_quotas(
     assert size is not None
     if not (isinstance(cut, (int, float, np.number)) and 0 <= cut < 1):
         raise ProblemError(f"cut is a share of the examples, 0 <= cut < 1, got {cut!r}.")
-    if (
-        isinstance(num_strata, bool)
-        or not isinstance(num_strata, (int, np.integer))
-        or num_strata < 1
-    ):
-        raise ProblemError(f"num_strata must be a positive integer, got {num_strata!r}.")
+    check_count(num_strata, "num_strata")
     if hardest not in {None, "highest", "lowest"}:
         raise OptionError(f"hardest must be 'highest' or 'lowest', got {hardest!r}.")
     # A share such as 0.29 of 100 must not become 28 by rounding of the product.

@@ -1,12 +1,12 @@
-"""Figures of matplotlib, made and written; matplotlib is imported where it is used."""
+"""Figures of matplotlib: made and written. The import waits until a figure is made."""
 
 from __future__ import annotations
 
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from subsetsel.errors import SubsetselError
 from subsetsel.support.files import written_whole
+from subsetsel.support.optional import import_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,36 +14,14 @@ if TYPE_CHECKING:
 
 
 def new_figure(num_panels: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Make a figure with panels side by side, without touching pyplot's state.
-
-    Returns
-    -------
-    (Figure, list of Axes)
-
-    Raises
-    ------
-    SubsetselError
-        If matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SubsetselError(
-            'pictures need matplotlib, which is not installed; pip install "subsetsel[plots]".'
-        ) from error
-    figure = Figure(figsize=(5.6 * num_panels, 4.2), layout="constrained")
+    """Make a figure with panels side by side; pyplot and its global state are left alone."""
+    make = import_extra("matplotlib.figure", "plots", "pictures").Figure
+    figure: Figure = make(figsize=(5.6 * num_panels, 4.2), layout="constrained")
     figure.suptitle(title)
-    panels = figure.subplots(1, num_panels, squeeze=False)[0]
-    return figure, list(panels)
+    return figure, list(figure.subplots(1, num_panels, squeeze=False)[0])
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure, whole or not at all; the format follows the suffix.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : str or path-like
-    """
+    """Write a figure, whole or not at all; the format follows the suffix."""
     with written_whole(path) as part:
         figure.savefig(part, dpi=150)

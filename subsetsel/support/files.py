@@ -5,39 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from filelock import FileLock, Timeout
 
 from subsetsel.errors import FolderInUseError
 
 _ZEROS = bytes(1 << 20)
-_LOCK = ".lock"
 
 
 @contextmanager
 def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a place to write to; it takes the name ``path`` once the block ends without error.
+    """Give a temporary file to write to; it takes the name ``path`` once the block succeeds.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Its folder is made if need be. A file that is there stays as it was until the new one is
-        complete and on the disk.
-
-    Yields
-    ------
-    Path
-        A temporary file in the same folder, with the same suffix.
-
-    Raises
-    ------
-    OSError
-        As from the system, but always with the name of a file.
+    It lies in the same folder, which is made if need be, and has the same suffix. A file of that
+    name stays as it was until the new one is complete and on the disk. An OSError of the block
+    always names a file.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +38,7 @@ def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
         yield part
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
-        # mkstemp makes files private; an output is as readable as any other file of its owner.
+        # mkstemp makes files private; an output gets the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         part.chmod(0o666 & ~umask)
@@ -66,7 +54,7 @@ def written_whole(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a new name to the disk too, where the system lets a folder be opened for that."""
+    """Write the new name to the disk too, where the system lets a folder be opened for that."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):
@@ -80,19 +68,8 @@ def _sync_folder(folder: Path) -> None:
 def reserve(stream: IO[bytes], num_bytes: int) -> None:
     """Take the space of a file before it is written to through a memory map.
 
-    A map over a hole of a file ends the process (SIGBUS) once the disk is full; here a full disk
-    is an OSError.
-
-    Parameters
-    ----------
-    stream : file
-        Open for writing, empty.
-    num_bytes : int
-
-    Raises
-    ------
-    OSError
-        If the disk has no such space.
+    A write through a map over a hole of the file ends the process (SIGBUS) if the disk is full.
+    Here a full disk is an OSError. The stream must be open for writing, and empty.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -109,13 +86,10 @@ def reserve(stream: IO[bytes], num_bytes: int) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder while the block lasts.
+    """Keep other runs out of a folder while the block lasts; the folder is made if need be.
 
-    Parameters
-    ----------
-    folder : Path
-        Made if need be. The file ``.lock`` in it stays there; what counts is the lock on it, which
-        the system releases when the process ends, however it ends.
+    Two small files stay in it: ``.lock``, and ``.owner`` with the number of the process that locked
+    it last. The system releases the lock when the process ends, however it ends.
 
     Raises
     ------
@@ -123,42 +97,23 @@ def held(folder: Path) -> Iterator[None]:
         If another run holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
-    with path.open("a+b") as stream:
-        try:
-            _lock(stream)
-        except BlockingIOError as error:
-            stream.seek(0)
-            owner = stream.read(64).decode(errors="replace") or "unknown"
-            raise FolderInUseError(
-                f"{folder} is in use by another run (process {owner}); wait for it, or give "
-                "another folder."
-            ) from error
-        except OSError:
-            # Some network file systems know no locks; they get none.
-            yield
-            return
-        stream.truncate(0)
-        stream.write(str(os.getpid()).encode())
-        stream.flush()
+    path, owner = folder / ".lock", folder / ".owner"
+    # Where the folder cannot be written to, the error is raised here.
+    path.touch()
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        process = owner.read_text() if owner.exists() else "unknown"
+        raise FolderInUseError(
+            f"{folder} is in use by another run (process {process}); wait for it, or give another "
+            "folder."
+        ) from error
+    except OSError:
+        # Some network file systems have no locks: runs in their folders are not kept apart.
+        pass
+    try:
+        owner.write_text(str(os.getpid()))
         yield
-
-
-if sys.platform == "win32":  # pragma: no cover
-
-    def _lock(stream: IO[Any]) -> None:
-        import msvcrt
-
-        try:
-            # A byte beyond the text, which stays readable for others.
-            stream.seek(1 << 20)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(*error.args) from error
-
-else:
-
-    def _lock(stream: IO[Any]) -> None:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""`njit` for the kernels: compiled code is kept on disk where that is possible, and only there."""
+"""`njit` for the kernels: compiled code is cached on disk where that is possible."""
 
 from __future__ import annotations
 
@@ -12,24 +12,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def njit(*, calls: Sequence[Any] = (), **options: Any) -> Callable[[Function], Function]:
-    """Compile as `numba.njit` does, with a disk cache that never stands in the way.
+    """Compile as `numba.njit` does, with a disk cache where one can be written.
 
     Numba refuses to define a cached function where neither the package's folder nor the user's
     cache folder can be written to (a container with a read-only home), and fails in the middle of
-    a run where the disk or the quota is full. Then the kernels are compiled in each process anew.
+    a run where the disk or the quota is full. In both cases each process compiles the kernels anew.
 
-    Parameters
-    ----------
-    calls : sequence of compiled functions
-        What it calls in other files: an edit there makes its cached code stale, which numba itself
-        would not notice.
-    **options
-        Of `numba.njit`, except ``cache``.
-
-    Returns
-    -------
-    callable
-        The decorator.
+    ``calls`` names compiled functions of other files that the function calls. An edit of such a
+    file makes the cached code stale, which numba itself does not notice.
     """
 
     def compile_lazily(function: Function) -> Function:
@@ -48,7 +38,7 @@ def njit(*, calls: Sequence[Any] = (), **options: Any) -> Callable[[Function], F
 
 
 def _forgive_a_full_disk(compiled: Any) -> None:
-    """Let a compiled function be used that could not be kept."""
+    """Let a compiled function be used also where it could not be written to the cache."""
     cache: Any = getattr(compiled, "_cache", None)
     save = getattr(cache, "save_overload", None)
     if save is None:

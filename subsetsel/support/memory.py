@@ -17,16 +17,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be had without swapping.
+    """Bytes of memory that can be had without swapping; 4 GiB where the system does not say.
 
-    The least of what the system has free, what the container (cgroup) leaves, what the limit of
-    the process (``ulimit -v``) leaves, and, where the environment variable
-    ``SUBSETSEL_MEMORY_GIB`` names a limit for the whole process, what is left of that.
-
-    Returns
-    -------
-    int
-        4 GiB where the system does not say.
+    The least of what the system has free, and of what remains of three limits: the container's
+    (cgroup), the process's (``ulimit -v``), and the one of the environment variable
+    ``SUBSETSEL_MEMORY_GIB``, which counts all memory that the process has taken.
 
     Raises
     ------
@@ -46,7 +41,7 @@ def _system() -> Iterator[int]:
 def _container() -> Iterator[int]:
     limit, used = _read(_CGROUP / "memory.max"), _read(_CGROUP / "memory.current")
     if limit.strip().isdigit() and used.strip().isdigit():
-        # Pages of files are counted as used, but are given up where memory is wanted.
+        # Cached pages of files count as used, but the system gives them up when memory is needed.
         files = sum(
             int(line.split()[1])
             for line in _read(_CGROUP / "memory.stat").splitlines()
@@ -92,12 +87,7 @@ def _read(path: Path) -> str:
 
 
 def describe(num_bytes: float) -> str:
-    """Say a number of bytes in a unit that suits it.
-
-    Returns
-    -------
-    str
-    """
+    """Write a number of bytes with the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB"):
         if num_bytes < 1024:
             return f"{num_bytes:.4g} {unit}"
@@ -106,19 +96,12 @@ def describe(num_bytes: float) -> str:
 
 
 def check_fits(what: str, num_bytes: int) -> None:
-    """Refuse what the memory cannot hold, before it is asked to.
-
-    Parameters
-    ----------
-    what : str
-        Begins the message: a file, and which part of it.
-    num_bytes : int
-        What it will take, as declared.
+    """Refuse to read ``num_bytes`` of a file where less memory is free.
 
     Raises
     ------
     FileFormatError
-        If there is less free memory.
+        Its message begins with ``what``: a file, and which part of it.
     """
     free = free_memory()
     if num_bytes > free:
@@ -132,20 +115,14 @@ def check_fits(what: str, num_bytes: int) -> None:
 def needs_memory(what: str, estimate: Callable[[], int], cure: str) -> Iterator[None]:
     """Turn running out of memory into an error that says what was needed and what needs less.
 
-    Parameters
-    ----------
-    what : str
-        Subject of the message.
-    estimate : callable
-        Gives the bytes that it takes; asked only when there were too few.
-    cure : str
+    ``what`` is the subject of its message; ``estimate`` gives the bytes that it takes, and is
+    called only where memory ran out.
 
     Raises
     ------
     OutOfMemoryError
-        In place of a MemoryError, or of the RuntimeError that PyTorch raises instead.
-    Exception
-        Any other is passed on, and so is an OutOfMemoryError of a place nearer to the fault.
+        In place of a MemoryError, or of the RuntimeError that PyTorch raises instead. All other
+        errors pass, and so does an OutOfMemoryError raised nearer to the fault.
     """
     try:
         yield

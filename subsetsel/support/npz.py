@@ -13,7 +13,6 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -37,25 +36,11 @@ DAMAGE = (
 _LARGEST_RATIO = 1032
 # What NumPy writes; other methods have bombs of their own.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
 _CURE = "Store S as .npy, which is mapped and not read, or use a machine with more memory."
 
 
 def npz_names(path: str | PathLike[str]) -> list[str]:
-    """List the arrays of a file.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    FileFormatError
-        If it is no npz file, or damaged.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """List the arrays of a file, or raise as `read_npz` does."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -66,17 +51,7 @@ def npz_names(path: str | PathLike[str]) -> list[str]:
 
 
 def read_npz(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Array]:
-    """Read chosen arrays.
-
-    Parameters
-    ----------
-    path : path
-    names : iterable of str
-
-    Returns
-    -------
-    dict
-        name -> array, in the order asked for.
+    """Read the arrays of the given names, in that order.
 
     Raises
     ------
@@ -99,11 +74,13 @@ def _read(path: str | PathLike[str], name: str) -> Array:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
             _check_member(path, name, member)
+            size = member.file_size
             with archive.open(member) as stream:
                 _check_header(path, name, stream, member.file_size)
-            with archive.open(member) as stream, _reading(path, name, member.file_size):
+            what = f"array {name!r} of {path}"
+            with archive.open(member) as stream, needs_memory(what, lambda: size, _CURE):
                 array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-                # The checksum is compared once the end is reached.
+                # zipfile compares the checksum once the end is reached.
                 if stream.read(1):
                     raise ValueError("it goes on after its end")
     except FileFormatError:
@@ -113,26 +90,22 @@ def _read(path: str | PathLike[str], name: str) -> Array:
     return array
 
 
-def _reading(path: Any, name: str, num_bytes: int) -> AbstractContextManager[None]:
-    return needs_memory(f"array {name!r} of {path}", lambda: num_bytes, _CURE)
-
-
 def _check_member(path: Any, name: str, member: zipfile.ZipInfo) -> None:
-    """Compare what the archive says of a member with the size of the file and of the memory."""
-    held = min(member.compress_size, Path(path).stat().st_size)
+    """Compare the size that the archive claims for a member with the file and the free memory."""
+    num_stored = min(member.compress_size, Path(path).stat().st_size)
     if member.compress_type not in _METHODS:
         raise FileFormatError(f"{path}: array {name!r} is compressed in a way no npz file is.")
     is_stored = member.compress_type == zipfile.ZIP_STORED
-    if member.file_size > held * (1 if is_stored else _LARGEST_RATIO):
+    if member.file_size > num_stored * (1 if is_stored else _LARGEST_RATIO):
         raise FileFormatError(
-            f"{path}: array {name!r} claims {describe(member.file_size)}, more than {held:,} bytes "
-            "can hold; it is truncated or forged."
+            f"{path}: array {name!r} claims {describe(member.file_size)}, more than "
+            f"{num_stored:,} bytes can hold; it is truncated or forged."
         )
     check_fits(f"{path}: array {name!r}", member.file_size)
 
 
 def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
-    """Compare the size an array claims with the size its archive has for it."""
+    """Compare the size that an array claims with the size of its member of the archive."""
     version = np.lib.format.read_magic(stream)
     reader = (
         np.lib.format.read_array_header_1_0
@@ -142,7 +115,7 @@ def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
     try:
         shape, _, dtype = reader(stream)
     except MemoryError as error:
-        # The parser of Python, before a header of thousands of brackets.
+        # Python's parser raises it for a header of thousands of brackets.
         raise ValueError("its header is nested beyond reason") from error
     if dtype.hasobject:
         raise FileFormatError(
@@ -150,7 +123,7 @@ def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
             "numbers or fixed-width strings, as in numpy.asarray(labels, dtype=str)."
         )
     num_items = math.prod(shape)
-    # Items of no bytes could be claimed without end.
+    # Without this check any number of items of zero bytes could be claimed.
     is_empty_type = num_items > 0 and dtype.itemsize == 0
     if (
         min(shape, default=0) < 0

@@ -9,20 +9,9 @@ from subsetsel.errors import MissingExtraError
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:
-    """Import a module of an optional package.
+    """Import a module of the package that an extra of subsetsel installs.
 
-    Parameters
-    ----------
-    module : str
-        Such as ``"pyarrow.parquet"``.
-    extra : str
-        The extra of subsetsel that installs it.
-    purpose : str
-        What needs it, in the plural: ``"parquet files"``.
-
-    Returns
-    -------
-    module
+    ``purpose`` says what needs it, in the plural: ``"parquet files"``.
 
     Raises
     ------

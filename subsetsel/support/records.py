@@ -19,30 +19,15 @@ _CHUNK = 1 << 20
 
 
 def write_json(path: str | PathLike[str], record: Mapping[str, Any]) -> None:
-    """Write a record as indented JSON, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or path-like
-    record : mapping
-        Anything `plain` understands.
-    """
+    """Write a record that `plain` understands as indented JSON, whole or not at all."""
     with written_whole(path) as part:
         part.write_text(json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
-    """Reduce a value to what JSON knows.
+    """Reduce dataclasses, mappings, sequences, NumPy arrays and scalars, and paths to plain JSON.
 
-    Parameters
-    ----------
-    value : object
-        Dataclasses, mappings, sequences, NumPy arrays and scalars, paths. What is not finite
-        becomes None, since JSON has no word for it.
-
-    Returns
-    -------
-    object
+    Numbers that are not finite become None, since JSON cannot write them.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
@@ -62,27 +47,15 @@ def plain(value: Any) -> Any:
 
 
 def sha256_of_file(path: str | PathLike[str]) -> str:
-    """Fingerprint of a file's bytes.
-
-    Returns
-    -------
-    str
-        SHA-256, 64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_of_array(array: np.ndarray[Any, Any]) -> str:
-    """Fingerprint of an array: its type, its shape and its values in C order.
+    """SHA-256 of an array's type, shape and values in C order, 64 hexadecimal digits.
 
-    Returns
-    -------
-    str
-        SHA-256, 64 hexadecimal digits; the same for every memory layout.
+    It is the same for every memory layout.
     """
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     flat = np.ascontiguousarray(array).reshape(-1)

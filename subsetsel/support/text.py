@@ -9,36 +9,14 @@ Facts = Sequence[tuple[str, str]]
 
 
 def as_lines(verdict: str, facts: Facts, width: int) -> str:
-    """Put a verdict and facts under each other.
-
-    Parameters
-    ----------
-    verdict : str
-    facts : sequence of (name, text)
-    width : int
-        Columns for the names.
-
-    Returns
-    -------
-    str
-    """
+    """Write a verdict and, under it, one line per fact; names take ``width`` characters."""
     return "\n".join([verdict, *(f"  {name:<{width}}{text}" for name, text in facts)])
 
 
 def as_html(title: str, verdict: str, facts: Facts, *, is_good: bool | None = None) -> str:
-    """Put a verdict and facts into a small table, with no style sheet or script around it.
+    """Write a verdict and facts as a small HTML table, without a style sheet or a script.
 
-    Parameters
-    ----------
-    title, verdict : str
-    facts : sequence of (name, text)
-    is_good : bool, optional
-        Colours the edge; grey where there is nothing to judge.
-
-    Returns
-    -------
-    str
-        HTML in which every text is escaped.
+    Every text is escaped. ``is_good`` gives the edge its colour: grey where nothing is judged.
     """
     colour = {True: "#0b5394", False: "#c1440e", None: "#8a8f98"}[is_good]
     cell = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top"

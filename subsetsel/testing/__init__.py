@@ -23,7 +23,7 @@ from functools import partial
 from subsetsel.engine.registry import get_spec
 from subsetsel.engine.solve import solve
 from subsetsel.errors import DegenerateProblemWarning, OptionError
-from subsetsel.testing.behaviours import behaviours
+from subsetsel.testing.behaviours import BEHAVIOURS
 from subsetsel.testing.oracle import (
     Optimum,
     check_solution,
@@ -94,13 +94,11 @@ def _check_problem(small: SmallProblem, solver: str) -> None:
     problem = small.build()
     solution = solve(problem, solver=solver)
     check_solution(problem, solution)
-    if small.expected is not None:
-        require(
-            solution.status == small.expected,
-            f"status is {solution.status!r}, expected {small.expected!r}",
-        )
+    status, expected = solution.status, small.expected
+    if expected is not None:
+        require(status == expected, f"status is {status!r}, expected {expected!r}")
     elif small.must_find:
-        require(solution.is_feasible, f"a feasible subset exists, status is {solution.status!r}")
+        require(solution.is_feasible, f"a feasible subset exists, status is {status!r}")
 
 
 def _check_degenerate(solver: str) -> None:
@@ -118,13 +116,12 @@ def _check_degenerate(solver: str) -> None:
 
 
 def _check_proof(solver: str) -> None:
-    """Prove optimality, where the solver says it can, on problems of twelve examples."""
+    """Prove optimality, where the solver says it can, on problems of ten examples."""
     if get_spec(solver).proves != "optimal":
         return
     for small in small_problems():
         if small.name in {"eq3_full", "eq4"}:
-            problem = small.build()
-            status = solve(problem, solver=solver).status
+            status = solve(small.build(), solver=solver).status
             require(status == "optimal", f"{small.name}: status is {status!r}, not 'optimal'")
 
 
@@ -135,14 +132,15 @@ def conformance_cases() -> list[Case]:
     -------
     list of Case
     """
-    free: frozenset[str] = frozenset()
-    cases = [
-        Case(small.name, small.needs, partial(_check_problem, small)) for small in small_problems()
+    checks = {
+        "degenerate_warns": _check_degenerate,
+        "proves_what_it_says": _check_proof,
+        **BEHAVIOURS,
+    }
+    return [
+        *(Case(one.name, one.needs, partial(_check_problem, one)) for one in small_problems()),
+        *(Case(name, frozenset(), check) for name, check in checks.items()),
     ]
-    cases.append(Case("degenerate_warns", free, _check_degenerate))
-    cases.append(Case("proves_what_it_says", free, _check_proof))
-    cases += [Case(name, free, run) for name, run in behaviours().items()]
-    return cases
 
 
 CASES: tuple[Case, ...] = tuple(conformance_cases())

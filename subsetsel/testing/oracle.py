@@ -36,32 +36,14 @@ class Optimum:
 
 
 def dense_float64(problem: Problem) -> FloatArray:
-    """Copy the whole S into one array.
-
-    Returns
-    -------
-    ndarray of shape (n, d), float64
-    """
+    """Copy the whole S into one array of shape (n, d)."""
     return np.concatenate([
         np.array(rows, dtype=np.float64) for _, _, rows in problem.rows.blocks()
     ])
 
 
 def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[str, BoolArray]:
-    """Say which of many subsets break which rule.
-
-    Parameters
-    ----------
-    problem : Problem
-    masks : ndarray of shape (k, n), bool
-    norms : ndarray of shape (k,)
-        ||W^T S||_2 of each.
-
-    Returns
-    -------
-    dict
-        rule -> ndarray of shape (k,), True where it is broken.
-    """
+    """Say which of k subsets, masks of shape (k, n), break which rule: rule -> shape (k,)."""
     sizes = masks.sum(axis=1)
     rules = {
         "must_prune": (~masks & problem.must_prune).any(axis=1),
@@ -139,13 +121,7 @@ def enumerate_optimum(problem: Problem) -> Optimum | None:
 
 
 def require(condition: object, message: str) -> None:
-    """Assert in a way that ``python -O`` keeps.
-
-    Raises
-    ------
-    AssertionError
-        With the message, unless the condition holds.
-    """
+    """Raise AssertionError with the message unless the condition holds, also under ``-O``."""
     if not condition:
         raise AssertionError(message)
 
@@ -207,50 +183,32 @@ def _check_shape(problem: Problem, solution: Solution) -> None:
 
 
 def _check_bound(problem: Problem, solution: Solution) -> None:
-    if solution.bound is None or not solution.is_feasible:
+    bound, size, norm = solution.bound, solution.size, solution.norm
+    if bound is None or not solution.is_feasible:
         return
     if problem.form == "max_size":
-        require(
-            np.floor(solution.bound) >= solution.size,
-            f"bound {solution.bound} is below the size {solution.size}",
-        )
+        require(np.floor(bound) >= size, f"bound {bound} is below the size {size}")
         require(solution.gap is not None and solution.gap >= 0, f"gap is {solution.gap}")
     else:
-        require(
-            solution.bound <= solution.norm * (1 + 1e-9),
-            f"bound {solution.bound} is above the norm {solution.norm}",
-        )
+        require(bound <= norm * (1 + 1e-9), f"bound {bound} is above the norm {norm}")
 
 
 def _check_against_enumeration(problem: Problem, solution: Solution, rounding: float) -> None:
+    bound, status, size, norm = solution.bound, solution.status, solution.size, solution.norm
     best = enumerate_optimum(problem)
     if best is None:
-        require(
-            solution.status in {"infeasible", "unknown"},
-            f"no subset is feasible, but status is {solution.status!r}",
-        )
+        is_truthful = status in {"infeasible", "unknown"}
+        require(is_truthful, f"no subset is feasible, but status is {status!r}")
         return
-    require(solution.status != "infeasible", "status 'infeasible', but a feasible subset exists")
+    require(status != "infeasible", "status 'infeasible', but a feasible subset exists")
     if problem.form == "max_size":
-        if solution.bound is not None:
-            require(
-                np.floor(solution.bound) >= best.size,
-                f"bound {solution.bound} is below the optimum {best.size}",
-            )
-        if solution.status == "optimal":
-            require(
-                solution.size == best.size,
-                f"'optimal' with size {solution.size}, the optimum is {best.size}",
-            )
+        is_valid = bound is None or np.floor(bound) >= best.size
+        require(is_valid, f"bound {bound} is below the optimum {best.size}")
+        is_true = status != "optimal" or size == best.size
+        require(is_true, f"'optimal' with size {size}, the optimum is {best.size}")
     else:
         largest = best.norm * (1 + 1e-9) + rounding
-        if solution.bound is not None:
-            require(
-                solution.bound <= largest,
-                f"bound {solution.bound} is above the optimum {best.norm}",
-            )
-        if solution.status == "optimal":
-            require(
-                solution.norm <= largest,
-                f"'optimal' with norm {solution.norm}, the optimum is {best.norm}",
-            )
+        is_valid = bound is None or bound <= largest
+        require(is_valid, f"bound {bound} is above the optimum {best.norm}")
+        is_true = status != "optimal" or norm <= largest
+        require(is_true, f"'optimal' with norm {norm}, the optimum is {best.norm}")

@@ -44,12 +44,7 @@ class Batch:
     mask: torch.Tensor | None
 
     def split(self, length: int) -> Iterator[Batch]:
-        """Cut a batch whose inputs are all tensors into shorter ones.
-
-        Yields
-        ------
-        Batch
-        """
+        """Cut a batch whose inputs are all tensors into shorter ones."""
         for start in range(0, len(self.labels), length):
             rows = slice(start, start + length)
 
@@ -64,21 +59,9 @@ class Batch:
 def split_batch(batch: Any, device: torch.device) -> Batch:
     """Take inputs and labels apart and move the inputs to the device.
 
-    Parameters
-    ----------
-    batch : tuple, list, mapping or object
-        (inputs, labels), a mapping with labels under one of `LABEL_NAMES`, or an object with such
-        an attribute, which is handed to the model whole.
-    device : torch.device
-
-    Returns
-    -------
-    Batch
-
-    Raises
-    ------
-    ProblemError
-        If no labels can be found or they are not one integer per example.
+    A batch is (inputs, labels), a mapping with labels under one of `LABEL_NAMES`, or an object with
+    such an attribute, which is handed to the model whole. It is a ProblemError if no labels can be
+    found or they are not one integer per example.
     """
     if isinstance(batch, Mapping):
         name = next((name for name in LABEL_NAMES if name in batch), None)
@@ -106,13 +89,7 @@ def split_batch(batch: Any, device: torch.device) -> Batch:
 
 
 def move(value: Any, device: torch.device) -> Any:
-    """Move tensors, wherever they are nested, to a device.
-
-    Returns
-    -------
-    object
-        Of the same structure.
-    """
+    """Move tensors, wherever they are nested, to a device; the structure stays the same."""
     if isinstance(value, Mapping):
         return {key: move(item, device) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -120,12 +97,12 @@ def move(value: Any, device: torch.device) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if hasattr(value, "to"):
         return value.to(device)
-    held = getattr(value, "__dict__", {})
-    if not any(isinstance(item, torch.Tensor) for item in held.values()):
+    attributes = getattr(value, "__dict__", {})
+    if not any(isinstance(item, torch.Tensor) for item in attributes.values()):
         return value
     # An object that cannot move itself: a copy of it, whose tensors are moved.
     moved = copy.copy(value)
-    vars(moved).update({name: move(item, device) for name, item in held.items()})
+    vars(moved).update({name: move(item, device) for name, item in attributes.items()})
     return moved
 
 
@@ -196,48 +173,22 @@ class OrderedData:
             self._workers = num_workers
 
     def first_batch(self) -> Any:
-        """Read the first batch in this process, without starting workers for it.
-
-        Returns
-        -------
-        object
-            What the collate function makes of it.
-        """
+        """Read the first batch in this process, without starting workers for it."""
         few = Subset(self.dataset, range(min(self.batch_size, self.n)))
         loader = DataLoader(few, batch_size=self.batch_size, collate_fn=self._collate)
         return next(iter(loader))
 
     def batches(self, start: int = 0) -> Iterator[Any]:
-        """Read on from one example.
+        """Read batches from one example on.
 
-        Parameters
-        ----------
-        start : int
-            A multiple of the batch size, so that batches are those of a full pass.
-
-        Yields
-        ------
-        object
-            What the collate function makes of a batch.
-
-        Raises
-        ------
-        ProblemError
-            If a worker process died.
-        RuntimeError
-            Of the data set itself.
+        ``start`` is a multiple of the batch size, so that the batches are those of a full pass. A
+        worker process that died is a ProblemError; an error of the data set itself is passed on.
         """
         rest = self.dataset if start == 0 else Subset(self.dataset, range(start, self.n))
         yield from self._load(rest)
 
     def take(self, indices: Sequence[int]) -> Iterator[Any]:
-        """Read chosen examples, in the order given.
-
-        Yields
-        ------
-        object
-            What the collate function makes of a batch.
-        """
+        """Read chosen examples, in the order given."""
         yield from self._load(Subset(self.dataset, indices))
 
     def _load(self, part: Any) -> Iterator[Any]:
@@ -261,17 +212,9 @@ class OrderedData:
             ) from error
 
     def fingerprint(self) -> str:
-        """Digest of the length and of examples spread over the data set.
+        """SHA-256 of the length and of examples spread over the data set.
 
-        Returns
-        -------
-        str
-            SHA-256 in hexadecimal.
-
-        Raises
-        ------
-        ProblemError
-            If an example differs when it is read again, as under random augmentation.
+        An example that differs when it is read again, as under random augmentation, is refused.
         """
         digest = hashlib.sha256(f"{self.n}".encode())
         for index in np.unique(np.linspace(0, self.n - 1, _NUM_SAMPLED).astype(int)):

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from subsetsel.errors import ProblemError
@@ -16,22 +18,35 @@ from subsetsel.influence.features.batches import Batch
 Pooling = Literal["first", "last", "mean"]
 
 
-def find_classifier(model: nn.Module, batch: Batch, name: str | None = None) -> str:
-    """Find the layer that turns features into logits.
+@dataclass(frozen=True, eq=False)
+class ModelFeatures:
+    """What a model makes of a data set, as its classifier sees it.
 
-    Parameters
+    Attributes
     ----------
-    model : torch.nn.Module
-        In eval mode.
-    batch : Batch
-        For the traced forward pass.
-    name : str, optional
-        The layer, as in ``model.named_modules()``; by default the last `torch.nn.Linear` that the
-        forward pass calls.
+    X : ndarray of shape (n, h)
+        float32, or float64 for a float64 model; a memory map where a cache folder was given.
+    y : ndarray of shape (n,), int64
+    num_classes : int
+        Width of the model's classifier, at least 2.
+    theta : ndarray of shape (C, h + 1) or None
+        The model's own classifier, bias last; None for a single logit.
+    classifier : str
+        Name of the layer.
+    """
 
-    Returns
-    -------
-    str
+    X: NDArray[Any]
+    y: NDArray[np.int64]
+    num_classes: int
+    theta: NDArray[np.float64] | None
+    classifier: str
+
+
+def find_classifier(model: nn.Module, batch: Batch, name: str | None = None) -> str:
+    """Find the layer that turns features into logits, by a forward pass over one batch.
+
+    Without a name, as in ``model.named_modules()``, it is the last `torch.nn.Linear` that the pass
+    calls. The model must be in eval mode.
 
     Raises
     ------
@@ -95,11 +110,22 @@ class Capture:
                 f"pooling must be one of {', '.join(get_args(Pooling))}, got {self.pooling!r}."
             )
 
+    @property
+    def layer(self) -> nn.Linear:
+        """The classifier itself."""
+        layer = self.model.get_submodule(self.classifier)
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the classifier; a single logit tells two classes apart."""
+        return max(2, self.layer.out_features)
+
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Hang the hook on the layer, and take it off whatever happens."""
-        layer = self.model.get_submodule(self.classifier)
-        handle = layer.register_forward_pre_hook(
+        handle = self.layer.register_forward_pre_hook(
             lambda _, inputs: self._caught.append(inputs[0].detach())
         )
         try:
@@ -109,18 +135,7 @@ class Capture:
             self._caught.clear()
 
     def features(self, batch: Batch, device: torch.device) -> torch.Tensor:
-        """Run the model once and return what its classifier was given.
-
-        Parameters
-        ----------
-        batch : Batch
-        device : torch.device
-
-        Returns
-        -------
-        tensor
-            As `take` returns it.
-        """
+        """Run the model once and return what its classifier was given, as `take` does."""
         self._caught.clear()
         with (
             torch.no_grad(),
@@ -130,12 +145,7 @@ class Capture:
         return self.take(batch)
 
     def take(self, batch: Batch) -> torch.Tensor:
-        """Take what the classifier was given since it was last asked, by one forward pass.
-
-        Parameters
-        ----------
-        batch : Batch
-            What the model was run on.
+        """Take what the classifier was given in the one forward pass since it was last asked.
 
         Returns
         -------
@@ -144,7 +154,7 @@ class Capture:
         Raises
         ------
         ProblemError
-            If the layer is not called exactly once, or its input is no row per example.
+            If the layer was not called exactly once, or its input is not one row per example.
         """
         if len(self._caught) != 1:
             raise ProblemError(
@@ -159,6 +169,11 @@ class Capture:
             )
         wide = features if features.dtype == torch.float64 else features.float()
         return wide.cpu()
+
+    def model_features(self, X: NDArray[Any], y: NDArray[np.int64]) -> ModelFeatures:
+        """Put what was caught for a whole data set together with the model's own classifier."""
+        theta = own_head(self.layer) if self.layer.out_features > 1 else None
+        return ModelFeatures(X, y, self.num_classes, theta, self.classifier)
 
     def _pool(self, features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         if features.dim() == 2:
@@ -183,11 +198,7 @@ class Capture:
 def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put a model into eval mode on a device, and give it back exactly as it was.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Left where it is if its parameters lie on several devices.
-    device : torch.device
+    It stays where it is if its parameters lie on several devices.
     """
     modes = {module: module.training for module in model.modules()}
     homes = {tensor.device for tensor in [*model.parameters(), *model.buffers()]}
@@ -205,16 +216,7 @@ def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def own_head(layer: nn.Linear) -> Any:
-    """Read the model's own classifier as theta: weights, with the bias last.
-
-    Parameters
-    ----------
-    layer : torch.nn.Linear
-
-    Returns
-    -------
-    ndarray of shape (C, h + 1), float64
-    """
+    """Read the model's own classifier as theta, shape (C, h + 1), with the bias last."""
     weight = layer.weight.detach().double().cpu()
     bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().cpu()
     return torch.cat([weight, bias.double()[:, None]], dim=1).numpy()

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +20,10 @@ from subsetsel.influence.device import feature_device
 from subsetsel.influence.features.batches import OrderedData, split_batch
 from subsetsel.influence.features.capture import (
     Capture,
+    ModelFeatures,
     Pooling,
     borrowed,
     find_classifier,
-    own_head,
 )
 from subsetsel.influence.features.store import (
     FeatureStore,
@@ -45,30 +44,6 @@ _PRECISIONS: dict[str, torch.dtype | None] = {
 _SECONDS_PER_COMMIT = 10.0
 _BATCHES_PER_COMMIT = 64
 _SHOW_AFTER = 2.0
-
-
-@dataclass(frozen=True, eq=False)
-class ModelFeatures:
-    """What a model makes of a data set, as its classifier sees it.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n, h)
-        float32, or float64 for a float64 model; a memory map where a cache folder was given.
-    y : ndarray of shape (n,), int64
-    num_classes : int
-        Width of the model's classifier, at least 2.
-    theta : ndarray of shape (C, h + 1) or None
-        The model's own classifier, bias last; None for a single logit.
-    classifier : str
-        Name of the layer.
-    """
-
-    X: NDArray[Any]
-    y: NDArray[np.int64]
-    num_classes: int
-    theta: NDArray[np.float64] | None
-    classifier: str
 
 
 def features_from_model(
@@ -133,22 +108,20 @@ def features_from_model(
     with borrowed(model, where):
         actual = next((p.device for p in model.parameters()), where)
         first = split_batch(data.first_batch(), actual)
-        name = find_classifier(model, first, classifier)
-        layer = model.get_submodule(name)
-        assert isinstance(layer, nn.Linear)
-        capture = Capture(model, name, pooling, _PRECISIONS[precision])
+        capture = Capture(
+            model, find_classifier(model, first, classifier), pooling, _PRECISIONS[precision]
+        )
+        layer = capture.layer
         dtype = np.float64 if layer.weight.dtype == torch.float64 else np.float32
         shape = (data.n, layer.in_features)
         settings = {
-            "classifier": name,
+            "classifier": capture.classifier,
             "pooling": pooling,
             "precision": precision,
             "batch_size": data.batch_size,
             "device": actual.type,
         }
-        num_classes = max(2, layer.out_features)
         with ExitStack() as stack:
-            store: FeatureStore | MemoryStore
             if cache_dir is None:
                 store = MemoryStore(shape, dtype)
             else:
@@ -156,18 +129,12 @@ def features_from_model(
                 print_of = Fingerprint(fingerprint_model(model), fingerprint_data, settings)
                 store = FeatureStore.open(Path(cache_dir), print_of, shape, dtype)
             report = stack.enter_context(_reporting(progress, data.n))
-            _fill(store, data, capture, actual, num_classes, report)
-        theta = own_head(layer) if layer.out_features > 1 else None
-    return ModelFeatures(store.features, store.labels, num_classes, theta, name)
+            _fill(store, data, capture, actual, report)
+        return capture.model_features(store.features, store.labels)
 
 
 def _fill(
-    store: FeatureStore | MemoryStore,
-    data: OrderedData,
-    capture: Capture,
-    device: torch.device,
-    num_classes: int,
-    report: Report,
+    store: MemoryStore, data: OrderedData, capture: Capture, device: torch.device, report: Report
 ) -> None:
     """Compute every row that the store does not have yet."""
     if store.num_done == data.n:
@@ -176,7 +143,7 @@ def _fill(
     with capture.attached():
         for raw in data.batches(store.num_done):
             batch = split_batch(raw, device)
-            _check_labels(batch.labels, store.num_done, num_classes, capture.classifier)
+            _check_labels(batch.labels, store.num_done, capture)
             try:
                 features = capture.features(batch, device).numpy()
             except torch.OutOfMemoryError as error:
@@ -199,12 +166,13 @@ def _fill(
     store.commit()
 
 
-def _check_labels(labels: torch.Tensor, start: int, num_classes: int, classifier: str) -> None:
-    bad = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
+def _check_labels(labels: torch.Tensor, start: int, capture: Capture) -> None:
+    width = capture.num_classes
+    bad = torch.nonzero((labels < 0) | (labels >= width)).flatten()
     if len(bad):
         raise ProblemError(
             f"example {start + int(bad[0])} has the label {int(labels[bad[0]])}, but the model's "
-            f"classifier {classifier!r} tells {num_classes} classes apart, 0 to {num_classes - 1}."
+            f"classifier {capture.classifier!r} tells {width} classes apart, 0 to {width - 1}."
         )
 
 

@@ -48,17 +48,7 @@ class Fingerprint:
 
 
 def fingerprint_model(model: nn.Module) -> str:
-    """Digest of a model's structure and of every weight and buffer.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal.
-    """
+    """SHA-256 of a model's structure and of every weight and buffer."""
     digest = hashlib.sha256(repr(model).encode())
     for name, tensor in model.state_dict().items():
         if not isinstance(tensor, torch.Tensor):
@@ -69,7 +59,25 @@ def fingerprint_model(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class FeatureStore:
+class MemoryStore:
+    """Features, shape (n, h), and labels in memory."""
+
+    def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
+        self.features: NDArray[Any] = np.empty(shape, dtype=dtype)
+        self.labels: NDArray[np.int64] = np.empty(shape[0], dtype=np.int64)
+        self.num_done = 0
+
+    def write(self, features: NDArray[Any], labels: NDArray[np.int64]) -> None:
+        """Append rows; they count once `commit` is called."""
+        rows = slice(self.num_done, self.num_done + len(labels))
+        self.features[rows], self.labels[rows] = features, labels
+        self.num_done = rows.stop
+
+    def commit(self) -> None:
+        """Do nothing: memory needs no flush."""
+
+
+class FeatureStore(MemoryStore):
     """A folder with ``features.npy``, ``labels.npy`` and a manifest that says how far they go.
 
     Until the last row is there, the arrays are called ``features.npy.part`` and
@@ -91,13 +99,13 @@ class FeatureStore:
     def __init__(
         self, folder: Path, shape: tuple[int, int], dtype: Any, num_done: int, about: dict[str, Any]
     ) -> None:
-        self._folder, self._about, self._n = folder, about, shape[0]
+        self._folder, self._about = folder, about
         arrays = {"features": (shape, np.dtype(dtype)), "labels": (shape[:1], np.dtype(np.int64))}
         if not num_done:
             for name, (its_shape, its_dtype) in arrays.items():
                 _reserve_array(folder / f"{name}.npy.part", its_shape, its_dtype)
-        found = {name: _map_array(folder, name, *kind) for name, kind in arrays.items()}
-        self.features, self.labels = found["features"], found["labels"]
+        self.features: np.memmap[Any, Any] = _map_array(folder, "features", *arrays["features"])
+        self.labels: np.memmap[Any, Any] = _map_array(folder, "labels", *arrays["labels"])
         self.num_done = num_done
 
     @classmethod
@@ -106,17 +114,7 @@ class FeatureStore:
     ) -> Self:
         """Begin a store, or go on with one of the same fingerprint.
 
-        Parameters
-        ----------
-        folder : Path
-            Made if it does not exist. Hold it (`held`) as long as rows are written.
-        fingerprint : Fingerprint
-        shape : tuple of int
-        dtype : numpy dtype
-
-        Returns
-        -------
-        FeatureStore
+        The folder is made if it does not exist; lock it (`held`) as long as rows are written.
 
         Raises
         ------
@@ -145,23 +143,11 @@ class FeatureStore:
                 )
         return cls(folder, shape, dtype, num_done, about)
 
-    def write(self, features: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        """Append rows; they count once `commit` is called.
-
-        Parameters
-        ----------
-        features : ndarray of shape (b, h)
-        labels : ndarray of shape (b,)
-        """
-        rows = slice(self.num_done, self.num_done + len(labels))
-        self.features[rows], self.labels[rows] = features, labels
-        self.num_done = rows.stop
-
     def commit(self) -> None:
         """Bring everything written so far to disk, then say so in the manifest."""
         self.features.flush()
         self.labels.flush()
-        if self.num_done == self._n:
+        if self.num_done == len(self.labels):
             for name in ("features", "labels"):
                 part = self._folder / f"{name}.npy.part"
                 if part.exists():
@@ -237,28 +223,3 @@ def _map_array(
             f"{shape} of {dtype}; delete the folder."
         )
     return array
-
-
-class MemoryStore:
-    """The same, in memory only.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (n, h).
-    dtype : numpy dtype
-    """
-
-    def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
-        self.features: NDArray[Any] = np.empty(shape, dtype=dtype)
-        self.labels: NDArray[np.int64] = np.empty(shape[0], dtype=np.int64)
-        self.num_done = 0
-
-    def write(self, features: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        """Append rows; see `FeatureStore.write`."""
-        rows = slice(self.num_done, self.num_done + len(labels))
-        self.features[rows], self.labels[rows] = features, labels
-        self.num_done = rows.stop
-
-    def commit(self) -> None:
-        """Nothing to be done."""

@@ -7,68 +7,30 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from subsetsel.errors import OptionError
-from subsetsel.influence.device import device_memory, pieces
+from subsetsel.influence.device import block_sizes, device_memory
+from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.hessian import Factor
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.influence.head.objective import HeadObjective
 
 # H and its factor may take this share of the memory that is free.
-DENSE_SHARE = 0.5
+_FACTOR_SHARE = 0.5
 
 
 def invert(objective: HeadObjective, theta: Tensor) -> Inverse:
-    """Choose how to solve with the Hessian of an objective, and prepare it.
-
-    Parameters
-    ----------
-    objective : HeadObjective
-    theta : Tensor of shape (C, q)
-        Scaled parameters.
-
-    Returns
-    -------
-    Inverse
-        A Cholesky factor where memory and time allow one, else conjugate gradients.
-    """
+    """Prepare the inverse of the Hessian of an objective at scaled parameters."""
     kind = choose_inverse(objective.setting.inverse, objective.block_side, objective.X.device)
     return Factor.of(objective, theta) if kind == "cholesky" else IterativeInverse(objective, theta)
 
 
 def choose_inverse(kind: str, side: int, device: torch.device) -> Literal["cholesky", "cg"]:
-    """Settle ``"auto"`` by size and by the free memory of the device.
+    """Decide ``"auto"``: a Cholesky factor where memory and time allow one, else ``"cg"``.
 
-    Parameters
-    ----------
-    kind : {"auto", "cholesky", "cg"}
-    side : int
-        Of the matrix to be factored.
-    device : torch.device
-        Where it would be.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    OptionError
-        For an unknown kind.
+    ``side`` is that of the matrix to be factored, ``device`` where it would be.
     """
-    check_inverse(kind)
+    check_choices(inverse=kind)
     if kind == "auto":
-        fits = 2 * 8 * side**2 <= DENSE_SHARE * device_memory(device)
-        return "cholesky" if fits and side <= pieces(device).max_dense else "cg"
+        fits = 2 * 8 * side**2 <= _FACTOR_SHARE * device_memory(device)
+        return "cholesky" if fits and side <= block_sizes(device).max_dense else "cg"
     return "cholesky" if kind == "cholesky" else "cg"
-
-
-def check_inverse(kind: str) -> None:
-    """Refuse what is no way to solve with the Hessian.
-
-    Raises
-    ------
-    OptionError
-    """
-    if kind not in {"auto", "cholesky", "cg"}:
-        raise OptionError(f"inverse must be one of auto, cholesky, cg; got {kind!r}.")

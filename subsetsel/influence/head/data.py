@@ -1,4 +1,4 @@
-"""Features and labels as users give them, checked and encoded."""
+"""Settings, features and labels as users give them, checked and encoded."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import OptionError, ProblemError
 from subsetsel.rows.base import FloatArray, IndexArray
 
 # Beyond this the squares that the Hessian needs would overflow.
 _MAX_FEATURE = 1e100
 
 
+_CHOICES = {
+    "loss": ("cross_entropy", "squared"),
+    "inverse": ("auto", "cholesky", "cg"),
+    "ridge": ("included", "excluded"),
+    "metric": ("parameter", "loss"),
+    "storage": ("auto", "dense", "factored"),
+    "curvature": ("gauss-newton", "hessian"),
+}
+
+
+def check_choices(**given: str) -> None:
+    """Refuse a word that a setting does not know."""
+    for name, value in given.items():
+        if value not in _CHOICES[name]:
+            raise OptionError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
+
+
 def check_features(X: Any, num_features: int | None = None) -> FloatArray:
-    """Validate features.
-
-    Parameters
-    ----------
-    X : array_like or torch.Tensor of shape (n, h)
-    num_features : int, optional
-        The h there must be.
-
-    Returns
-    -------
-    ndarray of shape (n, h), float64
-
-    Raises
-    ------
-    ProblemError
-        If X is not a two-dimensional, non-empty array of finite numbers of sensible size.
-    """
+    """Features, shape (n, h), as finite float64 numbers of sensible size, or a ProblemError."""
     array = _to_numpy(X, "X")
     if array.dtype.kind not in "fiub":
         raise ProblemError(
@@ -62,27 +63,10 @@ def check_features(X: Any, num_features: int | None = None) -> FloatArray:
 
 
 def encode_labels(y: Any, num_classes: int | None = None) -> tuple[IndexArray, NDArray[Any]]:
-    """Turn labels into codes.
+    """Turn labels, integers or texts, into codes, and give the sorted classes behind the codes.
 
-    Parameters
-    ----------
-    y : array_like or torch.Tensor of shape (n,)
-        Integers or strings.
-    num_classes : int, optional
-        How many classes there are, where some may have no example. Integer labels are then the
-        codes 0 to num_classes - 1 themselves.
-
-    Returns
-    -------
-    codes : ndarray of shape (n,), int64
-    classes : ndarray of shape (C,)
-        The label behind each code, sorted.
-
-    Raises
-    ------
-    ProblemError
-        If a label is missing, negative, not an integer or a string, outside 0 to num_classes - 1,
-        or if only one class occurs.
+    With ``num_classes`` some classes may have no example: integer labels are then the codes 0 to
+    num_classes - 1 themselves.
     """
     labels = _check_labels(y)
     classes, codes = np.unique(labels, return_inverse=True)
@@ -111,23 +95,7 @@ def encode_labels(y: Any, num_classes: int | None = None) -> tuple[IndexArray, N
 
 
 def encode_like(y: Any, classes: NDArray[Any]) -> IndexArray:
-    """Encode labels by the classes a head knows.
-
-    Parameters
-    ----------
-    y : array_like of shape (n,)
-    classes : ndarray of shape (C,)
-        Sorted.
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-
-    Raises
-    ------
-    ProblemError
-        If a label is not among them.
-    """
+    """Encode labels by the sorted classes that a head knows."""
     labels = _check_labels(y)
     if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
         raise ProblemError(
@@ -144,13 +112,7 @@ def encode_like(y: Any, classes: NDArray[Any]) -> IndexArray:
 
 
 def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
-    """Demand one label per example.
-
-    Raises
-    ------
-    ProblemError
-        If there are more or fewer.
-    """
+    """Demand one label per example."""
     if len(X) != len(y):
         raise ProblemError(
             f"X has {len(X)} rows but y has {len(y)} labels; there must be one label per example."
@@ -158,17 +120,7 @@ def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
 
 
 def check_weights(sample_weight: Any, n: int) -> FloatArray:
-    """Validate weights of examples.
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-
-    Raises
-    ------
-    ProblemError
-        If there are not n positive finite numbers.
-    """
+    """Weights of n examples, positive and finite, as float64."""
     weights = _to_numpy(sample_weight, "sample_weight")
     if weights.shape != (n,) or weights.dtype.kind not in "fiub":
         raise ProblemError(
@@ -186,17 +138,7 @@ def check_weights(sample_weight: Any, n: int) -> FloatArray:
 
 
 def check_l2(l2: Any) -> float:
-    """Validate the weight decay.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ProblemError
-        If it is not a positive finite number.
-    """
+    """Weight decay, positive and finite."""
     try:
         value = float(l2)
     except (TypeError, ValueError) as error:

@@ -60,17 +60,7 @@ class KroneckerInverse:
         self.inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
 
     def solve(self, columns: Tensor) -> Tensor:
-        """Apply the approximate inverse.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (d, k)
-            In scaled parameters.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
-        """
+        """Apply the approximate inverse to columns, shape (d, k), in scaled parameters."""
         m, q = self.inverse_values.shape
         stacked = columns.T.reshape(-1, m, q)
         turned = self.class_vectors.T @ (stacked @ self.features)
@@ -80,24 +70,12 @@ class KroneckerInverse:
         return out
 
     def row_lengths(self, inverse: Inverse, *, num_probes: int = 32, seed: int = 0) -> Tensor:
-        """Estimate the length of each row of H^-1 in the eigenbasis, from random signs.
+        """Estimate the length of each row of H^-1 in the eigenbasis, shape (m, q), by random signs.
 
-        With signs z, the mean of (H^-1 z)_j^2 is the squared length of row j. As a diagonal
-        stand-in for H^-1 it serves sums of gradients much better than 1 / lambda, which is too
-        short where the eigenbasis is not quite that of H.
-
-        Parameters
-        ----------
-        inverse : Inverse
-            Of the exact Hessian.
-        num_probes : int
-            Solves, all at once and to two digits.
-        seed : int
-
-        Returns
-        -------
-        Tensor of shape (m, q)
-            In the user's parameters.
+        With signs z, the mean of (H^-1 z)_j^2 is the squared length of row j, in the user's
+        parameters. As a diagonal stand-in for H^-1 it serves sums of gradients much better than
+        1 / lambda, which is too short where the eigenbasis is not quite that of H. ``inverse`` is
+        that of the exact Hessian; it solves for all signs at once, to two digits.
         """
         m, q = self.inverse_values.shape
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, m, q))
@@ -114,11 +92,7 @@ def _eigenvectors(matrix: Tensor) -> Tensor:
     """Eigenvectors as columns, the largest entry of each positive.
 
     Their signs are the library's choice otherwise, and `row_lengths` draws its random signs in
-    this basis: each device would have a search of its own.
-
-    Returns
-    -------
-    Tensor
+    this basis: each device would search on other rows.
     """
     vectors: Tensor = torch.linalg.eigh(matrix)[1]
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import head_device
-from subsetsel.influence.head.choose_inverse import check_inverse
 from subsetsel.influence.head.data import (
+    check_choices,
     check_features,
     check_l2,
     check_lengths,
@@ -19,12 +19,11 @@ from subsetsel.influence.head.data import (
     encode_labels,
 )
 from subsetsel.influence.head.head import Head
+from subsetsel.influence.head.inverse import InverseKind
 from subsetsel.influence.head.iterative import IterativeInverse
-from subsetsel.influence.head.losses import Loss, SquaredObjective, objective_type
+from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
 from subsetsel.influence.head.newton import Minimum, approach, minimize
-from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.refit import scale_theta
-from subsetsel.influence.head.setting import Setting
+from subsetsel.influence.head.objective import HeadObjective, Setting
 
 # Heads with more parameters are polished without building their Hessian.
 _MAX_FACTORED_POLISH = 1500
@@ -41,7 +40,7 @@ def fit_head(
     sample_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     penalize_bias: bool = True,
-    inverse: Literal["auto", "cholesky", "cg"] = "auto",
+    inverse: InverseKind = "auto",
     device: str = "auto",
     tolerance: float = 1e-10,
 ) -> Head:
@@ -97,23 +96,21 @@ def fit_head(
     RuntimeWarning
         If the gradient stays above both the tolerance and its own rounding error.
     """
+    check_choices(loss=loss, inverse=inverse)
     features = check_features(X)
     labels, classes = encode_labels(y, num_classes)
     check_lengths(features, labels)
     weights = None if sample_weight is None else check_weights(sample_weight, len(labels))
-    objective = objective_type(loss).from_arrays(
-        features,
-        labels,
-        setting=_check_setting(l2, len(classes), label_smoothing, penalize_bias, inverse),
-        weights=weights,
-        device=head_device(device),
+    setting = Setting(check_l2(l2), len(classes), label_smoothing, penalize_bias, inverse)
+    objective = OBJECTIVES[loss].from_arrays(
+        features, labels, setting=setting, weights=weights, device=head_device(device)
     )
     found = _polish(objective, _start(objective, theta), tolerance)
     head = Head(
         classes=classes,
         labels=labels,
         l2=objective.l2,
-        theta=(found.theta / objective.scale).cpu().numpy(),
+        theta=objective.to_user(found.theta),
         gradient_norm=found.evaluation.gradient_norm,
         gradient_error=found.evaluation.gradient_error,
         objective_function=objective,
@@ -130,28 +127,11 @@ def fit_head(
     return head
 
 
-def _check_setting(
-    l2: Any, num_classes: int, label_smoothing: Any, penalize_bias: Any, inverse: str
-) -> Setting:
-    check_inverse(inverse)
-    if not 0 <= label_smoothing < 1:
-        raise ProblemError(
-            f"label_smoothing must be at least 0 and below 1, got {label_smoothing!r}."
-        )
-    return Setting(
-        l2=check_l2(l2),
-        num_classes=num_classes,
-        label_smoothing=float(label_smoothing),
-        penalizes_bias=bool(penalize_bias),
-        inverse=inverse,
-    )
-
-
 def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
     """Zero or the user's parameters, brought near the minimizer."""
     start = objective.X.new_zeros((objective.num_classes, objective.q))
     if theta is not None:
-        start = objective.project(scale_theta(objective, theta))
+        start = objective.project(objective.to_scaled(theta))
     # One Newton step solves the squared loss from anywhere.
     return start if isinstance(objective, SquaredObjective) else approach(objective, start)
 

@@ -16,7 +16,7 @@ from subsetsel.influence.head.data import check_features, check_lengths, encode_
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound, scale_theta
+from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 
@@ -83,7 +83,7 @@ class Head:
 
     @cached_property
     def inverse(self) -> Inverse:
-        """What is solved with the Hessian at ``theta``; prepared once."""
+        """The inverse of the Hessian at ``theta``; prepared once."""
         return invert(self.objective_function, self.to_scaled(self.theta))
 
     @cached_property
@@ -94,28 +94,18 @@ class Head:
         )
 
     def to_scaled(self, theta: ArrayLike) -> torch.Tensor:
-        """Bring parameters to the device, scaled as the objective wants them.
-
-        Returns
-        -------
-        Tensor of shape (C, q)
+        """Check parameters of shape (C, q), scale them as the objective wants them, and move them.
 
         Raises
         ------
         ProblemError
             If they have another shape or are not finite.
         """
-        return scale_theta(self.objective_function, theta)
+        return self.objective_function.to_scaled(theta)
 
     def to_user(self, scaled: torch.Tensor) -> FloatArray:
-        """Undo `to_scaled`.
-
-        Returns
-        -------
-        ndarray of shape (C, q), float64
-        """
-        theta: FloatArray = (scaled / self.objective_function.scale).cpu().numpy()
-        return theta
+        """Undo `to_scaled`."""
+        return self.objective_function.to_user(scaled)
 
     def kept(self, kept_mask: BoolArray) -> KeptHead:
         """Look at the objective on some of the examples alone.
@@ -128,11 +118,13 @@ class Head:
         Returns
         -------
         KeptHead
+            Its methods ``refit``, ``newton_step``, ``curvature`` and ``weakest_direction`` share
+            one Hessian.
 
         Raises
         ------
         ProblemError
-            If it is no such mask or keeps nothing.
+            If the mask has another type or shape, or keeps nothing.
         """
         mask = np.asarray(kept_mask)
         if mask.dtype != np.bool_ or mask.shape != (self.n,):
@@ -142,10 +134,14 @@ class Head:
             )
         if not mask.any():
             raise ProblemError("kept_mask keeps no example; a head needs at least one.")
-        return KeptHead(self, self.objective_function.restrict(mask))
+        return KeptHead(
+            objective_function=self.objective_function.restrict(mask),
+            theta=self.to_scaled(self.theta),
+            full_inverse=lambda: self.inverse,
+        )
 
     def refit(self, kept_mask: BoolArray, *, theta: ArrayLike | None = None) -> Refit:
-        """Train the head on what is kept, to the level of float64 rounding.
+        """Train the head on the kept examples; short for ``kept(kept_mask).refit()``.
 
         Parameters
         ----------
@@ -159,49 +155,6 @@ class Head:
         Refit
         """
         return self.kept(kept_mask).refit(theta=theta)
-
-    def newton_step(self, kept_mask: BoolArray) -> FloatArray:
-        """One Newton step from ``theta`` on the kept examples: minus H_K^-1 times the gradient.
-
-        Parameters
-        ----------
-        kept_mask : ndarray of shape (n,), bool
-            True means kept.
-
-        Returns
-        -------
-        ndarray of shape (C, q), float64
-        """
-        return self.kept(kept_mask).newton_step()
-
-    def curvature(self, kept_mask: BoolArray) -> float:
-        """How much of the curvature the kept examples hold in the direction that loses most.
-
-        Parameters
-        ----------
-        kept_mask : ndarray of shape (n,), bool
-            True means kept.
-
-        Returns
-        -------
-        float
-            Smallest eigenvalue of L^-1 H_K L^-T, where H = L L^T is the Hessian on all examples.
-        """
-        return self.kept(kept_mask).curvature()
-
-    def weakest_direction(self, kept_mask: BoolArray) -> tuple[float, FloatArray]:
-        """`curvature`, and the direction V in which the kept examples hold so little of it.
-
-        Parameters
-        ----------
-        kept_mask : ndarray of shape (n,), bool
-            True means kept.
-
-        Returns
-        -------
-        float, ndarray of shape (C, q)
-        """
-        return self.kept(kept_mask).weakest_direction()
 
     def curvature_along(self, direction: ArrayLike) -> FloatArray:
         """Second derivative of each example's share of the objective along a direction V.
@@ -229,41 +182,9 @@ class Head:
         along: FloatArray = torch.cat(parts).cpu().numpy()
         return along
 
-    def objective(self, theta: ArrayLike, mask: BoolArray | None = None) -> float:
-        """Mean loss plus (l2 / 2) ||theta||^2.
-
-        Parameters
-        ----------
-        theta : array_like of shape (C, q)
-        mask : ndarray of shape (n,), bool, optional
-            True means used; all examples otherwise.
-
-        Returns
-        -------
-        float
-        """
-        on = self.objective_function if mask is None else self.kept(mask).objective_function
-        return on.value_and_gradient(self.to_scaled(theta))[0]
-
-    def gradient_sum(self, mask: BoolArray) -> FloatArray:
-        """Sum of the chosen examples' loss gradients, times their weights, ridge not included.
-
-        Parameters
-        ----------
-        mask : ndarray of shape (n,), bool
-            True means summed.
-
-        Returns
-        -------
-        ndarray of shape (C, q), float64
-        """
-        if not np.asarray(mask).any():
-            return np.zeros_like(self.theta)
-        on = self.kept(mask).objective_function
-        scaled = self.to_scaled(self.theta)
-        gradient = on.value_and_gradient(scaled)[1] - on.ridge * scaled
-        total: FloatArray = (on.total * gradient * on.scale).cpu().numpy()
-        return total
+    def objective(self, theta: ArrayLike) -> float:
+        """Mean loss over all examples plus (l2 / 2) ||theta||^2, at theta of shape (C, q)."""
+        return self.objective_function.value_and_gradient(self.to_scaled(theta))[0]
 
     def encode(self, X: Any, y: Any) -> tuple[FloatArray, IndexArray]:
         """Check other examples and encode their labels.
@@ -289,18 +210,7 @@ class Head:
         return features, codes
 
     def loss(self, theta: ArrayLike, X: Any, y: Any) -> float:
-        """Mean loss on other examples, without ridge, smoothing and weights.
-
-        Parameters
-        ----------
-        theta : array_like of shape (C, q)
-        X : array_like of shape (m, h)
-        y : array_like of shape (m,)
-
-        Returns
-        -------
-        float
-        """
+        """Mean loss on other examples at theta, shape (C, q): no ridge, smoothing or weights."""
         features, codes = self.encode(X, y)
         logits = _logits(theta, features)
         if isinstance(self.objective_function, SquaredObjective):
@@ -311,18 +221,7 @@ class Head:
         return float(np.mean(total - logits[np.arange(len(codes)), codes]))
 
     def accuracy(self, theta: ArrayLike, X: Any, y: Any) -> float:
-        """Share of other examples whose class has the largest logit.
-
-        Parameters
-        ----------
-        theta : array_like of shape (C, q)
-        X : array_like of shape (m, h)
-        y : array_like of shape (m,)
-
-        Returns
-        -------
-        float
-        """
+        """Share of other examples whose class has the largest logit under theta, shape (C, q)."""
         features, codes = self.encode(X, y)
         return float(np.mean(_logits(theta, features).argmax(axis=1) == codes))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
-from subsetsel.influence.head.inverse import TOLERANCE, Inverse
+from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
 
 # Below this the whole spectrum is the cheapest way to one eigenvalue.
@@ -19,16 +19,8 @@ _MAX_SPECTRUM = 400
 class Factor(Inverse):
     """H = L L^T in float64; where H repeats one block, L is the factor of that block.
 
-    Parameters
-    ----------
-    objective : HeadObjective
-    matrix : Tensor of shape (s, s)
-        The Hessian, or its repeated block; overwritten.
-
-    Raises
-    ------
-    ProblemError
-        If the matrix is not positive definite in float64. Nothing is added to it silently.
+    ``matrix``, the Hessian or its repeated block, is overwritten. One that is not positive definite
+    in float64 is a ProblemError: nothing is added to it silently.
     """
 
     is_exact = True
@@ -47,41 +39,15 @@ class Factor(Inverse):
 
     @classmethod
     def of(cls, objective: HeadObjective, theta: Tensor) -> Self:
-        """Build and factor the Hessian at theta.
-
-        Returns
-        -------
-        Factor
-        """
+        """Build and factor the Hessian at theta."""
         return cls(objective, objective.hessian(theta))
 
-    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
-        """H^-1 times columns, all in scaled parameters.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (d, k)
-        tolerance : float
-            Not used: two triangular solves are exact up to rounding.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
-        """
+    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+        """H^-1 times columns; two triangular solves are exact up to rounding at any tolerance."""
         return self._from_blocks(torch.cholesky_solve(self._to_blocks(columns), self.lower))
 
     def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
-        """L^-1, or L^-T, times columns.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (d, k)
-        transposed : bool
-
-        Returns
-        -------
-        Tensor of shape (d, k)
-        """
+        """L^-1, or L^-T, times columns."""
         triangle = self.lower.T if transposed else self.lower
         blocks = self._to_blocks(columns)
         return self._from_blocks(torch.linalg.solve_triangular(triangle, blocks, upper=transposed))
@@ -100,17 +66,7 @@ class Factor(Inverse):
         return blocks.reshape(side, d // side, -1).transpose(0, 1).reshape(d, -1)
 
     def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
-        """Smallest eigenvalue of L^-1 H_K L^-T, and v = L^-T z for its eigenvector z.
-
-        Parameters
-        ----------
-        kept : Factor
-            Of the Hessian H_K.
-
-        Returns
-        -------
-        float, Tensor of shape (d,)
-        """
+        """Smallest eigenvalue of L^-1 H_K L^-T, and v = L^-T z for its eigenvector z."""
         if len(self.lower) <= _MAX_SPECTRUM:
             ratio = torch.linalg.solve_triangular(kept.lower, self.lower, upper=False)
             values, vectors = torch.linalg.eigh(ratio.T @ ratio)

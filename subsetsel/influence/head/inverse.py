@@ -1,4 +1,4 @@
-"""What is solved with the Hessian of a head, and how that is chosen."""
+"""What a head's Hessian is asked for: solves, a factor, its weakest direction."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ from torch import Tensor
 from subsetsel.influence.head.objective import HeadObjective
 
 Metric = Literal["parameter", "loss"]
+InverseKind = Literal["auto", "cholesky", "cg"]
 
 # Relative error, in the norm of H, to which an iterative solve is brought.
-TOLERANCE = 1e-10
+SOLVE_TOLERANCE = 1e-10
 
 
 class Inverse(ABC):
-    """H^-1 of one objective at one theta, in scaled parameters.
-
-    Parameters
-    ----------
-    objective : HeadObjective
-    """
+    """H^-1 of one objective at one theta, in scaled parameters."""
 
     def __init__(self, objective: HeadObjective) -> None:
         self.scale = objective.scale.repeat(objective.num_free)
 
     @abstractmethod
-    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
         """H^-1 times columns, shape (d, k), all in scaled parameters."""
 
     @abstractmethod
@@ -44,13 +40,7 @@ class Inverse(ABC):
         """
 
     def smallest_eigenvalue(self) -> float:
-        """Smallest eigenvalue of H in the user's parameters, by Lanczos on H^-1.
-
-        Returns
-        -------
-        float
-            An estimate from above.
-        """
+        """Smallest eigenvalue of H in the user's parameters, from above, by Lanczos on H^-1."""
         from scipy.sparse.linalg import LinearOperator, eigsh
 
         def apply(vector: np.ndarray) -> np.ndarray:
@@ -71,43 +61,17 @@ class Inverse(ABC):
     def is_exact(self) -> bool:
         """Whether solves are direct: then single rows of S are cheap enough to be asked for."""
 
-    def influence(self, columns: Tensor, metric: Metric, *, tolerance: float = TOLERANCE) -> Tensor:
-        """Apply the map that turns gradients into rows of S.
+    def influence(self, columns: Tensor, metric: Metric) -> Tensor:
+        """Turn gradients by the scaled parameters, shape (d, k), into rows of S, as columns.
 
-        Parameters
-        ----------
-        columns : Tensor of shape (d, k)
-            Gradients with respect to the scaled parameters.
-        metric : {"parameter", "loss"}
-            H^-1 g in the user's parameters, or L^-1 g.
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
+        H^-1 g in the user's parameters for the metric ``"parameter"``, L^-1 g for ``"loss"``.
         """
         if metric == "loss":
             return self.half(columns)
-        return self.solve(columns, tolerance=tolerance).div_(self.scale[:, None])
+        return self.solve(columns).div_(self.scale[:, None])
 
-    def transposed(
-        self, columns: Tensor, metric: Metric, *, tolerance: float = TOLERANCE
-    ) -> Tensor:
-        """Apply the transpose of `influence`.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (d, k)
-            Directions in the space of the rows of S.
-        metric : {"parameter", "loss"}
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
-        """
+    def transposed(self, columns: Tensor, metric: Metric) -> Tensor:
+        """Apply the transpose of `influence` to directions in the space of the rows of S."""
         if metric == "loss":
             return self.half(columns, transposed=True)
-        return self.solve(columns / self.scale[:, None], tolerance=tolerance)
+        return self.solve(columns / self.scale[:, None])

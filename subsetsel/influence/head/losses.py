@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from subsetsel.errors import OptionError, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.influence.head.objective import UNIT, HeadObjective
 
 Loss = Literal["cross_entropy", "squared"]
@@ -19,30 +19,15 @@ class SoftmaxObjective(HeadObjective):
 
     @staticmethod
     def class_basis(num_classes: int) -> Tensor:
-        """Sum-zero basis of the classes; see `sum_zero_basis`.
-
-        Returns
-        -------
-        Tensor of shape (C, C - 1)
-        """
+        """Sum-zero basis of the classes; see `sum_zero_basis`."""
         return sum_zero_basis(num_classes)
 
     def outputs(self, theta: Tensor, rows: slice) -> Tensor:
-        """Probabilities.
-
-        Returns
-        -------
-        Tensor of shape (rows, C)
-        """
+        """Probabilities."""
         return torch.softmax(self.X[rows] @ theta.T, dim=1)
 
     def losses_and_residuals(self, theta: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each example, and p - t.
-
-        Returns
-        -------
-        Tensor of shape (rows,), Tensor of shape (rows, C)
-        """
+        """Cross-entropy of each example, and p - t."""
         log_p = torch.log_softmax(self.X[rows] @ theta.T, dim=1)
         own = log_p.gather(1, self.labels[rows, None])[:, 0]
         smoothing = self.setting.label_smoothing
@@ -51,35 +36,20 @@ class SoftmaxObjective(HeadObjective):
         return -own, self.to_residuals(log_p.exp_(), rows)
 
     def output_error(self, outputs: Tensor, logit_error: Tensor) -> Tensor:
-        """Logits off by at most delta move p by at most p (1 - p) (exp(2 delta) - 1).
-
-        Returns
-        -------
-        Tensor of shape (rows,)
-        """
+        """Logits off by at most delta move p by at most p (1 - p) (exp(2 delta) - 1)."""
         own = (self.num_classes + 16) * UNIT
         moved = ((outputs * (1 - outputs)).norm(dim=1) + own) * torch.expm1(2 * logit_error)
         bound: Tensor = moved * torch.exp(2 * logit_error) + own
         return bound
 
     def curve(self, outputs: Tensor, logits: Tensor) -> Tensor:
-        """(diag p - p p^T) z for each example.
-
-        Returns
-        -------
-        Tensor of shape (rows, k, C)
-        """
+        """(diag p - p p^T) z for each example."""
         centre = torch.einsum("ikc,ic->ik", logits, outputs)
         curved: Tensor = (logits - centre[:, :, None]).mul_(outputs[:, None, :])
         return curved
 
     def class_curvature(self, theta: Tensor) -> Tensor:
-        """Mean of B^T (diag p - p p^T) B.
-
-        Returns
-        -------
-        Tensor of shape (m, m)
-        """
+        """Mean of B^T (diag p - p p^T) B."""
         spread = self.basis.new_zeros(self.num_classes)
         mean = self.basis.new_zeros((self.num_free, self.num_free))
         for rows in self.chunks():
@@ -90,12 +60,7 @@ class SoftmaxObjective(HeadObjective):
         return (self.basis.T @ (spread[:, None] * self.basis) - mean).div_(self.total)
 
     def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
-        """Variance of each class direction under p_i.
-
-        Returns
-        -------
-        Tensor of shape (rows, k)
-        """
+        """Variance of each class direction under p_i."""
         lifted = self.basis @ directions
         return outputs @ lifted.square() - (outputs @ lifted).square()
 
@@ -105,25 +70,10 @@ class SoftmaxObjective(HeadObjective):
         return self.d
 
     def hessian(self, theta: Tensor) -> Tensor:
-        """Exact Hessian of F in the sum-zero basis of the classes.
+        """Exact Hessian in the sum-zero basis, shape (d, d); parameter (a, j) has index a q + j.
 
         Block (a, b) is the mean of cov_{p_i}(Q_a, Q_b) x_i x_i^T: C (C - 1) / 2 weighted Gram
         matrices; the rest is symmetry.
-
-        Parameters
-        ----------
-        theta : Tensor of shape (C, q)
-            Scaled parameters.
-
-        Returns
-        -------
-        Tensor of shape (d, d)
-            With respect to the scaled parameters; parameter (a, j) has index a q + j.
-
-        Raises
-        ------
-        ProblemError
-            If it does not fit into memory.
         """
         num_free, q = self.num_free, self.q
         try:
@@ -154,68 +104,33 @@ class SquaredObjective(HeadObjective):
 
     @staticmethod
     def class_basis(num_classes: int) -> Tensor:
-        """Give the identity: the outputs of the classes are free of each other.
-
-        Returns
-        -------
-        Tensor of shape (C, C)
-        """
+        """All directions: the outputs of the classes do not depend on each other."""
         return torch.eye(num_classes, dtype=torch.float64)
 
     def outputs(self, theta: Tensor, rows: slice) -> Tensor:
-        """Theta x.
-
-        Returns
-        -------
-        Tensor of shape (rows, C)
-        """
+        """Theta x."""
         return self.X[rows] @ theta.T
 
     def losses_and_residuals(self, theta: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Half the squared distance to the target, and theta x - t.
-
-        Returns
-        -------
-        Tensor of shape (rows,), Tensor of shape (rows, C)
-        """
+        """Half the squared distance to the target, and theta x - t."""
         residuals = self.to_residuals(self.outputs(theta, rows), rows)
         return 0.5 * residuals.square().sum(dim=1), residuals
 
     def output_error(self, outputs: Tensor, logit_error: Tensor) -> Tensor:
-        """Each of C outputs is off by the error of a logit, the target's subtraction by a unit.
-
-        Returns
-        -------
-        Tensor of shape (rows,)
-        """
+        """Each of C outputs has the error of a logit; subtracting the target rounds once more."""
         rounding: Tensor = 4 * UNIT * (outputs.norm(dim=1) + 1)
         return rounding + math.sqrt(self.num_classes) * logit_error
 
     def curve(self, outputs: Tensor, logits: Tensor) -> Tensor:
-        """Give the identity.
-
-        Returns
-        -------
-        Tensor of shape (rows, k, C)
-        """
+        """Return z: the Hessian is the identity."""
         return logits
 
     def class_curvature(self, theta: Tensor) -> Tensor:
-        """Give the identity.
-
-        Returns
-        -------
-        Tensor of shape (C, C)
-        """
+        """Return the identity."""
         return self.basis
 
     def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
-        """Squared length of each direction.
-
-        Returns
-        -------
-        Tensor of shape (rows, k)
-        """
+        """Squared length of each direction."""
         lengths: Tensor = directions.square().sum(dim=0).expand(len(outputs), -1)
         return lengths
 
@@ -225,12 +140,7 @@ class SquaredObjective(HeadObjective):
         return self.q
 
     def hessian(self, theta: Tensor) -> Tensor:
-        """X^T diag(w) X / sum w + ridge: the block of every class.
-
-        Returns
-        -------
-        Tensor of shape (q, q)
-        """
+        """X^T diag(w) X / sum w + ridge: the block of every class, shape (q, q)."""
         block = self.gram()
         block.diagonal().add_(self.ridge)
         return block
@@ -242,32 +152,11 @@ OBJECTIVES: dict[str, type[HeadObjective]] = {
 }
 
 
-def objective_type(loss: str) -> type[HeadObjective]:
-    """Find the objective of a loss.
-
-    Returns
-    -------
-    type of HeadObjective
-
-    Raises
-    ------
-    OptionError
-        If there is no such loss.
-    """
-    if loss not in OBJECTIVES:
-        raise OptionError(f"loss must be one of {', '.join(get_args(Loss))}, got {loss!r}.")
-    return OBJECTIVES[loss]
-
-
 def sum_zero_basis(num_classes: int) -> Tensor:
-    """Orthonormal basis of the vectors over the classes that sum to zero.
+    """Orthonormal basis of the vectors over the classes that sum to zero, shape (C, C - 1).
 
     Softmax does not see a constant added to all logits, and at the minimizer the ridge makes that
     constant zero: gradients, H^-1 g and all their 2-norms live in this subspace.
-
-    Returns
-    -------
-    Tensor of shape (C, C - 1), float64
     """
     basis = torch.zeros((num_classes, num_classes - 1), dtype=torch.float64)
     for a in range(1, num_classes):

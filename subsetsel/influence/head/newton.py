@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.influence.head.choose_inverse import invert
-from subsetsel.influence.head.inverse import TOLERANCE, Inverse
-from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.setting import Evaluation
+from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
+from subsetsel.influence.head.objective import Evaluation, HeadObjective
 
 _MAX_STEPS = 100
 _MAX_HALVINGS = 40
@@ -65,10 +64,6 @@ def minimize(
         Of the Hessian at ``theta``, where it is known already.
     make_inverse : callable
         Makes one at later points.
-
-    Returns
-    -------
-    Minimum
     """
     best = Minimum(theta, objective.evaluate(theta), 0)
     while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
@@ -101,15 +96,9 @@ def _is_lower(new: Evaluation, old: Evaluation) -> bool:
 
 
 def newton_direction(
-    objective: HeadObjective, at: Minimum, inverse: Inverse, *, tolerance: float = TOLERANCE
+    objective: HeadObjective, at: Minimum, inverse: Inverse, *, tolerance: float = SOLVE_TOLERANCE
 ) -> Tensor:
-    """-H^-1 times the gradient.
-
-    Returns
-    -------
-    Tensor of shape (C, q)
-        In scaled parameters; it lies in the class basis.
-    """
+    """-H^-1 times the gradient, in scaled parameters; it lies in the class basis."""
     basis = objective.basis
     reduced = (basis.T @ at.evaluation.gradient).reshape(-1, 1)
     return -basis @ inverse.solve(reduced, tolerance=tolerance).reshape(basis.shape[1], -1)
@@ -140,21 +129,10 @@ def _search_line(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Min
 
 
 def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 300) -> Tensor:
-    """Come near the minimizer by L-BFGS, so that few Hessians are needed after it.
+    """Come near the minimizer by L-BFGS from a theta with class mean zero: few Hessians follow.
 
     The features are whitened by the curvature bound (1/2) X^T X / n + l2 (Böhning, Annals of the
     Institute of Statistical Mathematics 44, 1992), which is never below the Hessian.
-
-    Parameters
-    ----------
-    objective : HeadObjective
-    theta : Tensor of shape (C, q)
-        Scaled parameters with class mean zero.
-    max_iterations : int
-
-    Returns
-    -------
-    Tensor of shape (C, q)
     """
     from scipy.optimize import minimize as scipy_minimize
 

@@ -1,4 +1,4 @@
-"""The training objective of a linear head: value, gradient, and what rounding does to them.
+"""The training objective of a linear head: value, gradient, and a bound on their rounding.
 
 Inside, columns are divided by powers of two that equilibrate the Hessian. That is exact in binary,
 the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
@@ -8,17 +8,71 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from subsetsel.influence.device import pieces
-from subsetsel.influence.head.setting import Evaluation, Setting
+from subsetsel.errors import ProblemError
+from subsetsel.influence.device import block_sizes
+from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps) / 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is asked of a head, beside its data.
+
+    Attributes
+    ----------
+    l2 : float
+    num_classes : int
+    label_smoothing : float
+        Targets are (1 - s) onehot + s / C.
+    penalizes_bias : bool
+        Whether l2 acts on the bias too.
+    inverse : {"auto", "cholesky", "cg"}
+        How linear systems with the Hessian are solved.
+    """
+
+    l2: float
+    num_classes: int
+    label_smoothing: float = 0.0
+    penalizes_bias: bool = True
+    inverse: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ProblemError(
+                f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective at one theta.
+
+    Attributes
+    ----------
+    value : float
+        Mean loss plus (l2 / 2) ||theta||^2.
+    gradient : Tensor of shape (C, q)
+        With respect to the scaled parameters.
+    gradient_norm : float
+        Euclidean norm with respect to the user's parameters.
+    gradient_error : float
+        Upper bound on the distance of that gradient from the exact one.
+    """
+
+    value: float
+    gradient: Tensor
+    gradient_norm: float
+    gradient_error: float
 
 
 class HeadObjective(ABC):
@@ -38,7 +92,7 @@ class HeadObjective(ABC):
     Attributes
     ----------
     basis : Tensor of shape (C, m)
-        Orthonormal class directions that hold every gradient.
+        Orthonormal class directions that span every gradient.
     ridge : Tensor of shape (q,)
         l2 as it acts on the scaled parameters.
     total : float
@@ -75,22 +129,17 @@ class HeadObjective(ABC):
         weights: np.ndarray | None = None,
         device: torch.device,
     ) -> Self:
-        """Append the bias, choose the scale, move to the device.
-
-        Returns
-        -------
-        HeadObjective
-        """
+        """Append the bias, choose the scale, move to the device."""
         n, h = features.shape
         X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
-        # Both ways take read-only arrays, such as memory maps, without a warning.
+        # Both branches take read-only arrays, such as memory maps, without a warning.
         if device.type == "cpu":
             X.numpy()[:, :h] = features
         else:
             X[:, :h] = torch.tensor(features, device=device)
         X[:, h] = 1.0
         squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
-        for part in torch.split(X, pieces(device).chunk_rows):
+        for part in torch.split(X, block_sizes(device).chunk_rows):
             squares += part.square().sum(dim=0)
         scale = torch.exp2((squares / n + setting.l2).sqrt().log2().round())
         X /= scale
@@ -99,25 +148,17 @@ class HeadObjective(ABC):
         return cls(X, codes, scale, setting, w)
 
     def restrict(self, mask: np.ndarray) -> Self:
-        """Take the mean over chosen examples only.
-
-        Parameters
-        ----------
-        mask : ndarray of shape (n,), bool
-            True means used.
-
-        Returns
-        -------
-        HeadObjective
-        """
+        """Take the mean over the examples of a Boolean mask only."""
         chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
         weights = None if self.weights is None else self.weights[chosen]
         return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
 
+    # --- what a loss defines ----------------------------------------------------------------------
+
     @staticmethod
     @abstractmethod
     def class_basis(num_classes: int) -> Tensor:
-        """Orthonormal class directions that hold every gradient, shape (C, m)."""
+        """Orthonormal class directions that span every gradient, shape (C, m)."""
 
     @abstractmethod
     def outputs(self, theta: Tensor, rows: slice) -> Tensor:
@@ -155,6 +196,8 @@ class HeadObjective(ABC):
     def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
         """u^T A_i u for columns u of ``directions``, shape (m, k): shape (rows, k)."""
 
+    # --- parameters -------------------------------------------------------------------------------
+
     @property
     def num_free(self) -> int:
         """Number of class directions, m."""
@@ -165,50 +208,48 @@ class HeadObjective(ABC):
         """Number of parameters in the class basis, m q."""
         return self.num_free * self.q
 
-    def project(self, theta: Tensor) -> Tensor:
-        """Drop what lies outside the class basis.
+    def to_scaled(self, theta: ArrayLike) -> Tensor:
+        """Check the user's parameters, shape (C, q), scale them and move them to the device."""
+        array = np.array(theta, dtype=np.float64)
+        shape = (self.num_classes, self.q)
+        if array.shape != shape:
+            raise ProblemError(
+                f"theta must have shape {shape} (classes, features and bias), got {array.shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ProblemError("theta must be finite; it holds NaN or infinite values.")
+        return torch.as_tensor(array, device=self.X.device) * self.scale
 
-        Returns
-        -------
-        Tensor of shape (C, q)
-        """
+    def to_user(self, scaled: Tensor) -> FloatArray:
+        """Undo `to_scaled`."""
+        theta: FloatArray = (scaled / self.scale).cpu().numpy()
+        return theta
+
+    def project(self, theta: Tensor) -> Tensor:
+        """Drop what lies outside the class basis."""
         return self.basis @ (self.basis.T @ theta)
 
-    def chunks(self, length: int | None = None) -> Iterator[slice]:
-        """Cut the examples into ranges.
-
-        Yields
-        ------
-        slice
-        """
-        length = length or self.chunk_rows
-        for start in range(0, self.n, length):
-            yield slice(start, min(start + length, self.n))
+    # --- examples ---------------------------------------------------------------------------------
 
     @property
     def chunk_rows(self) -> int:
         """How many examples enter one matrix product."""
-        return pieces(self.X.device).chunk_rows
+        return block_sizes(self.X.device).chunk_rows
+
+    def chunks(self, length: int | None = None) -> Iterator[slice]:
+        """Cut the examples into ranges."""
+        length = length or self.chunk_rows
+        for start in range(0, self.n, length):
+            yield slice(start, min(start + length, self.n))
 
     def weigh(self, rows: slice, values: Tensor) -> Tensor:
-        """Multiply by the weights of a range of examples, in place.
-
-        Returns
-        -------
-        Tensor
-            ``values``, whose first axis is that of the examples.
-        """
+        """Multiply values, one per example on the first axis, by the weights, in place."""
         if self.weights is not None:
             values *= self.weights[rows].reshape(-1, *[1] * (values.dim() - 1))
         return values
 
     def to_residuals(self, outputs: Tensor, rows: slice) -> Tensor:
-        """Subtract the targets, in place.
-
-        Returns
-        -------
-        Tensor of shape (rows, C)
-        """
+        """Subtract the targets, in place."""
         smoothing = self.setting.label_smoothing
         if smoothing:
             outputs -= smoothing / self.num_classes
@@ -216,27 +257,13 @@ class HeadObjective(ABC):
         return outputs.scatter_add_(1, self.labels[rows, None], ones)
 
     def residuals(self, theta: Tensor, rows: slice) -> Tensor:
-        """w_i times the loss's gradient with respect to the logits: p_i - e_{y_i} for the softmax.
-
-        Returns
-        -------
-        Tensor of shape (rows, C)
-        """
+        """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
 
+    # --- values and derivatives -------------------------------------------------------------------
+
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
-        """F and its gradient with respect to the scaled parameters.
-
-        Parameters
-        ----------
-        theta : Tensor of shape (C, q)
-            Scaled parameters.
-
-        Returns
-        -------
-        value : float
-        gradient : Tensor of shape (C, q)
-        """
+        """F and its gradient, shape (C, q), at and with respect to the scaled parameters."""
         loss = torch.zeros((), dtype=torch.float64, device=theta.device)
         total = torch.zeros_like(theta)
         for rows in self.chunks():
@@ -251,15 +278,6 @@ class HeadObjective(ABC):
 
         Every sum of m products is off by at most m u / (1 - m u) times the sum of their absolute
         values, in whatever order it is taken.
-
-        Parameters
-        ----------
-        theta : Tensor of shape (C, q)
-            Scaled parameters.
-
-        Returns
-        -------
-        Evaluation
         """
         value, gradient = self.value_and_gradient(theta)
         largest = float(theta.norm(dim=1).max())
@@ -279,25 +297,15 @@ class HeadObjective(ABC):
         return Evaluation(value, gradient, norm, 1.05 * (total / self.total + rest))
 
     def multiply(self, theta: Tensor, columns: Tensor, outputs: Tensor | None = None) -> Tensor:
-        """H times columns, without H: two products with the features.
+        """H times columns, shape (d, k), without H: two products with the features.
 
-        Parameters
-        ----------
-        theta : Tensor of shape (C, q)
-            Scaled parameters.
-        columns : Tensor of shape (d, k)
-        outputs : Tensor of shape (n, C), optional
-            `outputs` of all examples at theta, where many products are wanted.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
+        Where many products are wanted at one theta, give the `outputs` of all examples there.
         """
         k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
-        # Between the products all C classes are used: two small products less per example.
+        # Between the products all C classes are used: that saves two small products per example.
         lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
         out = torch.zeros_like(lifted)
-        length = pieces(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
+        length = block_sizes(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
         for rows in self.chunks(max(64, min(self.chunk_rows, length))):
             X = self.X[rows]
             logits = (X @ lifted.T).reshape(len(X), k, C)
@@ -312,23 +320,14 @@ class HeadObjective(ABC):
         return self.weighted_gram(self.weigh(slice(None), self.X.new_ones(self.n)))
 
     def weighted_gram(self, weights: Tensor) -> Tensor:
-        """X^T diag(weights) X / sum w of the scaled features.
+        """X^T diag(weights) X / sum w of the scaled features, shape (q, q); weights of any sign.
 
         It is symmetric: strips of its lower triangle are computed, which is little more than half.
-
-        Parameters
-        ----------
-        weights : Tensor of shape (n,)
-            Of any sign.
-
-        Returns
-        -------
-        Tensor of shape (q, q)
         """
-        at_once = pieces(self.X.device)
-        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // at_once.strip))
+        sizes = block_sizes(self.X.device)
+        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // sizes.strip))
         edges = [k * self.q // num_strips for k in range(num_strips + 1)]
-        for rows in self.chunks(at_once.gram_rows):
+        for rows in self.chunks(sizes.gram_rows):
             X = self.X[rows]
             scaled = X * weights[rows, None]
             for start, stop in pairwise(edges):

@@ -1,4 +1,4 @@
-"""What a head would be on a part of its examples."""
+"""What a head would be on some of its examples."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
-from subsetsel.errors import ProblemError
 from subsetsel.influence.head.choose_inverse import invert
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.newton import Minimum, minimize, newton_direction
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
-
-if TYPE_CHECKING:
-    from subsetsel.influence.head.head import Head
 
 
 @dataclass(frozen=True)
@@ -49,75 +43,73 @@ class Refit:
 
 @dataclass(frozen=True, eq=False)
 class KeptHead:
-    """A head seen from some of its examples; the Hessian there is computed once.
+    """The objective on some examples, seen from the minimizer on all; its Hessian is built once.
 
     Attributes
     ----------
-    head : Head
     objective_function : HeadObjective
         The mean over the kept examples, plus the ridge.
+    theta : Tensor of shape (C, q)
+        The minimizer on all examples, scaled.
+    full_inverse : callable
+        Gives the inverse of the Hessian on all examples at ``theta``.
     """
 
-    head: Head
     objective_function: HeadObjective = field(repr=False)
+    theta: Tensor = field(repr=False)
+    full_inverse: Callable[[], Inverse] = field(repr=False)
 
     @cached_property
     def inverse(self) -> Inverse:
-        """What is solved with the kept examples' Hessian at the head's ``theta``."""
-        return invert(self.objective_function, self.head.to_scaled(self.head.theta))
+        """The inverse of the kept examples' Hessian at ``theta``."""
+        return invert(self.objective_function, self.theta)
 
     def newton_step(self) -> FloatArray:
-        """See `Head.newton_step`.
-
-        Returns
-        -------
-        ndarray of shape (C, q), float64
-        """
-        theta = self.head.to_scaled(self.head.theta)
-        start = Minimum(theta, self.objective_function.evaluate(theta), 0)
-        return self.head.to_user(newton_direction(self.objective_function, start, self.inverse))
+        """Newton step from ``theta`` on the kept examples, -H_K^-1 times their gradient: (C, q)."""
+        start = Minimum(self.theta, self.objective_function.evaluate(self.theta), 0)
+        step = newton_direction(self.objective_function, start, self.inverse)
+        return self.objective_function.to_user(step)
 
     def curvature(self) -> float:
-        """See `Head.curvature`.
+        """How much of the curvature the kept examples retain in the direction that loses most.
 
-        Returns
-        -------
-        float
+        Smallest eigenvalue of L^-1 H_K L^-T, where H = L L^T is the Hessian on all examples.
         """
         return self.weakest_direction()[0]
 
     def weakest_direction(self) -> tuple[float, FloatArray]:
-        """See `Head.weakest_direction`.
-
-        Returns
-        -------
-        float, ndarray of shape (C, q)
-        """
-        value, v = self.head.inverse.weakest_direction(self.inverse)
+        """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
+        value, v = self.full_inverse().weakest_direction(self.inverse)
         basis = self.objective_function.basis
-        return value, self.head.to_user(basis @ v.reshape(basis.shape[1], -1))
+        return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
 
     def refit(self, *, theta: ArrayLike | None = None) -> Refit:
-        """See `Head.refit`.
+        """Train the head on the kept examples, to the level of float64 rounding.
+
+        Parameters
+        ----------
+        theta : array_like of shape (C, q), optional
+            Where to start; the minimizer on all examples by default.
 
         Returns
         -------
         Refit
         """
-        scaled = self.head.to_scaled(self.head.theta if theta is None else theta)
+        objective = self.objective_function
+        start = self.theta if theta is None else objective.to_scaled(theta)
         found = minimize(
-            self.objective_function,
-            self.objective_function.project(scaled),
+            objective,
+            objective.project(start),
             tolerance=float("inf"),
             inverse=self.inverse if theta is None else None,
         )
         return Refit(
-            theta=self.head.to_user(found.theta),
+            theta=objective.to_user(found.theta),
             gradient_norm=found.evaluation.gradient_norm,
             gradient_error=found.evaluation.gradient_error,
             error=distance_bound(
-                self.objective_function,
-                lambda: invert(self.objective_function, found.theta),
+                objective,
+                lambda: invert(objective, found.theta),
                 found.evaluation.gradient_norm + found.evaluation.gradient_error,
             ),
             num_steps=found.num_steps,
@@ -162,26 +154,3 @@ def distance_bound(
     concordance = 2**0.5 * longest
     reach = concordance * gradient / mu
     return -math.log1p(-reach) / concordance if reach < 1 else math.inf
-
-
-def scale_theta(objective: HeadObjective, theta: ArrayLike) -> torch.Tensor:
-    """Check the user's parameters and scale them as the objective wants them.
-
-    Returns
-    -------
-    Tensor of shape (C, q)
-
-    Raises
-    ------
-    ProblemError
-        If they have another shape or are not finite.
-    """
-    array = np.array(theta, dtype=np.float64)
-    shape = (objective.num_classes, objective.q)
-    if array.shape != shape:
-        raise ProblemError(
-            f"theta must have shape {shape} (classes, features and bias), got {array.shape}."
-        )
-    if not np.isfinite(array).all():
-        raise ProblemError("theta must be finite; it holds NaN or infinite values.")
-    return torch.as_tensor(array, device=objective.X.device) * objective.scale

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.influence.device import pieces
+from subsetsel.influence.device import block_sizes
+from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.ekfac import KroneckerInverse
 from subsetsel.influence.head.head import Head
-from subsetsel.influence.head.inverse import TOLERANCE, Metric
+from subsetsel.influence.head.inverse import Metric
 from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
@@ -24,9 +25,10 @@ from subsetsel.rows.kronecker import KroneckerRows
 from subsetsel.support.memory import free_memory
 
 Ridge = Literal["included", "excluded"]
+Storage = Literal["auto", "dense", "factored"]
 
-# S is held densely by itself up to this share of the memory that is free.
-DENSE_SHARE = 0.25
+# With storage="auto", S is an array up to this share of the memory that is free.
+_DENSE_SHARE = 0.25
 
 
 class HeadInfluence:
@@ -73,40 +75,17 @@ class HeadInfluence:
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
 
     def rows(self, indices: IndexArray | slice) -> FloatArray:
-        """Solve for chosen rows of S.
-
-        Parameters
-        ----------
-        indices : slice or ndarray of int64
-
-        Returns
-        -------
-        ndarray of shape (m, d), float64
-        """
+        """Chosen rows of S, shape (k, d), float64, by one solve."""
         return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
 
     def walk(self) -> Iterator[Tensor]:
-        """Solve for all rows of S in order, a block at a time.
-
-        Yields
-        ------
-        Tensor of shape (b, d), float64
-        """
+        """Rows of S in order, a block at a time, float64."""
         for start in range(0, self.shape[0], self.block_size):
             rows = slice(start, min(start + self.block_size, self.shape[0]))
             yield self.inverse.influence(self.gradients(rows), self.metric).T
 
     def gradients(self, indices: IndexArray | slice) -> Tensor:
-        """Share of chosen examples in the objective's gradient, in scaled parameters.
-
-        Parameters
-        ----------
-        indices : slice or ndarray of int64
-
-        Returns
-        -------
-        Tensor of shape (d, m)
-        """
+        """Share of chosen examples in the scaled objective's gradient, as columns."""
         chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices)
         R, X = self.R[chosen], self.X[chosen]
         gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
@@ -114,41 +93,19 @@ class HeadInfluence:
             gradients += self.constant[:, None] * self.shares[chosen]
         return gradients
 
-    def sums(self, weights: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
-        """S^T w for several w at once: one product with the features each, one solve for all.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (m, n)
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        ndarray of shape (m, d), float64
-        """
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """S^T w for several w, shape (k, n): one product with the features each, one solve."""
         columns = self.X.new_empty((self.shape[1], len(weights)))
         for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
             columns[:, k] = ((self.R * row[:, None]).T @ self.X).reshape(-1)
             if self.constant is not None:
                 columns[:, k] += (row @ self.shares) * self.constant
-        return _to_numpy(self.inverse.influence(columns, self.metric, tolerance=tolerance).T)
+        return _to_numpy(self.inverse.influence(columns, self.metric).T)
 
-    def products(self, directions: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
-        """S u for several u at once: one solve for all, one product with the features each.
-
-        Parameters
-        ----------
-        directions : ndarray of shape (m, d)
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        ndarray of shape (m, n), float64
-        """
+    def products(self, directions: FloatArray) -> FloatArray:
+        """S u for several u, shape (k, d): one solve, one product with the features each."""
         columns = torch.as_tensor(directions, device=self.X.device).T
-        solved = self.inverse.transposed(columns, self.metric, tolerance=tolerance)
+        solved = self.inverse.transposed(columns, self.metric)
         out = self.X.new_empty((len(directions), self.shape[0]))
         for k, column in enumerate(solved.T):
             blocks = column.reshape(self.R.shape[1], self.X.shape[1])
@@ -183,7 +140,8 @@ class HeadInfluence:
     @property
     def block_size(self) -> int:
         """Examples whose rows are solved for at a time."""
-        return max(1, min(self.shape[0], pieces(self.X.device).block_bytes // (8 * self.shape[1])))
+        length = block_sizes(self.X.device).block_bytes // (8 * self.shape[1])
+        return max(1, min(self.shape[0], length))
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
@@ -192,13 +150,7 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 class HeadRows(DenseRows):
-    """S as an array, which knows its unit.
-
-    Parameters
-    ----------
-    array : ndarray of shape (n, d)
-    metric : {"parameter", "loss"}
-    """
+    """S as an array, which knows its unit."""
 
     def __init__(self, array: AnyFloatArray, metric: str) -> None:
         super().__init__(array)
@@ -211,7 +163,7 @@ def influence_rows(
     ridge: Ridge = "included",
     metric: Metric = "parameter",
     dtype: Any = np.float32,
-    storage: Literal["auto", "dense", "factored"] = "auto",
+    storage: Storage = "auto",
 ) -> Rows:
     """S of a trained head.
 
@@ -250,27 +202,7 @@ def influence_rows(
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
-    return hold(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
-
-
-_CHOICES = {
-    "ridge": ("included", "excluded"),
-    "metric": ("parameter", "loss"),
-    "storage": ("auto", "dense", "factored"),
-    "curvature": ("gauss-newton", "hessian"),
-}
-
-
-def check_choices(**given: str) -> None:
-    """Refuse what is none of the words a setting knows.
-
-    Raises
-    ------
-    OptionError
-    """
-    for name, value in given.items():
-        if value not in _CHOICES[name]:
-            raise OptionError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
+    return store_rows(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
 
 
 class Walkable(Factors, Protocol):
@@ -280,34 +212,19 @@ class Walkable(Factors, Protocol):
         """Rows of S in order, float64."""
 
 
-def hold(influence: Walkable, dtype: Any, storage: str) -> Rows:
-    """Write S out where that fits and pays, or keep the formula.
+def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "factored"]:
+    """Decide ``"auto"``: an array, if so many bytes fit and single rows of S are cheap."""
+    return "dense" if is_exact and num_bytes <= _DENSE_SHARE * free_memory() else "factored"
 
-    Parameters
-    ----------
-    influence : Walkable
-    dtype : numpy dtype
-        float32 or float64.
-    storage : {"auto", "dense", "factored"}
 
-    Returns
-    -------
-    Rows
-
-    Raises
-    ------
-    OptionError
-        For another dtype.
-    ProblemError
-        If there is no memory for S.
-    """
+def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
+    """Write S out where that fits and pays, or keep the formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
     n, d = influence.shape
     if storage == "auto":
-        fits = n * d * kind.itemsize <= DENSE_SHARE * free_memory()
-        storage = "dense" if fits and influence.is_exact else "factored"
+        storage = choose_storage(n * d * kind.itemsize, is_exact=influence.is_exact)
     if storage == "factored":
         return FactoredRows(influence, dtype=kind)
     try:

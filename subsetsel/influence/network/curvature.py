@@ -11,8 +11,8 @@ from torch import Tensor
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import algebra_device
-from subsetsel.influence.head.conjugate import conjugate_gradients
-from subsetsel.influence.head.inverse import TOLERANCE
+from subsetsel.influence.head.inverse import SOLVE_TOLERANCE
+from subsetsel.influence.head.iterative import conjugate_gradients
 from subsetsel.influence.network.network import CHUNK_BYTES, Network
 from subsetsel.rows.base import IndexArray
 
@@ -38,17 +38,7 @@ class Pass:
 
 
 def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "diagonal"]) -> Pass:
-    """Sum gradients and curvature over all examples.
-
-    Parameters
-    ----------
-    network : Network
-    kind : {"gauss-newton", "hessian", "diagonal"}
-        ``"diagonal"``: that of the Gauss-Newton matrix.
-
-    Returns
-    -------
-    Pass
+    """Sum gradients and curvature, or the Gauss-Newton matrix's diagonal, over all examples.
 
     Raises
     ------
@@ -97,19 +87,9 @@ def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "dia
 
 
 class NetworkFactor:
-    """The Cholesky factor of the curvature plus a multiple of the identity.
+    """The Cholesky factor of the curvature, which is overwritten, plus a multiple of the identity.
 
-    Parameters
-    ----------
-    curvature : Tensor of shape (d, d)
-        Overwritten.
-    shift : float
-        l2 plus damping.
-
-    Raises
-    ------
-    ProblemError
-        If the sum is not positive definite in float64.
+    ``shift`` is l2 plus damping. A sum that is not positive definite in float64 is a ProblemError.
     """
 
     is_exact = True
@@ -125,7 +105,7 @@ class NetworkFactor:
             )
         self._lower = lower
 
-    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
         """H^-1 times columns, shape (d, k); ``tolerance`` is not needed."""
         return torch.cholesky_solve(columns.to(self._lower.device), self._lower)
 
@@ -141,13 +121,8 @@ class NetworkFactor:
 class NetworkProducts:
     """Conjugate gradients on products with the Gauss-Newton matrix.
 
-    Parameters
-    ----------
-    network : Network
-    diagonal : Tensor of shape (d,)
-        Of the mean Gauss-Newton matrix: the preconditioner.
-    shift : float
-        l2 plus damping.
+    The preconditioner is the diagonal of the mean Gauss-Newton matrix plus ``shift``, which is l2
+    plus damping.
     """
 
     is_exact = False
@@ -157,38 +132,35 @@ class NetworkProducts:
         self._inverse_diagonal = 1.0 / (diagonal + shift)
 
     def multiply(self, columns: Tensor) -> Tensor:
-        """(Gauss-Newton matrix + shift) times columns: one walk through the data.
-
-        Returns
-        -------
-        Tensor of shape (d, k)
-        """
+        """(Gauss-Newton matrix + shift) times columns: one walk through the data."""
         total = torch.zeros_like(columns)
         for batch in self._network.batches():
             total += self._network.multiply(batch, columns).to(columns.device)
         return total.div_(self._network.data.n).add_(columns, alpha=self._shift)
 
-    def solve(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
+    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
         """H^-1 times columns, shape (d, k)."""
         # Products are rounded as the model is: a float32 model allows no more than its digits.
         floor = max(torch.finfo(value.dtype).eps for value in self._network.parameters.values())
-        solved, _ = conjugate_gradients(
+        return conjugate_gradients(
             self.multiply,
             lambda residual: self._inverse_diagonal[:, None] * residual,
             columns.to(self._inverse_diagonal.device),
             max(tolerance, 10 * floor),
             cure="Raise l2 or damping, choose fewer parameters, or give the model as .double().",
         )
-        return solved
 
     def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
-        """Refuse: there is no factor L.
-
-        Raises
-        ------
-        ProblemError
-            Always.
-        """
+        """Refuse: there is no factor L."""
         raise ProblemError(
             "metric='loss' needs a factor of the curvature; choose fewer parameters."
         )
+
+
+def make_solver(
+    network: Network, curvature: Tensor, shift: float
+) -> NetworkFactor | NetworkProducts:
+    """Solve by a factor where the curvature is a matrix, else by products, given its diagonal."""
+    if curvature.dim() == 2:
+        return NetworkFactor(curvature, shift)
+    return NetworkProducts(network, curvature, shift)

@@ -22,24 +22,11 @@ _COLUMNS = 8
 
 
 def choose_parameters(model: nn.Module, wanted: str | Iterable[str]) -> tuple[str, ...]:
-    """Find parameters by their names or by the modules that own them.
+    """Find parameters by their names or by the names of the modules that own them.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-    wanted : str or iterable of str
-        As in ``model.named_parameters()`` and ``model.named_modules()``; a module stands for all
-        its parameters, ``""`` for the whole model.
-
-    Returns
-    -------
-    tuple of str
-        Each once, in the model's order.
-
-    Raises
-    ------
-    ProblemError
-        If a name is unknown, or nothing is named.
+    Names are those of ``model.named_parameters()`` and ``model.named_modules()``; a module stands
+    for all its parameters, ``""`` for the whole model. Each is returned once, in the model's order.
+    An unknown name is a ProblemError, as is none at all.
     """
     known = [name for name, _ in model.named_parameters()]
     modules = {name for name, _ in model.named_modules()}
@@ -47,7 +34,7 @@ def choose_parameters(model: nn.Module, wanted: str | Iterable[str]) -> tuple[st
     chosen: set[str] = set()
     for name in names:
         prefix = f"{name}." if name else ""
-        found = [other for other in known if other == name or other.startswith(prefix)]
+        found = [own for own in known if own == name or own.startswith(prefix)]
         if not found or not (name in known or name in modules):
             near = difflib.get_close_matches(name, [*known, *modules], n=3, cutoff=0.3)
             raise ProblemError(
@@ -99,24 +86,14 @@ class Network:
             yield split_batch(one, self.device)
 
     def logits(self, parameters: dict[str, Tensor], args: Any, kwargs: Any) -> Tensor:
-        """Run the model.
-
-        Returns
-        -------
-        Tensor of shape (b, C)
-
-        Raises
-        ------
-        ProblemError
-            If the model does not return one row of logits per example.
-        """
+        """Run the model: one row of logits per example, shape (b, C), or a ProblemError."""
         # Parameters that do not move are constants: nothing needs their gradient.
-        others = {
+        fixed = {
             name: value.detach()
             for name, value in self.model.named_parameters()
             if name not in parameters
         }
-        out = functional_call(self.model, others | parameters, args, kwargs)
+        out = functional_call(self.model, fixed | parameters, args, kwargs)
         found = getattr(out, "logits", out)
         if isinstance(found, dict) and "logits" in found:
             found = found["logits"]
@@ -129,12 +106,7 @@ class Network:
         return found
 
     def gradients(self, batch: Batch) -> Tensor:
-        """Gradient of each example's cross-entropy.
-
-        Returns
-        -------
-        Tensor of shape (b, d), float64
-        """
+        """Gradient of each example's cross-entropy, shape (b, d), float64."""
 
         def loss(parameters: dict[str, Tensor], args: Any, kwargs: Any, label: Tensor) -> Tensor:
             logits = self.logits(parameters, *_as_batch(args, kwargs))
@@ -143,11 +115,9 @@ class Network:
         return self._map(grad(loss), batch, width=1)
 
     def curvature_factors(self, batch: Batch) -> Tensor:
-        """M_i with M_i^T M_i = J_i^T (diag p_i - p_i p_i^T) J_i, J_i the Jacobian of the logits.
+        """M_i with M_i^T M_i = J_i^T (diag p_i - p_i p_i^T) J_i, shape (b, C, d), float64.
 
-        Returns
-        -------
-        Tensor of shape (b, C, d), float64
+        J_i is the Jacobian of the logits.
         """
 
         def outputs(parameters: dict[str, Tensor], args: Any, kwargs: Any, _: Tensor) -> Tensor:
@@ -159,12 +129,7 @@ class Network:
         return self._map(jacrev(outputs), batch, width=self.num_classes(batch))
 
     def hessians(self, batch: Batch) -> Tensor:
-        """Sum of the examples' Hessians.
-
-        Returns
-        -------
-        Tensor of shape (d, d), float64
-        """
+        """Sum of the examples' Hessians, shape (d, d), float64."""
 
         def loss(flat: Tensor) -> Tensor:
             logits = self.logits(self._unflatten(flat), batch.args, batch.kwargs)
@@ -177,16 +142,9 @@ class Network:
         return found.double()
 
     def multiply(self, batch: Batch, columns: Tensor) -> Tensor:
-        """Sum of the examples' Gauss-Newton matrices times columns, without those matrices.
+        """Sum of the examples' Gauss-Newton matrices times float64 columns, shape (d, k).
 
-        Parameters
-        ----------
-        batch : Batch
-        columns : Tensor of shape (d, k), float64
-
-        Returns
-        -------
-        Tensor of shape (d, k), float64
+        Those matrices are never built.
         """
 
         def run(moved: dict[str, Tensor]) -> Tensor:
@@ -208,17 +166,7 @@ class Network:
         return found.T.double()
 
     def gradient_sums(self, batch: Batch, weights: Tensor) -> Tensor:
-        """Sum the examples' gradients for several weightings, without single gradients.
-
-        Parameters
-        ----------
-        batch : Batch
-        weights : Tensor of shape (k, b)
-
-        Returns
-        -------
-        Tensor of shape (k, d), float64
-        """
+        """Weighted sums of the examples' gradients for weights (k, b): (k, d), float64."""
 
         def run(moved: dict[str, Tensor]) -> Tensor:
             logits = self.logits(moved, batch.args, batch.kwargs)
@@ -233,7 +181,7 @@ class Network:
     def num_classes(self, batch: Batch) -> int:
         """Width of the model's logits."""
         with torch.no_grad():
-            args, kwargs = tree_map(lambda leaf: _first(leaf), (batch.args, batch.kwargs))
+            args, kwargs = tree_map(_first, (batch.args, batch.kwargs))
             return self.logits(self.parameters, args, kwargs).shape[1]
 
     def _map(self, function: Any, batch: Batch, *, width: int) -> Tensor:

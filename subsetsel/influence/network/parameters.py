@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -15,15 +15,10 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.device import algebra_device, feature_device
 from subsetsel.influence.features.batches import OrderedData
 from subsetsel.influence.head.choose_inverse import choose_inverse
-from subsetsel.influence.head.data import check_l2
-from subsetsel.influence.head.inverse import Metric
-from subsetsel.influence.head.rows import Ridge, check_choices, hold
-from subsetsel.influence.network.curvature import (
-    Curvature,
-    NetworkFactor,
-    NetworkProducts,
-    walk_through,
-)
+from subsetsel.influence.head.data import check_choices, check_l2
+from subsetsel.influence.head.inverse import InverseKind, Metric
+from subsetsel.influence.head.rows import Ridge, Storage, store_rows
+from subsetsel.influence.network.curvature import Curvature, make_solver, walk_through
 from subsetsel.influence.network.network import Network, choose_parameters
 from subsetsel.influence.network.rows import NetworkInfluence
 from subsetsel.rows import Rows
@@ -67,8 +62,8 @@ def parameter_influence(
     damping: float = 0.0,
     ridge: Ridge = "included",
     metric: Metric = "parameter",
-    inverse: Literal["auto", "cholesky", "cg"] = "auto",
-    storage: Literal["auto", "dense", "factored"] = "auto",
+    inverse: InverseKind = "auto",
+    storage: Storage = "auto",
     dtype: Any = np.float32,
     device: str = "auto",
     batch_size: int | None = None,
@@ -137,7 +132,7 @@ def parameter_influence(
     # The caller's model may be trained on while factored rows are still in use.
     network = Network(copy.deepcopy(model).to(where).eval(), data, names, where)
     theta = network.theta
-    kind = choose_inverse(inverse, len(theta), algebra_device(network.device))
+    kind = choose_inverse(inverse, len(theta), algebra_device(where))
     if kind == "cg" and (curvature == "hessian" or metric == "loss"):
         raise ProblemError(
             f"curvature='hessian' and metric='loss' need a factor, and {len(theta):,} parameters "
@@ -145,14 +140,7 @@ def parameter_influence(
             "metric='parameter'."
         )
     passed = walk_through(network, curvature if kind == "cholesky" else "diagonal")
-    solver: NetworkFactor | NetworkProducts
-    if kind == "cholesky":
-        solver = NetworkFactor(passed.curvature, shift)
-    else:
-        solver = NetworkProducts(network, passed.curvature, shift)
-    influence = NetworkInfluence(
-        network, solver, metric, l2 * theta if ridge == "included" else None
-    )
+    solver = make_solver(network, passed.curvature, shift)
     step = float(solver.solve((passed.gradient + l2 * theta.to(passed.gradient))[:, None]).norm())
     theta_norm = float(theta.norm())
     if step > _FAR * theta_norm:
@@ -164,7 +152,8 @@ def parameter_influence(
             RuntimeWarning,
             stacklevel=2,
         )
-    rows = hold(influence, dtype, storage)
+    constant = l2 * theta if ridge == "included" else None
+    rows = store_rows(NetworkInfluence(network, solver, metric, constant), dtype, storage)
     matrix = "Hessian" if curvature == "hessian" else "Gauss-Newton matrix"
     rows.approximation = (
         f"first-order influence on {len(theta):,} parameters of a network, by its {matrix}; the "

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subsetsel.influence.head.inverse import TOLERANCE, Metric
+from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Metric
 from subsetsel.influence.network.curvature import NetworkFactor, NetworkProducts
 from subsetsel.influence.network.network import Network
 from subsetsel.rows import DenseRows
@@ -59,26 +59,12 @@ class NetworkInfluence:
         return max(1, min(self.shape[0], _BLOCK_BYTES // (8 * self.shape[1])))
 
     def walk(self, indices: IndexArray | None = None) -> Iterator[Tensor]:
-        """Rows of S in the order of the data, or of ``indices``.
-
-        Yields
-        ------
-        Tensor of shape (b, d), float64
-        """
+        """Rows of S in the order of the data, or of ``indices``, a block at a time, float64."""
         for gradients in self._gradients(indices):
             yield self._apply(gradients.T).T
 
     def rows(self, indices: IndexArray | slice) -> FloatArray:
-        """Chosen rows of S.
-
-        Parameters
-        ----------
-        indices : slice or ndarray of int64
-
-        Returns
-        -------
-        ndarray of shape (k, d), float64
-        """
+        """Chosen rows of S, shape (k, d), float64."""
         if isinstance(indices, slice):
             indices = np.arange(self.shape[0])[indices]
         out = np.empty((len(indices), self.shape[1]))
@@ -88,19 +74,8 @@ class NetworkInfluence:
             done += len(part)
         return out
 
-    def sums(self, weights: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
-        """S^T w for several w at once: one walk through the data, one solve.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (k, n)
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        ndarray of shape (k, d), float64
-        """
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """S^T w for several w, shape (k, n): one walk through the data, one solve."""
         wide = torch.as_tensor(weights, dtype=torch.float64)
         total = torch.zeros((len(weights), self.shape[1]), dtype=torch.float64)
         done = 0
@@ -110,22 +85,11 @@ class NetworkInfluence:
             done += len(batch.labels)
         if self._constant is not None:
             total += wide.sum(dim=1)[:, None] * self._constant.cpu()
-        out: FloatArray = self._apply(total.T, tolerance=tolerance).T.cpu().numpy()
+        out: FloatArray = self._apply(total.T).T.cpu().numpy()
         return out
 
-    def products(self, directions: FloatArray, *, tolerance: float = TOLERANCE) -> FloatArray:
-        """S u for several u at once: one solve, one walk through the data.
-
-        Parameters
-        ----------
-        directions : ndarray of shape (k, d)
-        tolerance : float
-            Of an iterative solve.
-
-        Returns
-        -------
-        ndarray of shape (k, n), float64
-        """
+    def products(self, directions: FloatArray, *, tolerance: float = SOLVE_TOLERANCE) -> FloatArray:
+        """S u for several u, shape (k, d): one solve, one walk through the data."""
         columns = torch.as_tensor(directions, dtype=torch.float64).T
         if self.metric == "loss":
             solved = self._solver.half(columns, transposed=True)
@@ -153,7 +117,6 @@ class NetworkInfluence:
                     gradients += self._constant
                 yield gradients
 
-    def _apply(self, columns: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
-        if self.metric == "loss":
-            return self._solver.half(columns).div_(self.shape[0])
-        return self._solver.solve(columns, tolerance=tolerance).div_(self.shape[0])
+    def _apply(self, columns: Tensor) -> Tensor:
+        solve = self._solver.half if self.metric == "loss" else self._solver.solve
+        return solve(columns).div_(self.shape[0])

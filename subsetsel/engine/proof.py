@@ -1,0 +1,185 @@
+"""What is proved of a problem while it is searched: its relaxation and the best bound so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from subsetsel.bounds.dual import (
+    can_bound_norm,
+    evaluate_dual,
+    lower_bound_on_norm,
+    norm_along,
+    uniform_norm,
+)
+from subsetsel.engine.result import Candidate
+from subsetsel.problem.linear import find_mask
+from subsetsel.problem.problem import FEASIBILITY, Problem
+from subsetsel.rows.base import FloatArray
+
+if TYPE_CHECKING:
+    from subsetsel.bounds.relaxation import Ascent, Relaxation
+
+# Shares of the time that is left for the relaxation, and for the semidefinite bound.
+_RELAXATION_SHARE, _STRENGTHENING_SHARE = 0.5, 0.2
+# Rows whose squares lie so low that nothing can be divided by them.
+_VANISHING = 1e-140
+# The semidefinite bound is not asked where the gap is below so many examples, or below this share
+# of the size, nor for more parameters than these: it would gain nothing, or take too long.
+_LEAST_GAP, _LEAST_RELATIVE_GAP = 2.0, 5e-4
+_MOST_PARAMETERS = 4096
+# A relaxed point with this share of the norm found leaves no bound worth the passes over S.
+_HOPELESS = 1e-2
+# A lower bound with this share of the norm found needs no more steps.
+_ENOUGH = 0.9
+
+
+class Proof:
+    """The proven bound of one problem, and the relaxation that it comes from.
+
+    Parameters
+    ----------
+    problem : Problem
+    remaining : callable
+        Gives the seconds that are left; inf without a limit.
+    is_tight : bool
+        Whether the semidefinite bound is wanted.
+
+    Attributes
+    ----------
+    bound : float or None
+        Proven upper bound on the size (Eq. 3), or lower bound on the norm (Eq. 4).
+    """
+
+    def __init__(
+        self, problem: Problem, remaining: Callable[[], float], *, is_tight: bool = False
+    ) -> None:
+        self.problem = problem
+        self.bound: float | None = None
+        self._remaining, self._is_tight = remaining, is_tight
+        self._ascent: Ascent | None = None
+        self._relaxation: Relaxation | None = None
+        self._is_sharp = False
+
+    def tighten(self, bound: float | None) -> None:
+        """Take a proven bound if it is better than the one there is."""
+        if bound is None or np.isnan(bound):
+            return
+        if self.bound is None:
+            self.bound = bound
+        else:
+            better = min if self.problem.form == "max_size" else max
+            self.bound = better(self.bound, bound)
+
+    def gap(self, size: int) -> float | None:
+        """Relative distance of a size to the bound; None without a bound on the size."""
+        if self.problem.form != "max_size" or self.bound is None:
+            return None
+        most = int(np.floor(self.bound))
+        return (most - size) / most if most > 0 else 0.0
+
+    def is_reached(self, size: int, norm: float) -> bool:
+        """Whether a subset of this size and norm is proved optimal."""
+        return self.gap(size) == 0.0 if self.problem.form == "max_size" else norm == 0.0
+
+    # --- Eq. 3 ----------------------------------------------------------------------------------
+
+    def solve_relaxation(self) -> Relaxation | None:
+        """Solve the relaxation at the first call, and hand out the same one after that.
+
+        None unless the problem is Eq. 3 with normalization "full" (elsewhere the relaxation says
+        nothing), S can be read row by row, and its rows are not all next to nothing.
+        """
+        problem = self.problem
+        if problem.form != "max_size" or problem.normalization != "full":
+            return None
+        if problem.rows.proxy is not problem.rows:
+            return None
+        if self._relaxation is None and not self._is_vanishing():
+            from subsetsel.bounds.relaxation import COARSE, Ascent
+
+            self._ascent = Ascent(problem)
+            self._relaxation = self._ascent.run(COARSE, _RELAXATION_SHARE * self._remaining())
+            self.tighten(self._relaxation.bound)
+        return self._relaxation
+
+    def _is_vanishing(self) -> bool:
+        """Whether the squares of all rows that may be chosen are next to nothing."""
+        rows, free = self.problem.rows, self.problem.free
+        largest = float(np.sqrt(rows.squared_norms[free].max(initial=0.0)))
+        if largest > _VANISHING:
+            return False
+        # Squares may be exactly 0 where the rows are not.
+        return bool(rows.sum(free).any()) or largest > 0
+
+    def sharpen(self) -> None:
+        """Close the relaxation's own gap as far as it goes, which pays near a proof."""
+        if self._ascent is not None and not self._is_sharp:
+            from subsetsel.bounds.relaxation import SHARP
+
+            self._is_sharp = True
+            self._relaxation = self._ascent.run(SHARP, _RELAXATION_SHARE * self._remaining())
+            self.tighten(self._relaxation.bound)
+
+    def strengthen(self, size: int) -> None:
+        """Ask the semidefinite bound once, where it is wanted and the gap is worth the work."""
+        relaxation, gap = self._relaxation, self.gap(size)
+        if not self._is_tight or relaxation is None or gap is None or self.bound is None:
+            return
+        is_near = self.bound - size < _LEAST_GAP or gap < _LEAST_RELATIVE_GAP
+        if is_near or self.problem.d > _MOST_PARAMETERS:
+            return
+        from subsetsel.bounds.semidefinite import strengthen
+
+        self._is_tight = False
+        limit = _STRENGTHENING_SHARE * self._remaining()
+        self.tighten(strengthen(self.problem, relaxation, size, limit))
+
+    # --- after a search -------------------------------------------------------------------------
+
+    def excludes_all(self) -> bool:
+        """Whether the linear constraints alone, or with them the norm, exclude every subset."""
+        problem = self.problem
+        if find_mask(problem) is None:
+            return True
+        if problem.epsilon is None:
+            return False
+        allowed = problem.epsilon * (1 + FEASIBILITY)
+        return lower_bound_on_norm(problem, num_steps=200, at_least=allowed) > allowed
+
+    def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
+        """Prove what can be proved of the best subset, which has this size, norm and S^T W."""
+        if self.problem.form == "min_norm":
+            self.tighten(min(self._least_norm(candidate, norm, total), norm))
+        else:
+            if candidate.is_optimal:
+                self.tighten(float(size))
+            self.conclude_without_subset(candidate)
+            if self._remaining() > 0:
+                self.strengthen(size)
+
+    def conclude_without_subset(self, candidate: Candidate) -> None:
+        """Prove what can be proved of Eq. 3 where no subset is known."""
+        if self.problem.form == "max_size" and self.problem.normalization == "full":
+            self.tighten(candidate.bound)
+            if candidate.dual is not None:
+                self.tighten(evaluate_dual(self.problem, candidate.dual).bound)
+            self.solve_relaxation()
+
+    def _least_norm(self, candidate: Candidate, norm: float, total: FloatArray) -> float:
+        """Proven lower bound on the norm at the size asked for; 0 holds always."""
+        if candidate.is_optimal:
+            return norm
+        known = max(0.0, candidate.bound or 0.0)
+        relaxed = uniform_norm(self.problem)
+        if relaxed is not None and relaxed <= _HOPELESS * norm:
+            return known
+        for u in (candidate.dual, total):
+            # Time for these passes was set aside.
+            if u is not None and (self._remaining() > 0 or can_bound_norm(self.problem)):
+                known = max(known, norm_along(self.problem, u))
+        if self._remaining() <= 0 or known >= _ENOUGH * norm:
+            return known
+        return max(known, lower_bound_on_norm(self.problem, num_steps=5))

@@ -1,0 +1,42 @@
+"""The keyword arguments that the ways to a problem share, written down once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from numpy.typing import ArrayLike
+
+Normalization = Literal["full", "kept"]
+Formulation = Literal["retrain", "paper"]
+Ridge = Literal["included", "excluded"]
+Metric = Literal["parameter", "loss"]
+Storage = Literal["auto", "dense", "factored"]
+GroupLimits = Mapping[Any, tuple[int | None, int | None]]
+
+
+class Question(TypedDict, total=False):
+    """What is asked of S, apart from the normalization; each is described in `Problem`."""
+
+    epsilon: float | None
+    rel_epsilon: float | None
+    size: int | None
+    fraction: float | None
+    num_kept: int | None
+    max_size: int | None
+    groups: ArrayLike | None
+    group_limits: GroupLimits | None
+    must_prune: ArrayLike | None
+    must_keep: ArrayLike | None
+    constraints: Sequence[Any] | None
+
+
+class HeadQuestion(Question, total=False):
+    """What is asked of a head; each is described in `Problem.from_features`."""
+
+    formulation: Formulation
+    ridge: Ridge | None
+    normalization: Normalization | None
+    metric: Metric
+    dtype: Any
+    storage: Storage
