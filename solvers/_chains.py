@@ -53,24 +53,12 @@ def walk(
 ) -> None:
     """Let one chain cool down, in calls short enough to watch the clock.
 
-    Parameters
-    ----------
-    call : callable
-        ``call((hot, cold, done, total), count)`` makes ``count`` proposals.
-    temperatures : (float, float)
-        First and last; the fall is geometric.
-    num_proposals : int
-        Length of the chain. Where the clock would cut it off, the chain is shortened to fit.
-    run : Run
-    quota : int, optional
-        Most proposals of this chain; it is shortened to fit.
-    share : float
-        Share of the remaining time that this chain may take.
-    entries : int
-        About how many numbers one proposal reads. Without a clock this alone sets the length of a
-        call, since the point where ``after`` ends the chain must not depend on the machine's speed.
-    after : callable
-        ``after(share done)`` follows each call; True ends the chain.
+    ``call((hot, cold, done, total), count)`` makes ``count`` proposals, each of which reads about
+    ``entries`` numbers. The temperature falls geometrically over the chain. Where the clock, its
+    ``share`` of the remaining time or the ``quota`` of proposals would cut the chain off, it is
+    shortened to fit. ``after(share done)`` follows each call and may end the chain by True. Without
+    a clock ``entries`` alone sets the length of a call, since the point where ``after`` ends the
+    chain must not depend on the machine's speed.
     """
     hot, cold = temperatures
     total = num_proposals if quota is None else min(num_proposals, quota)

@@ -26,7 +26,6 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 
 from ._continuation_kernels import Springs, sweep
-from ._pursuit import Aim, Pursuit
 
 # Stages, and row updates per row and stage: more stages help, slowly.
 _NUM_STAGES, _NUM_SWEEPS = 48, 2
@@ -62,6 +61,13 @@ _MOST_RELAXING, _OPEN_SWEEPS, _STEADY, _MISSED = 200, 5, 1e-4, 1e-5
 # A call into compiled code reads at most about this many entries of S, a few hundredths of a
 # second, so that Ctrl-C and clocks work.
 _CALL_ENTRIES = 2**24
+# How much of a deviation a sweep of all rows corrects.
+_PULL = 0.3
+# The multiplier never falls below this share of the first: there nothing but the norm counts.
+_LEAST = 1e-6
+# A norm above _NEAR times epsilon is led back, at most _NUM_RETURNS times. The goal of a return is
+# epsilon times _LOWER, less the share by which the end was missed.
+_NEAR, _NUM_RETURNS, _LOWER = 1.005, 2, 0.98
 
 
 @dataclass
@@ -101,6 +107,43 @@ class Weights:
         return self.values.astype(self.rows.dtype) @ self.rows
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What Eq. 3 asks for: sum w - ||S^T w||^2 / (2 lam), with lam led by ||S^T w|| = epsilon."""
+
+    lam: float
+    epsilon: float
+
+
+class Pursuit:
+    """The multiplier ``lam`` of Eq. 3, led by the norm; 0 without an aim."""
+
+    def __init__(self, aim: Aim | None) -> None:
+        self.lam, self._epsilon = (0.0, 0.0) if aim is None else (aim.lam, aim.epsilon)
+        self._least, self._goal, self._norm = _LEAST * self.lam, self._epsilon, 0.0
+        self._num_returns = _NUM_RETURNS
+
+    def follow(self, total: FloatArray, swept: float) -> None:
+        """Lower it outside the ball of S^T w and raise it inside.
+
+        The change grows with the share ``swept`` of all rows that the last sweep moved, since no
+        other rows can answer to it.
+        """
+        if self._goal > 0:
+            self._norm = float(np.linalg.norm(total))
+            pull = _PULL * np.sqrt(swept)
+            self.lam *= (self._goal / max(self._norm, 1e-3 * self._goal)) ** pull
+            self.lam = max(self.lam, self._least)
+
+    def must_return(self) -> bool:
+        """Whether the ball was missed by so much that a return is worth it; it then aims lower."""
+        if self._goal == 0 or self._num_returns == 0 or self._norm <= _NEAR * self._epsilon:
+            return False
+        self._num_returns -= 1
+        self._goal *= _LOWER * self._epsilon / self._norm
+        return True
+
+
 def springs_of(
     problem: Problem,
     weights: FloatArray,
@@ -109,41 +152,25 @@ def springs_of(
     *,
     preserved: tuple[FloatArray, float] | None = None,
 ) -> Springs:
-    """Describe the size and the linear constraints as springs.
+    """Describe the size and the linear constraints as springs on weights (n,) of all examples.
 
-    Parameters
-    ----------
-    problem : Problem
-    weights : ndarray of shape (n,)
-        Of all examples.
-    scale : float
-        What one example too many costs, as a squared norm.
-    items : ndarray of int64, optional
-        Give the columns of these only.
-    preserved : (ndarray of shape (n,), float), optional
-        Coefficients of one more function, which is to stay as the weights give it, and the
-        stiffness of its spring.
+    One example too many costs ``scale``, as a squared norm. ``items`` gives the columns of these
+    examples only. ``preserved`` is one more function, which is to stay as the weights give it:
+    coefficients (n,) and the stiffness of its spring.
     """
-    constraints = problem.constraints
-    matrix = sparse.csc_array(constraints.matrix)
-    lower, upper = constraints.lower, constraints.upper
+    limits = problem.constraints
     if problem.form == "min_norm" or problem.is_capped:
-        matrix = sparse.csc_array(sparse.vstack([np.ones((1, problem.n)), matrix]))
-        exact = problem.form == "min_norm"
         size = float(problem.size if problem.size is not None else problem.max_size)
-        lower = np.concatenate([[size if exact else -np.inf], lower])
-        upper = np.concatenate([[size], upper])
-    largest = np.ones(len(lower))
-    np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
+        least = size if problem.form == "min_norm" else -np.inf
+        limits = Constraints.build(problem.n, [(np.ones(problem.n), least, size)]).join(limits)
+    largest = np.ones(len(limits))
+    np.maximum.at(largest, limits.matrix.indices, np.abs(limits.matrix.data))
     stiffness = scale / largest**2
     if preserved is not None:
-        coefficients, hold = preserved
-        matrix = sparse.csc_array(sparse.vstack([matrix, coefficients[None, :]]))
-        wanted = float(coefficients @ weights)
-        lower, upper = np.append(lower, wanted), np.append(upper, wanted)
-        stiffness = np.append(stiffness, hold)
-    together = Constraints(matrix, lower, upper, ("",) * len(lower))
-    return Springs(together.columns(weights, items), stiffness)
+        wanted = float(preserved[0] @ weights)
+        limits = limits.join(Constraints.build(problem.n, [(preserved[0], wanted, wanted)]))
+        stiffness = np.append(stiffness, preserved[1])
+    return Springs(limits.columns(weights, items), stiffness)
 
 
 def relax_weights(
@@ -154,23 +181,9 @@ def relax_weights(
     A spring alone gives way to a norm that another size would lower. So its rest position is moved
     by as much as it gave way, until nothing is missed (the method of multipliers).
 
-    Parameters
-    ----------
-    weights : Weights
-        Modified in place, with the limits of its springs.
-    run : Run
-    rng : numpy.random.Generator
-    share : float
-        Of the remaining time.
-    quota : int or None
-        Most row updates, about.
-
-    Returns
-    -------
-    slopes : ndarray of shape (k,)
-        Of ||S^T w||^2 / 2 and of the springs in each weight: about 0 where it is between 0 and 1.
-    is_there : bool
-        False where time or quota ended before.
+    At most the ``share`` of the remaining time and about ``quota`` row updates are spent. Gives the
+    slopes (k,) of ||S^T w||^2 / 2 and of the springs in each weight, which are about 0 where it is
+    between 0 and 1, and whether the minimum was reached before time or quota ended.
 
     References
     ----------
@@ -222,27 +235,10 @@ def settle(
     aim: Aim | None = None,
     quota: int | None = None,
 ) -> BoolArray | None:
-    """Lead the weights to 0 and 1.
+    """Lead the weights to 0 and 1; who is at 1 (k,), or None where there is no time for it.
 
-    Parameters
-    ----------
-    weights : Weights
-        Modified in place.
-    run : Run
-    rng : numpy.random.Generator
-    share : float
-        Of the remaining time; without a limit the work is set by the number of rows.
-    num_stages : int
-        Where neither clock nor quota sets it.
-    aim : Aim, optional
-        For Eq. 3; without it S^T w is led to 0.
-    quota : int, optional
-        Most row updates, about.
-
-    Returns
-    -------
-    ndarray of shape (k,), bool, or None
-        The subset; None where there is no time for it.
+    At most the ``share`` of the remaining time and about ``quota`` row updates are spent; without
+    clock and quota there are ``num_stages``. ``aim`` is for Eq. 3; without it S^T w is led to 0.
     """
     norms = weights.squared_norms[weights.items]
     if not norms.size or not norms.max() > 0:

@@ -12,8 +12,7 @@ from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, IndexArray
 
-from ._continuation import Weights, settle, springs_of
-from ._pursuit import Aim
+from ._continuation import Aim, Weights, settle, springs_of
 
 # Hot and cold ends, in units of what flipping a large or a small core row costs in curvature.
 _HOT, _COLD = 0.1, 0.3

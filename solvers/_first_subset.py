@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from subsetsel.engine.run import Run
+from subsetsel.engine.start import smallest_rows
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
@@ -42,38 +43,33 @@ def fixed_subset(problem: Problem, run: Run, max_shared: int) -> BoolArray | Non
         return near_guess(problem, run)
     if problem.size is not None and 2 * problem.size > problem.n:
         return ~problem.must_keep
-    start = problem.must_prune.copy()
     if problem.size is None and is_long:
-        return _shortest_rows(problem, run, start)
-    return start
+        return _shortest_rows(problem, run)
+    return problem.must_prune.copy()
 
 
-def _shortest_rows(problem: Problem, run: Run, start: BoolArray) -> BoolArray:
-    """Prune the shortest rows at once, as many as the norm allows, down to a few per cent.
+def _shortest_rows(problem: Problem, run: Run) -> BoolArray:
+    """Prune the shortest rows at once, as many as the norm allows to within a few per cent.
 
-    By the triangle inequality they fit while their norms add up to the radius; from there on twice
-    as many are tried each time. `_core_starts.Starts.round_off` comes from the other end, since
-    there most of the sorted examples fit: one order of steps for both would change the answers.
+    Twice as many are tried each time, from those on that the triangle inequality lets go.
+    `_core_starts.Starts.round_off` comes from the other end, since most of its sorted examples fit:
+    one order of steps for both would change the answers.
     """
-    lengths = np.sqrt(problem.rows.squared_norms)
+    mask = smallest_rows(problem)
+    size = int(problem.must_prune.sum())
+    count = int(mask.sum()) - size
     free = np.flatnonzero(problem.free)
-    order = free[np.argsort(lengths[free], kind="stable")]
-    size = int(start.sum())
+    order = free[np.argsort(problem.rows.squared_norms[free], kind="stable")]
     most = min(len(order), problem.max_size - size)
-    total = problem.rows.sum(start)
-    allowed = np.array([problem.radius(size + k) for k in range(1, most + 1)])
-    sums = float(np.linalg.norm(total)) + np.cumsum(lengths[order[:most]])
-    count = int(np.count_nonzero(sums <= allowed))
-    total = total + _sum_of_rows(problem, order[:count])
+    total = problem.rows.sum(problem.must_prune) + _sum_of_rows(problem, order[:count])
     step = max(1, count)
     while step > count // 32 and count < most and run.remaining > 0:
         upto = min(count + step, most)
         beyond = total + _sum_of_rows(problem, order[count:upto])
-        if np.linalg.norm(beyond) <= allowed[upto - 1]:
+        if np.linalg.norm(beyond) <= problem.radius(size + upto):
             count, total, step = upto, beyond, 2 * step
         else:
             step //= 2
-    mask = start.copy()
     mask[order[:count]] = True
     return mask
 

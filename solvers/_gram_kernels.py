@@ -23,6 +23,7 @@ from ._shared_kernels import (
     follow_norm,
     is_accepted,
     is_allowed,
+    move_row,
     temperature_at,
 )
 
@@ -77,16 +78,7 @@ def gram_flips(
         if not is_allowed(columns, leaving, joining):
             continue
         apply_move(columns, leaving, joining)
-        if leaving >= 0:
-            chosen[leaving] = False
-            row = gram[leaving]
-            for m in range(k):
-                products[m] -= row[m]
-        if joining >= 0:
-            chosen[joining] = True
-            row = gram[joining]
-            for m in range(k):
-                products[m] += row[m]
+        move_row(chosen, products, gram, leaving, joining)
         squared = max(0.0, squared + change)
         count += num_added
         if count > best and squared <= allowed:

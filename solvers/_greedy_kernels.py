@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
-from ._shared_kernels import SHARED, apply_move, is_allowed
+from ._shared_kernels import SHARED, apply_move, is_allowed, move_row
 
 Array = NDArray[Any]
 
@@ -38,13 +38,9 @@ def flip(pool: Pool, chosen: Array, gains: Array, state: Array, i: int) -> None:
     sign = -1.0 if chosen[i] else 1.0
     state[SQUARED] += 2.0 * sign * gains[i] + pool.squared_norms[i]
     state[SIZE] += sign
-    if chosen[i]:
-        apply_move(pool.columns, i, -1)
-    else:
-        apply_move(pool.columns, -1, i)
-    chosen[i] = not chosen[i]
-    for j in range(gains.size):
-        gains[j] += sign * pool.gram[i, j]
+    leaving, joining = (i, -1) if chosen[i] else (-1, i)
+    apply_move(pool.columns, leaving, joining)
+    move_row(chosen, gains, pool.gram, leaving, joining)
 
 
 @njit(nogil=True, calls=SHARED)

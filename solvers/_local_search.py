@@ -40,21 +40,9 @@ class _Drawn:
 
 
 class LocalSearch:
-    """A subset that is improved move by move.
+    """A subset ``mask`` (n,) with its sum ``total`` (d,), improved move by move.
 
-    Parameters
-    ----------
-    problem : Problem
-    run : Run
-        Its clock and its iterations, one per move.
-    mask : ndarray of shape (n,), bool
-        Respects everything linear; the norm may be anything.
-
-    Attributes
-    ----------
-    mask : ndarray of shape (n,), bool
-    total : ndarray of shape (d,)
-        W^T S.
+    It respects everything linear; its norm may be anything. A move is one iteration of the run.
     """
 
     def __init__(self, problem: Problem, run: Run, mask: BoolArray) -> None:

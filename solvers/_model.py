@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from subsetsel.engine.registry import Solver
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError
@@ -22,7 +24,7 @@ from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
 from ._first_subset import fixed_subset
 from ._local_search import MAX_SHARED
-from .greedy import search_around
+from .greedy import GreedySolver, search_around
 
 MAX_EXAMPLES = 1000
 MAX_RANK = 256
@@ -44,25 +46,11 @@ class LinearRow:
 class Model:
     """Which subsets are searched; a back end translates this and adds what is its own.
 
-    Attributes
-    ----------
-    problem : Problem
-        Its fixed examples, its form and its normalization.
-    reduced : Reduction
-        R = S V, of the rank of S.
-    is_outer : bool
-        Enlarged, so that nothing feasible is lost; else shrunk, so that all it contains is
-        feasible.
-    least, most : int
-        Sizes.
-    cutoff : float
-        Largest norm of interest (Eq. 4).
-    excluded : list of ndarray of shape (n,), bool
-    hint : ndarray of shape (n,), bool, or None
-    largest_size : float
-        Bound of the relaxation; inf without one.
-    direction : ndarray of shape (rank,), or None
-        Unit vector of the relaxation's dual: the ball implies direction . R^T x <= radius.
+    An outer model is enlarged, so that nothing feasible is lost; another is shrunk, so that all it
+    contains is feasible. ``reduced`` is R = S V, of the rank of S. Sizes are from ``least`` to
+    ``most`` and, with a relaxation, to ``largest_size``; norms of Eq. 4 up to ``cutoff``. ``hint``
+    and each of ``excluded`` are masks (n,). With the unit vector ``direction`` (rank,) of the
+    relaxation's dual, the ball implies direction . R^T x <= radius.
     """
 
     problem: Problem
@@ -94,15 +82,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a back end says about a `Model`.
+    """What a back end says about a `Model`: its best subset (n,), and a bound.
 
-    Attributes
-    ----------
-    status : {"optimal", "infeasible", "stopped"}
-    mask : ndarray of shape (n,), bool, or None
-        The best subset of the model.
-    bound : float or None
-        For the true problem, excluded subsets aside: size from above or norm from below.
+    The bound is for the true problem, excluded subsets aside: size from above or norm from below.
     """
 
     status: Literal["optimal", "infeasible", "stopped"]
@@ -121,6 +103,18 @@ def search_exactly(
     run.submit(start)
     search_around(problem, run, start)
     return _Proof(ask, problem, reduced, run).search()
+
+
+def warm_up(make: Callable[[], Solver], problem: Problem) -> None:
+    """Compile the local search that gives the hint, and import what the solver imports."""
+    GreedySolver().warm_up(problem)
+    _load(make)
+
+
+@cache
+def _load(make: Callable[[], Solver]) -> None:
+    problem, solver = Problem(np.eye(3), epsilon=1.0), make()
+    solver.solve(problem, solver.Options(), Run.quiet(problem))
 
 
 def _reduce(problem: Problem, name: str) -> Reduction:

@@ -28,6 +28,7 @@ from ._shared_kernels import (
     follow_norm,
     is_accepted,
     is_allowed,
+    move_row,
     temperature_at,
 )
 
@@ -157,14 +158,7 @@ def row_flips(
         if not is_accepted(0.5 * change / lam - num_added, temperature, rng):
             continue
         apply_move(columns, leaving, joining)
-        if leaving >= 0:
-            mask[leaving] = False
-            for k in range(total.size):
-                total[k] -= rows[leaving, k]
-        if joining >= 0:
-            mask[joining] = True
-            for k in range(total.size):
-                total[k] += rows[joining, k]
+        move_row(mask, total, rows, leaving, joining)
         squared = max(0.0, squared + change)
         count += num_added
         if count > best and squared <= allowed:
@@ -207,9 +201,7 @@ def penalty_flips(
         if not is_accepted(penalty * (new_excess - excess) - sign, temperature, rng):
             continue
         apply_move(columns, leaving, joining)
-        mask[i] = not mask[i]
-        for k in range(total.size):
-            total[k] += sign * rows[i, k]
+        move_row(mask, total, rows, leaving, joining)
         squared, excess, count = proposed, new_excess, count + sign
         if count > best and excess == 0.0:
             best = count

@@ -7,11 +7,15 @@ in ``njit(calls=...)``; an edit here then makes the caller's cached code stale t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
+
+Array = NDArray[Any]
 
 # The temperature falls geometrically from hot to cold over ``total`` proposals of a chain, of which
 # ``done`` were made before this call: (hot, cold, done, total).
@@ -52,6 +56,19 @@ def is_allowed(columns: Columns, leaving: int, joining: int) -> bool:
 
 
 @njit(nogil=True)
+def move_row(chosen: Array, sums: Array, matrix: Array, leaving: int, joining: int) -> None:
+    """Update who is pruned (k,) and the sums (m,) of their rows of a matrix (k, m)."""
+    if leaving >= 0:
+        chosen[leaving] = False
+        for m in range(sums.size):
+            sums[m] -= matrix[leaving, m]
+    if joining >= 0:
+        chosen[joining] = True
+        for m in range(sums.size):
+            sums[m] += matrix[joining, m]
+
+
+@njit(nogil=True)
 def temperature_at(schedule: Schedule, step: int) -> float:
     """Temperature of a chain after ``step`` proposals of this call."""
     hot, cold, done, total = schedule
@@ -74,4 +91,4 @@ def follow_norm(lam: float, first: float, squared: float, epsilon: float) -> flo
     return min(1e3 * first, max(1e-3 * first, lam * math.exp(0.01 * pull)))
 
 
-SHARED = (apply_move, is_allowed, temperature_at, is_accepted, follow_norm)
+SHARED = (apply_move, is_allowed, move_row, temperature_at, is_accepted, follow_norm)

@@ -34,11 +34,10 @@ from ._gram_kernels import gram_swaps
 from ._insertion import choose_few
 from ._local_search import LocalSearch
 from ._row_kernels import REACH, row_swaps
-from ._settled import settled_start
+from ._settled import Margin, settled_start
 
 if TYPE_CHECKING:
     from ._anneal_options import AnnealOptions
-    from ._drift import Margin
 
 # Up to this many free examples the whole Gram matrix is in memory: 128 MB.
 _MAX_GRAM = 4000

@@ -10,24 +10,25 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.engine.options import require_integer
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import BoolArray
+from subsetsel.rows.rank import Reduction
 
 from ._background import run_beside_clock
-from ._model import Answer, LinearRow, Model, search_exactly
-from ._quantize import MAX_ROW, quantize
-from .greedy import GreedySolver
+from ._model import Answer, LinearRow, Model, search_exactly, warm_up
 
-# Squares are added in 64 bits.
+# CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293), and squares
+# in 64 bits.
+_MAX_ROW = 2**30
 _MAX_SQUARES = 2.0**62
 
 
@@ -47,12 +48,9 @@ class CpsatOptions:
     work_limit: float = 60.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.resolution, bool) or not isinstance(self.resolution, (int, np.integer)):
-            raise OptionError(f"resolution must be an integer, got {self.resolution!r}.")
-        if not 10 <= self.resolution <= 10**8:
-            raise OptionError(
-                f"resolution must be between 10 and 10^8 units, got {self.resolution}."
-            )
+        require_integer("resolution", self.resolution, 10)
+        if self.resolution > 10**8:
+            raise OptionError(f"resolution must be at most 10^8 units, got {self.resolution}.")
         if not (isinstance(self.work_limit, (int, float)) and self.work_limit > 0):
             raise OptionError(f"work_limit must be a number > 0, got {self.work_limit!r}.")
 
@@ -67,8 +65,7 @@ class CpsatSolver:
 
     def warm_up(self, problem: Problem, options: CpsatOptions) -> None:
         """Compile the local search that gives the hint, and import OR-Tools."""
-        GreedySolver().warm_up(problem)
-        _load()
+        warm_up(type(self), problem)
 
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.engine.registry.Solver`.
@@ -85,10 +82,35 @@ class CpsatSolver:
         return search_exactly(ask, "cpsat", problem, run)
 
 
-@cache
-def _load() -> None:
-    problem = Problem(np.eye(3), epsilon=1.0)
-    CpsatSolver().solve(problem, CpsatOptions(), Run.quiet(problem))
+@dataclass(frozen=True)
+class Quantized:
+    """Integer rows (n, rank), the length of one integer step, and the error of a norm in steps.
+
+    The error holds for any W of the size that is allowed.
+    """
+
+    rows: NDArray[np.int64]
+    unit: float
+    error: float
+
+
+def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) -> Quantized:
+    """Round S V to ``resolution`` steps per radius, or to fewer where rows are too long for that.
+
+    A subset has at most ``max_size`` examples.
+    """
+    R = reduced.rows
+    longest = float(np.abs(R).sum(axis=0).max(initial=0.0))
+    unit = max(radius / resolution, longest / _MAX_ROW, 1e-300)
+    rows = np.rint(R / unit)
+    rest = R / unit - rows
+    by_row = np.sort(np.linalg.norm(rest, axis=1))[::-1][:max_size].sum()
+    spectral = np.linalg.norm(rest, 2) if rest.size else 0.0
+    tails = np.sort(reduced.tails)[::-1][:max_size].sum() / unit
+    # R / unit itself is rounded: 2^-53 of at most 2^30 units an entry is far below 1e-6.
+    error = min(float(by_row), math.sqrt(max_size) * float(spectral)) * (1 + 1e-9)
+    error += float(tails) + 1e-6 * math.sqrt(max(1, reduced.rank)) * max_size
+    return Quantized(rows.astype(np.int64), unit, error)
 
 
 class _CpsatModel:
@@ -187,8 +209,8 @@ class _CpsatModel:
         """Add a linear constraint in integers, enlarged or shrunk by what rounding may do."""
         coefficients, unit = row.coefficients, 1.0
         longest = float(np.abs(coefficients).sum())
-        if not np.array_equal(coefficients, np.rint(coefficients)) or longest > MAX_ROW:
-            unit = longest / MAX_ROW
+        if not np.array_equal(coefficients, np.rint(coefficients)) or longest > _MAX_ROW:
+            unit = longest / _MAX_ROW
         rounded = np.rint(coefficients / unit)
         error = 0.0 if unit == 1.0 else float(np.abs(coefficients / unit - rounded).sum()) + 1e-3
         margin = row.slack / unit + error if self.given.is_outer else -error
@@ -243,9 +265,7 @@ class _CpsatModel:
             return Answer("stopped")
         mask = np.array([solver.boolean_value(v) for v in x], dtype=np.bool_)
         bound = self._bound(float(solver.best_objective_bound))
-        if status == cp_model.OPTIMAL:
-            return Answer("optimal", mask, bound)
-        return Answer("stopped", mask, bound)
+        return Answer("optimal" if status == cp_model.OPTIMAL else "stopped", mask, bound)
 
     def _bound(self, value: float) -> float:
         """Translate the model's bound to the true problem."""

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from subsetsel.engine.options import require_integer
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.errors import OptionError, SolverError
+from subsetsel.errors import SolverError
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray
 
-from ._model import Answer, Model, search_exactly
-from .greedy import GreedySolver
+from ._model import Answer, Model, search_exactly, warm_up
 
 # SCIP's feasibility tolerance is 1e-6; the squared radius is 1.
 _MARGIN = 1e-5
@@ -41,10 +39,7 @@ class ExactOptions:
     max_nodes: int = 5_000
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_nodes, bool) or not isinstance(self.max_nodes, (int, np.integer)):
-            raise OptionError(f"max_nodes must be an integer, got {self.max_nodes!r}.")
-        if self.max_nodes < 1:
-            raise OptionError(f"max_nodes must be at least 1, got {self.max_nodes}.")
+        require_integer("max_nodes", self.max_nodes, 1)
 
 
 class ExactSolver:
@@ -59,8 +54,7 @@ class ExactSolver:
 
     def warm_up(self, problem: Problem, options: ExactOptions) -> None:
         """Compile the local search that gives the hint, and import OR-Tools."""
-        GreedySolver().warm_up(problem)
-        _load()
+        warm_up(type(self), problem)
 
     def solve(self, problem: Problem, options: ExactOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.engine.registry.Solver`.
@@ -75,12 +69,6 @@ class ExactSolver:
             return _ScipModel(model, options, run).solve()
 
         return search_exactly(ask, "exact", problem, run)
-
-
-@cache
-def _load() -> None:
-    problem = Problem(np.eye(3), epsilon=1.0)
-    ExactSolver().solve(problem, ExactOptions(), Run.quiet(problem))
 
 
 class _ScipModel:
@@ -173,10 +161,9 @@ class _ScipModel:
         nodes = run.iterations_left
         if nodes is None and not has_clock:
             nodes = max(1, round(int(self.options.max_nodes) * run.effort))
+        limit = datetime.timedelta(seconds=max(0.01, 0.97 * remaining)) if has_clock else None
         parameters = mathopt.SolveParameters(
-            time_limit=datetime.timedelta(seconds=max(0.01, 0.97 * remaining))
-            if has_clock
-            else None,
+            time_limit=limit,
             node_limit=nodes,
             random_seed=int(run.limits.seed) % 2**31,
             relative_gap_tolerance=0.0,
@@ -186,9 +173,6 @@ class _ScipModel:
         parameters.gscip.bool_params["misc/catchctrlc"] = True
         return parameters
 
-    def _mask(self, values: Any) -> BoolArray:
-        return np.array([values[v] > 0.5 for v in self.x], dtype=np.bool_)
-
     def solve(self) -> Answer:
         """Run SCIP and translate its answer; Ctrl-C is raised once that is submitted."""
         mathopt, run = self.mathopt, self.run
@@ -197,12 +181,8 @@ class _ScipModel:
             values = dict(zip(self.x, self.given.hint.astype(float).tolist(), strict=True))
             hint.solution_hints.append(mathopt.SolutionHint(variable_values=values))
         try:
-            result = mathopt.solve(
-                self.model,
-                mathopt.SolverType.GSCIP,
-                params=self._parameters(),
-                model_params=hint,
-            )
+            kind, parameters = mathopt.SolverType.GSCIP, self._parameters()
+            result = mathopt.solve(self.model, kind, params=parameters, model_params=hint)
         except (RuntimeError, ValueError) as error:
             raise SolverError(f"SCIP failed: {error}.") from error
         answer = self._answer(result)
@@ -220,12 +200,11 @@ class _ScipModel:
         if reason == reasons.INFEASIBLE:
             return Answer("infeasible")
         bound = self._bound(float(result.termination.objective_bounds.dual_bound))
-        mask = (
-            self._mask(result.variable_values()) if result.has_primal_feasible_solution() else None
-        )
-        if reason == reasons.OPTIMAL:
-            return Answer("optimal", mask, bound)
-        return Answer("stopped", mask, bound)
+        mask = None
+        if result.has_primal_feasible_solution():
+            values = result.variable_values()
+            mask = np.array([values[v] > 0.5 for v in self.x], dtype=np.bool_)
+        return Answer("optimal" if reason == reasons.OPTIMAL else "stopped", mask, bound)
 
     def _bound(self, value: float) -> float | None:
         """Translate the model's bound to the true problem."""

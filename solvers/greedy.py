@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
-import numpy as np
-
+from subsetsel.engine.options import require_integer
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.engine.warm_up import Kind
-from subsetsel.errors import OptionError
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Form, Problem
 from subsetsel.rows.base import BoolArray
@@ -34,11 +32,7 @@ class GreedyOptions:
     patience: int = 200
 
     def __post_init__(self) -> None:
-        is_whole = isinstance(self.patience, (int, np.integer)) and not isinstance(
-            self.patience, bool
-        )
-        if not is_whole or self.patience < 0:
-            raise OptionError(f"patience must be an integer >= 0, got {self.patience!r}.")
+        require_integer("patience", self.patience, 0)
 
 
 class GreedySolver:

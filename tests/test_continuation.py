@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subsetsel.solvers._continuation import Weights, settle, springs_of
+from subsetsel.solvers._continuation import Aim, Weights, settle, springs_of
 from subsetsel.solvers._continuation_kernels import Springs, sweep
-from subsetsel.solvers._pursuit import Aim
 
 import subsetsel
 from subsetsel.engine.options import Limits

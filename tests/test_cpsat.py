@@ -14,7 +14,7 @@ from enumeration import best, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from subsetsel.solvers import _model
-from subsetsel.solvers._quantize import quantize
+from subsetsel.solvers.cpsat import quantize
 
 import subsetsel
 from subsetsel import Problem

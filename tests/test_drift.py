@@ -1,4 +1,4 @@
-"""Eq. 4 where the rows' sum is far from zero: `_drift`, and what is built on it."""
+"""Eq. 4 where the rows' sum is far from zero: `_settled.Margin`, and what is built on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import min_norm_problems
 from subsetsel.solvers._continuation import Weights, relax_weights, springs_of
-from subsetsel.solvers._drift import Margin
-from subsetsel.solvers._settled import settled_start
+from subsetsel.solvers._settled import Margin, settled_start
 
 import subsetsel
 from subsetsel.bounds.dual import is_drifting, norm_along
