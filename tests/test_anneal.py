@@ -253,7 +253,7 @@ def test_digits_reach_the_published_sizes(epsilon: float) -> None:
 @pytest.mark.slow
 def test_digits_are_bounded_within_four() -> None:
     """At epsilon 0.1 the relaxation alone says 220; knowing W to be binary, 216."""
-    sol = subsetsel.solve(_digits(0.1))
+    sol = subsetsel.solve(_digits(0.1), bound="tight")
     assert sol.bound is not None
     assert sol.size >= 211
     assert sol.bound < 217

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_matrix
-from subsetsel.formats.parquet import read_parquet_column
-from subsetsel.formats.read import check_suffix
-from subsetsel.formats.tables import read_columns
+from subsetsel.formats.read import check_suffix, read_columns
 
 if TYPE_CHECKING:
     from subsetsel.report.gallery import Looks
@@ -59,21 +57,10 @@ def read_looks(data: Data, examples: Path | None, image_shape: str | None) -> Lo
     if suffix in _ARRAYS:
         looks = Looks(pictures=read_matrix(examples))
     else:
-        looks = Looks(texts=_texts(examples, suffix))
+        looks = Looks(texts=read_columns(examples, ["text"])[0])
     if looks.n != data.n:
         raise FileFormatError(f"{examples} shows {looks.n} examples, the data hold {data.n}.")
     return looks
-
-
-def _texts(path: Path, suffix: str) -> Any:
-    if suffix == ".parquet":
-        return read_parquet_column(path, "text").tolist()
-    columns = read_columns(path)
-    if "text" not in columns:
-        raise FileFormatError(
-            f"{path} has no column 'text'; its columns are {', '.join(list(columns)[:8])}."
-        )
-    return columns["text"]
 
 
 def _parse(text: str) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ def weak_directions(
     -------
     list of ndarray of shape (C, q)
     """
-    from subsetsel.influence.head.hessian import Factor
+    from subsetsel.influence.head.cholesky import Factor
 
     kept = head.kept(kept_mask)
     full, part = head.inverse, kept.inverse

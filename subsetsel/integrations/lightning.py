@@ -24,7 +24,7 @@ from subsetsel.support.optional import import_extra
 
 
 def _callback() -> Any:
-    """Find the base class in the Lightning that is in use, which goes by two names."""
+    """Find the base class; Lightning is installed and imported under either of two names."""
     module = "lightning.pytorch"
     if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:
         module = "pytorch_lightning"
@@ -123,7 +123,7 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Hang the hook on the classifier once it is known."""
+        """Find the classifier with the first batch, and hook into it."""
         self._attach(pl_module, batch)
 
     on_test_batch_start = on_validation_batch_start

@@ -78,7 +78,7 @@ def _take(data: Any, indices: IndexArray, n: int) -> Any:
         return data.take(indices)
     if home == "polars":
         return data[indices]
-    # Nothing is a tensor or a torch data set where torch was never loaded.
+    # Where torch was never imported, nothing is a tensor or a torch data set.
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):
         return data[torch.as_tensor(indices, device=data.device)]

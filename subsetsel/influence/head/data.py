@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.rows.base import FloatArray, IndexArray
 
-# Beyond this the squares that the Hessian needs would overflow.
+# The Hessian needs squares of features; those of larger numbers would overflow.
 _MAX_FEATURE = 1e100
 
 

@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import Batch, OrderedData, split_batch
 
-# Per-example Jacobians or gradients of one vectorized call stay below this.
+# Memory limit for the per-example Jacobians or gradients of one vectorized call.
 CHUNK_BYTES = 128 * 2**20
-# Columns that the Gauss-Newton matrix is multiplied with at a time: each needs the activations.
+# The Gauss-Newton matrix multiplies this many columns at a time: each needs the activations.
 _COLUMNS = 8
 
 
@@ -159,8 +159,8 @@ class Network:
 
         def one(column: Tensor) -> Tensor:
             moved = push(self._unflatten(column))[0]
-            bent = p * (moved - (p * moved).sum(dim=1, keepdim=True))
-            return _flatten(pull(bent)[0])
+            curved = p * (moved - (p * moved).sum(dim=1, keepdim=True))
+            return _flatten(pull(curved)[0])
 
         found: Tensor = vmap(one, chunk_size=_COLUMNS)(columns.T)
         return found.T.double()
