@@ -76,6 +76,11 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         **question
             As in `Problem.from_head`: a goal, formulation, limits.
 
+        Returns
+        -------
+        Problem
+            With S of the refitted classifier.
+
         Raises
         ------
         ProblemError

@@ -79,6 +79,11 @@ def strata_quotas(
     seed : int
         Draws which of equal values are cut.
 
+    Returns
+    -------
+    Strata
+        The stratum of each example, and how many of each stratum are pruned.
+
     Raises
     ------
     ProblemError
