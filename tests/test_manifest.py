@@ -14,8 +14,9 @@ import pytest
 
 from subsetsel.cli.settings import Plan
 from subsetsel.errors import FileFormatError, SubsetselError
+from subsetsel.problem.progress import Progress
 from subsetsel.problem.solution import Solution
-from subsetsel.report.manifest import Manifest
+from subsetsel.report.manifest import MAX_TRACE, Manifest
 from subsetsel.support.files import written_whole
 from subsetsel.support.records import plain, sha256_of_array, sha256_of_file
 
@@ -187,6 +188,16 @@ def test_differences_name_the_machine_and_its_threads(solution: Solution) -> Non
     old = {name: there[name] for name in there if name != "torch_threads"}
     lines = replace(first, environment=old).differences(first)
     assert not any(line.startswith("torch_threads") for line in lines)
+
+
+def test_a_long_trace_is_thinned_between_its_ends(solution: Solution) -> None:
+    """However many subsets a search went through, the record stays short and in order."""
+    trace = tuple(Progress(float(i), i, i, 1.0, None) for i in range(5 * MAX_TRACE + 3))
+    times = [one["time"] for one in make(replace(solution, trace=trace)).trace]
+    assert len(times) == MAX_TRACE
+    assert times == sorted(set(times))
+    assert (times[0], times[-1]) == (0.0, 5 * MAX_TRACE + 2.0)
+    assert len(make(replace(solution, trace=trace[:3])).trace) == 3
 
 
 def places_in(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

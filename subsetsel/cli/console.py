@@ -28,10 +28,10 @@ class ExitCode(IntEnum):
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout."""
-    sys.stdout.write(json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+    print_text(json.dumps(plain(record), indent=1, allow_nan=False))
 
 
-def print_text(text: str = "") -> None:
+def print_text(text: str) -> None:
     """Write a line to stdout, as it is."""
     sys.stdout.write(text + "\n")
 
@@ -39,6 +39,14 @@ def print_text(text: str = "") -> None:
 def print_note(text: str) -> None:
     """Write a line to stderr, as it is."""
     sys.stderr.write(text + "\n")
+
+
+def print_result(record: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Write a result to stdout, for machines or for people."""
+    if as_json:
+        print_json(record)
+    else:
+        print_text(text)
 
 
 def _stderr() -> Console:
@@ -49,7 +57,7 @@ def _stderr() -> Console:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Show that something is going on; nothing where stderr is no terminal."""
+    """Show a text while something goes on; nothing where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
         yield
@@ -62,13 +70,7 @@ def working(text: str) -> Iterator[None]:
 def solve_progress(
     text: str, time_limit: float | None
 ) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a search as it goes on.
-
-    Parameters
-    ----------
-    text : str
-    time_limit : float or None
-        Seconds; with it the bar fills up.
+    """Show a search while it lasts; the bar fills up as the time limit, in seconds, is used.
 
     Yields
     ------
@@ -91,11 +93,7 @@ def solve_progress(
     )
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task(text, total=time_limit, found="")
-
-        def show(record: Progress) -> None:
-            bars.update(task, completed=record.time, found=_found(record))
-
-        yield show
+        yield lambda record: bars.update(task, completed=record.time, found=_found(record))
 
 
 def _found(record: Progress) -> str:
