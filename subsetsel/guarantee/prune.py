@@ -60,6 +60,7 @@ def prune(
     callback: Callback | None = None,
     num_workers: int = 1,
     progress: Callback | None = None,
+    trace: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> tuple[Solution, Verification]:
@@ -111,6 +112,8 @@ def prune(
         search by returning True.
     num_workers : int
         Threads.
+    trace : bool
+        Keep every larger verified subset in ``Solution.trace``.
     checkpoint : path, optional
         An ``.npz`` file that keeps what the solver chose for every size tried. A run that was
         killed does not choose again: it refits what is there and goes on, to the same result.
@@ -174,6 +177,7 @@ def prune(
         num_workers=num_workers,
         progress=progress,
         bound=False,
+        trace=trace,
     )
     spec = get_spec(solver)
     loaded = spec.load()
@@ -260,6 +264,7 @@ def _conclude(
         compile_time=compile_time,
         message=message,
         stats=stats,
+        trace=tuple(run.trace),
     )
     return solution, check
 
