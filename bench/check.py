@@ -88,20 +88,7 @@ def norm_of(S: NDArray[np.floating], mask: BoolArray) -> float:
 
 
 def violations(question: Question, mask: BoolArray, norm: float) -> list[str]:
-    """Say what a subset breaks.
-
-    Parameters
-    ----------
-    question : Question
-    mask : ndarray of shape (n,), bool
-    norm : float
-        As recomputed by `norm_of`.
-
-    Returns
-    -------
-    list of str
-        Empty if the subset answers the question.
-    """
+    """Say which limits a subset breaks, given its norm from `norm_of`; empty if none."""
     found = []
     size = int(mask.sum())
     if question.size is not None and size != question.size:
@@ -198,22 +185,12 @@ def _check_optimum(form: str, value: float, status: str, optimum: float) -> list
 
 
 def enumerate_optimum(question: Question) -> tuple[float, BoolArray] | None:
-    """Try every subset.
-
-    Parameters
-    ----------
-    question : Question
-        With n of at most 20.
+    """Try every subset of at most 20 examples.
 
     Returns
     -------
     (float, ndarray of shape (n,)) or None
         The best value and one subset that has it; None if no subset is feasible.
-
-    Raises
-    ------
-    ValueError
-        If n is larger.
     """
     n = question.n
     if n > MAX_ENUMERATED:

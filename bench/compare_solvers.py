@@ -30,6 +30,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, metavar="NUMBER", help="how many, from 0")
     add("--time-limit", type=float, nargs="+", metavar="SECONDS")
     add("--threads", type=int, default=1, help="for every solver alike (1)")
+    add("--tight-bound", action="store_true", help="the second bound on Eq. 3 too, in the limit")
     add("--data-dir", type=Path, help="where the real data are")
     add("--cache-dir", type=Path, help="where influence matrices are kept")
     add("--out", type=Path, help="folder of the results; goes on if it has some")

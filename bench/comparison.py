@@ -108,7 +108,7 @@ class Comparison:
         # A subset of nearly the same S is no argument against a bound.
         is_exact = not instance.digest.startswith(APPROXIMATE)
         best = best_value(job.instance, self.store.records, read_best_known() if is_exact else {})
-        budget = Budget(job.time_limit, job.seed, self.given.threads)
+        budget = Budget(job.time_limit, job.seed, self.given.threads, self.given.tight_bound)
         record = run_once(self.entrants[job.solver], instance, budget, best)
         self.store.add(record)
         self._say(
@@ -198,14 +198,14 @@ def compare(given: argparse.Namespace, command: str) -> int:
     if given.list:
         list_everything(console, entrants)
         return 0
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    default = Path(tempfile.gettempdir()) / "subsetsel-bench" / f"{given.preset}-{stamp}"
     try:
         jobs = list(plan(given, entrants))
+        store = Store(given.out or default)
     except ValueError as error:
         print(f"compare_solvers: {error}", file=sys.stderr)
         return 2
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    default = Path(tempfile.gettempdir()) / "subsetsel-bench" / f"{given.preset}-{stamp}"
-    store = Store(given.out or default)
     warning = store.write_environment(environment(command, given.threads))
     if warning:
         console.print(f"warning: {warning}", style="yellow")

@@ -27,11 +27,14 @@ class Budget:
     seed : int
     num_workers : int
         Threads.
+    is_bound_tight : bool
+        Whether the package's solvers spend a part of the time on the semidefinite bound.
     """
 
     time_limit: float
     seed: int = 0
     num_workers: int = 1
+    is_bound_tight: bool = False
 
 
 @dataclass

@@ -30,6 +30,7 @@ def solve_with(
         time_limit=budget.time_limit,
         seed=budget.seed,
         num_workers=budget.num_workers,
+        bound="tight" if budget.is_bound_tight else True,
         trace=True,
         **(options or {}),
     )

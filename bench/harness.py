@@ -14,7 +14,7 @@ from entrant import Budget, Claim, Entrant
 from instances import Instance
 from metrics import gap_to_bound, overshoot
 
-from subsetsel.errors import OptionError
+from subsetsel import OptionError
 
 _MAX_TRACE = 300
 Key = tuple[str, str, int, float]
@@ -27,7 +27,7 @@ class Record:
     Attributes
     ----------
     instance, solver, seed, time_limit
-        The key: what is done once is not done again.
+        The key of a run. A comparison that goes on skips the keys that it has.
     outcome : {"ok", "failed", "skipped", "refused", "error"}
         "failed": the checker contradicts the claim. "skipped": the entrant is not installed or
         cannot hold the instance. "refused": the solver said by itself that it does not do this.

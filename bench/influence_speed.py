@@ -54,11 +54,11 @@ def planted(num_examples: int, num_features: int, num_classes: int, seed: int = 
 
 
 def measure_head(
-    X: Array, y: Array, record: Stopwatch, num_classes: int | None, options: argparse.Namespace
+    X: Array, y: Array, watch: Stopwatch, num_classes: int | None, options: argparse.Namespace
 ) -> Head:
     """Fit a head and prepare what solves with its Hessian."""
-    record.note("features", X.shape[1])
-    with record.timed("polish"):
+    watch.note("features", X.shape[1])
+    with watch.timed("polish"):
         head = fit_head(
             X,
             y,
@@ -67,20 +67,20 @@ def measure_head(
             device=options.device,
             inverse=options.inverse,
         )
-    record.note("gradient_norm", head.gradient_norm)
-    with record.timed("hessian"):
+    watch.note("gradient_norm", head.gradient_norm)
+    with watch.timed("hessian"):
         solver = head.inverse
-    record.note("inverse", type(solver).__name__)
-    record.note("d", head.objective_function.d)
+    watch.note("inverse", type(solver).__name__)
+    watch.note("d", head.objective_function.d)
     return head
 
 
-def measure_dense(head: Head, record: Stopwatch) -> Array:
+def measure_dense(head: Head, watch: Stopwatch) -> Array:
     """Compute S in float32 and check S H = G / n on a few rows."""
-    with record.timed("S"):
+    with watch.timed("S"):
         S = influence_rows(head, ridge="excluded", dtype=np.float32, storage="dense").dense()
     assert S is not None
-    record.note("S_hessian_residual", hessian_residual(head, S))
+    watch.note("S_hessian_residual", hessian_residual(head, S))
     return S
 
 
@@ -99,23 +99,23 @@ def hessian_residual(head: Head, S: Array) -> float:
     return worst
 
 
-def measure_large(head: Head, record: Stopwatch, seed: int, time_limit: float | None) -> None:
+def measure_large(head: Head, watch: Stopwatch, seed: int, time_limit: float | None) -> None:
     """Prune 40 % of a head whose S cannot be held, and compare with random subsets."""
     rows = influence_rows(head, storage="factored")
-    record.note("S_dense_gib", rows.nbytes / 2**30)
+    watch.note("S_dense_gib", rows.nbytes / 2**30)
     size = int(0.4 * head.n)
-    with record.timed("solve"):
+    with watch.timed("solve"):
         solution = subsetsel.solve(
             subsetsel.Problem(rows, size=size), seed=seed, time_limit=time_limit
         )
     rng = np.random.default_rng(seed)
     masks = [solution.mask, *(rng.permutation(head.n) < size for _ in range(_NUM_RANDOM))]
-    with record.timed("true_norms"):
+    with watch.timed("true_norms"):
         norms = [float(np.linalg.norm(rows.sum(mask))) for mask in masks]
-    record.note("norm", norms[0])
-    record.note("random_norm", float(np.mean(norms[1:])))
-    record.note("share_of_random", norms[0] / float(np.mean(norms[1:])))
-    record.note("sum_hessian_residual", sum_residual(head, rows, solution.mask))
+    watch.note("norm", norms[0])
+    watch.note("random_norm", float(np.mean(norms[1:])))
+    watch.note("share_of_random", norms[0] / float(np.mean(norms[1:])))
+    watch.note("sum_hessian_residual", sum_residual(head, rows, solution.mask))
 
 
 def sum_residual(head: Head, rows: Rows, mask: Array) -> float:
@@ -130,35 +130,35 @@ def sum_residual(head: Head, rows: Rows, mask: Array) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def run_fmnist(options: argparse.Namespace, record: Stopwatch) -> None:
+def run_fmnist(options: argparse.Namespace, watch: Stopwatch) -> None:
     """Fashion-MNIST on 128 principal components."""
     features = fashion_features(options.data_dir)
     X, y = features.train, features.train_labels
-    head = measure_head(X, y, record, None, options)
-    S = measure_dense(head, record)
+    head = measure_head(X, y, watch, None, options)
+    S = measure_dense(head, watch)
     if options.pydvl:
-        compare_with_pydvl(head, S, X, y, record)
+        compare_with_pydvl(head, S, X, y, watch)
 
 
-def run_features(options: argparse.Namespace, record: Stopwatch) -> None:
+def run_features(options: argparse.Namespace, watch: Stopwatch) -> None:
     """Random features of a given width, dense S."""
     X, y = planted(options.examples, options.features, options.classes)
-    head = measure_head(X, y, record, options.classes, options)
-    S = measure_dense(head, record)
+    head = measure_head(X, y, watch, options.classes, options)
+    S = measure_dense(head, watch)
     if options.pydvl_examples:
-        time_pydvl(head, X, y, record, options.pydvl_examples)
+        time_pydvl(head, X, y, watch, options.pydvl_examples)
     elif options.pydvl:
-        compare_with_pydvl(head, S, X, y, record)
+        compare_with_pydvl(head, S, X, y, watch)
 
 
-def run_large(options: argparse.Namespace, record: Stopwatch) -> None:
+def run_large(options: argparse.Namespace, watch: Stopwatch) -> None:
     """Prune on a head whose S is never written out."""
     X, y = planted(options.examples, options.features, options.classes)
-    head = measure_head(X, y, record, options.classes, options)
-    measure_large(head, record, options.seed, options.time_limit)
+    head = measure_head(X, y, watch, options.classes, options)
+    measure_large(head, watch, options.seed, options.time_limit)
 
 
-def run_resnet50(options: argparse.Namespace, record: Stopwatch) -> None:
+def run_resnet50(options: argparse.Namespace, watch: Stopwatch) -> None:
     """Features of a ResNet-50 for 32 x 32 pictures, and its head solved exactly.
 
     Pictures, weights and labels are random: time does not depend on them. Labels are planted on
@@ -166,7 +166,7 @@ def run_resnet50(options: argparse.Namespace, record: Stopwatch) -> None:
     """
     network = build_network("resnet50", (3, 32, 32), options.classes, options.seed)
     pictures = RandomPictures(options.examples, options.seed)
-    with record.timed("features"):
+    with watch.timed("features"):
         found = features_from_model(
             network, pictures, device=options.device, precision=options.precision, batch_size=1000
         )
@@ -175,8 +175,8 @@ def run_resnet50(options: argparse.Namespace, record: Stopwatch) -> None:
     rng = np.random.default_rng(options.seed)
     logits = X @ rng.standard_normal((X.shape[1], options.classes), dtype=np.float32)
     y = (2 * logits / logits.std() + rng.gumbel(size=logits.shape)).argmax(axis=1)
-    head = measure_head(X, y, record, options.classes, options)
-    measure_dense(head, record)
+    head = measure_head(X, y, watch, options.classes, options)
+    measure_dense(head, watch)
 
 
 class RandomPictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
@@ -224,16 +224,16 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
-    record = Stopwatch()
+    watch = Stopwatch()
     for name in ("examples", "classes") if options.run != "fmnist" else ():
-        record.note(name, getattr(options, name))
-    record.note("threads", torch.get_num_threads())
-    RUNS[options.run](options, record)
+        watch.note(name, getattr(options, name))
+    watch.note("threads", torch.get_num_threads())
+    RUNS[options.run](options, watch)
     if options.out:
         about = environment(typed_command("influence_speed.py"), torch.get_num_threads())
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         about |= {"run": options.run, "gpu": gpu, "BLAS kernel": blas_kernels()}
-        write_json(options.out, about | record.values)
+        write_json(options.out, about | watch.values)
 
 
 def blas_kernels() -> dict[str, str]:

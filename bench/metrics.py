@@ -20,11 +20,8 @@ _ZERO_SHARE = 0.001
 def gap_to_bound(form: str, value: float, bound: float | None) -> float | None:
     """Proven relative gap.
 
-    Returns
-    -------
-    float or None
-        Eq. 3: (floor(bound) - size) / floor(bound). Eq. 4: (norm - bound) / norm. None without a
-        bound, for Eq. 4 also with one of 0, which says nothing.
+    Eq. 3: (floor(bound) - size) / floor(bound). Eq. 4: (norm - bound) / norm. None without a
+    bound, for Eq. 4 also with one of 0, which says nothing.
     """
     if bound is None:
         return None
@@ -37,11 +34,8 @@ def gap_to_bound(form: str, value: float, bound: float | None) -> float | None:
 def gap_to_best(form: str, value: float | None, best: float | None) -> float | None:
     """Distance to the best known value.
 
-    Returns
-    -------
-    float or None
-        Eq. 3: the share of the best known size that is missing. Eq. 4: norm / best known norm - 1,
-        which is inf beside a best known norm of zero. None where either is unknown.
+    Eq. 3: the share of the best known size that is missing. Eq. 4: norm / best known norm - 1,
+    which is inf beside a best known norm of zero. None where either is unknown.
     """
     if value is None or best is None:
         return None
@@ -55,11 +49,8 @@ def gap_to_best(form: str, value: float | None, best: float | None) -> float | N
 def primal_gap(form: str, value: float | None, reference: float) -> float:
     """Gap in [0, 1] as used by the primal integral.
 
-    Returns
-    -------
-    float
-        1 before anything is found. Eq. 3: |value - reference| over the larger of both. Eq. 4: how
-        many decades the norm lies above the reference, out of six.
+    1 before anything is found. Eq. 3: |value - reference| over the larger of both. Eq. 4: how
+    many decades the norm lies above the reference, out of six.
     """
     if value is None:
         return 1.0
@@ -76,15 +67,8 @@ def primal_gap(form: str, value: float | None, reference: float) -> float:
 def primal_integral(form: str, trace: Trace, time_limit: float, reference: float) -> float:
     """Mean primal gap over the time limit; 0 is perfect, 1 is nothing found in time.
 
-    Parameters
-    ----------
-    form : str
-    trace : sequence of (float, float)
-        In order of time.
-    time_limit : float
-        Seconds; what happened later does not count.
-    reference : float
-        The best known value.
+    The trace is in order of time; improvements after the limit do not count. The reference is the
+    best known value.
 
     References
     ----------
@@ -102,10 +86,7 @@ def primal_integral(form: str, trace: Trace, time_limit: float, reference: float
 def time_to_target(form: str, trace: Trace, target: float) -> float:
     """Seconds until the target was reached.
 
-    Returns
-    -------
-    float
-        inf if it never was.
+    inf if it never was.
     """
     for moment, value in trace:
         if (value >= target) if form == "max_size" else (value <= target):
@@ -116,19 +97,8 @@ def time_to_target(form: str, trace: Trace, target: float) -> float:
 def target_value(form: str, best: float, random_norm: float) -> float:
     """Value that counts as good: near the best known one.
 
-    Parameters
-    ----------
-    form : str
-    best : float
-        Best known value.
-    random_norm : float
-        Norm of a random subset of that size.
-
-    Returns
-    -------
-    float
-        Eq. 3: 99.9 % of the best known size, rounded up. Eq. 4: a quarter above the best known
-        norm, or 0.1 % of a random subset's norm where the best known one is zero.
+    Eq. 3: 99.9 % of the best known size, rounded up. Eq. 4: a quarter above the best known
+    norm, or 0.1 % of a random subset's norm where the best known one is zero.
     """
     if form == "max_size":
         return math.ceil(0.999 * best)
@@ -138,11 +108,8 @@ def target_value(form: str, best: float, random_norm: float) -> float:
 def integral_reference(form: str, best: float, random_norm: float) -> float:
     """Value the primal integral is measured from.
 
-    Returns
-    -------
-    float
-        The best known one; 0.1 % of a random subset's norm where that is a norm of zero, which is
-        infinitely many decades away from everything.
+    The best known one; 0.1 % of a random subset's norm where that is a norm of zero, which is
+    infinitely many decades away from everything.
     """
     return best if form == "max_size" or best > 0 else _ZERO_SHARE * random_norm
 
@@ -153,19 +120,9 @@ def overshoot(wall_time: float, time_limit: float) -> float:
 
 
 def shifted_geometric_mean(values: Iterable[float], shift: float = 1.0) -> float:
-    """exp(mean(log(value + shift))) - shift: neither the easy nor the hard runs rule it.
+    """exp(mean(log(value + shift))) - shift of values >= 0: no few runs decide it alone.
 
-    Parameters
-    ----------
-    values : iterable of float
-        Not negative.
-    shift : float
-        In the unit of the values.
-
-    Returns
-    -------
-    float
-        nan without values.
+    nan without values.
     """
     logs = [math.log(value + shift) for value in values]
     return math.exp(math.fsum(logs) / len(logs)) - shift if logs else math.nan

@@ -117,7 +117,7 @@ def _qubo(question: Question, gram: FloatArray, multiplier: float, penalty: floa
 
 
 def _betas(question: Question, gram: FloatArray, multiplier: float) -> tuple[float, float]:
-    """From half of the wildest flips accepted down to a fraction of the smallest rows."""
+    """First and last inverse temperature: the first accepts half of the most costly flips."""
     squares = np.diag(gram)
     hottest = float(np.abs(gram).sum(axis=1).max())
     if question.size is None:

@@ -23,8 +23,8 @@ def herding(instance: Instance, budget: Budget) -> Claim:
     """Greedy herding in the space of S: always add the row that leaves the smallest norm.
 
     One order of picking answers both forms: its prefix of the required size, or its longest
-    feasible prefix. Works on the kept side when that is the smaller one. What the clock does not
-    allow to pick is filled up at random.
+    feasible prefix. Works on the kept side when that is the smaller one. When the time
+    is over before all rows are picked, the rest are drawn at random.
     """
     question = instance.question
     best = Incumbent(question, budget)

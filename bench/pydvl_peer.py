@@ -16,32 +16,32 @@ _BATCH = 4096
 Array = NDArray[Any]
 
 
-def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, record: Stopwatch) -> None:
+def compare_with_pydvl(head: Head, S: Array, X: Array, y: Array, watch: Stopwatch) -> None:
     """Let pyDVL's exact method compute the same rows."""
     influence, data, loader = _pydvl(head, X, y)
-    with record.timed("pydvl_fit"):
+    with watch.timed("pydvl_fit"):
         influence.fit(loader)
     worst, largest = 0.0, float(np.sqrt(np.square(S, dtype=np.float64).sum(axis=1)).max())
-    with record.timed("pydvl_factors"):
+    with watch.timed("pydvl_factors"):
         for start in range(0, len(X), _BATCH):
             rows = slice(start, start + _BATCH)
             factors = influence.influence_factors(*data[rows]).detach().numpy() / len(X)
             worst = max(worst, _largest_difference(head, S[rows], factors))
-    record.note("pydvl_difference", worst / largest)
+    watch.note("pydvl_difference", worst / largest)
     for unit in ("time", "cpu_time"):
-        ours = sum(float(record.values[f"{step}_{unit}"]) for step in ("hessian", "S"))
-        theirs = sum(float(record.values[f"pydvl_{step}_{unit}"]) for step in ("fit", "factors"))
-        record.note(f"pydvl_{unit}_ratio", theirs / ours)
+        ours = sum(float(watch.values[f"{step}_{unit}"]) for step in ("hessian", "S"))
+        theirs = sum(float(watch.values[f"pydvl_{step}_{unit}"]) for step in ("fit", "factors"))
+        watch.note(f"pydvl_{unit}_ratio", theirs / ours)
 
 
-def time_pydvl(head: Head, X: Array, y: Array, record: Stopwatch, num_examples: int) -> None:
+def time_pydvl(head: Head, X: Array, y: Array, watch: Stopwatch, num_examples: int) -> None:
     """Time pyDVL on the first examples only, where all of them would take too long."""
     influence, data, loader = _pydvl(head, X[:num_examples], y[:num_examples])
-    with record.timed("pydvl_part_fit"):
+    with watch.timed("pydvl_part_fit"):
         influence.fit(loader)
-    with record.timed("pydvl_part_factors"):
+    with watch.timed("pydvl_part_factors"):
         influence.influence_factors(*data[:num_examples])
-    record.note("pydvl_part_examples", num_examples)
+    watch.note("pydvl_part_examples", num_examples)
 
 
 def _pydvl(head: Head, X: Array, y: Array) -> tuple[Any, Any, Any]:

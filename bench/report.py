@@ -67,7 +67,7 @@ class Row:
 
     @property
     def gap_to_best(self) -> float | None:
-        """Of the median."""
+        """Distance of the median to the best known value."""
         return gap_to_best(self.records[0].form, self.median, self.reference.best)
 
     @property

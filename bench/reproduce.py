@@ -5,7 +5,7 @@
     python bench/reproduce.py fmnist-lenet --seeds 10
     python bench/reproduce.py table1 --preset cpu --archs 24
 
-Runs are kept one by one in --out: a command that was stopped goes on where it was, and one with
+Each finished run is written to --out: a command that was stopped does what is left, and one with
 more seeds or methods adds to what is there. ``docs/experiments.md`` has the presets and their cost.
 """
 
@@ -47,17 +47,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=seeds, help="how many (0, 1, ...), or which: 10-19 or 3,5")
     parser.add_argument("--methods", help="names with commas between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
-    parser.add_argument("--networks", help="names with commas between", type=networks)
+    parser.add_argument("--networks", help="names with commas between")
     parser.add_argument("--iterations", type=int, help="steps of a training, whatever is kept")
     parser.add_argument("--lr", type=float, help="rate of the first step of a training")
     parser.add_argument(
-        "--archs", dest="networks", type=networks, help="how many of the 720 networks of Table 1"
+        "--archs", dest="networks", help="the same, or how many of the 720 networks of Table 1"
     )
     parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
     parser.add_argument("--out", type=Path, help="bench/results/<figure>-<preset> by default")
-    parser.add_argument("--cache", type=Path, help="where trained scorers are kept; see heads.py")
+    parser.add_argument("--cache", type=Path, help="where trained scorers are stored; see heads.py")
     parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     return parser.parse_args(arguments)
 
@@ -103,7 +103,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         raise OptionError(f"{given.figure} has no preset {given.preset!r}.")
     changes: dict[str, Any] = {
         "methods": given.methods and tuple(given.methods.split(",")),
-        "networks": given.networks,
+        "networks": given.networks and networks(given.networks),
         "num_kept": given.kept and tuple(int(k) for k in given.kept.split(",")),
         "seeds": given.seeds,
     }
@@ -133,13 +133,13 @@ def run(given: argparse.Namespace, command: str) -> None:
     picture = folder / "figure.png"
     if given.figure == "table1":
         write_search_report(plan, records, folder)
-    elif plan.has_curve:
+    else:
+        write_table(records, folder / "table.md", title, notes=notes(plan))
+    if plan.has_curve:
         is_cpu = comparison.pictures.labels.device.type == "cpu"
         draw_curves(records, picture, title, is_cpu=is_cpu)
-    else:
+    elif given.figure != "table1":
         draw_budgets(records, picture, title, len(images.train))
-    if given.figure != "table1":
-        write_table(records, folder / "table.md", title, notes=notes(plan))
     print((folder / "table.md").read_text())
 
 

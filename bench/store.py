@@ -20,12 +20,13 @@ BEST_KNOWN = Path(__file__).with_name("best_known.json")
 
 
 class Store:
-    """Results on disk.
+    """Results on disk; the runs that the folder holds count as done.
 
-    Parameters
-    ----------
-    folder : Path
-        Made if it is not there. What it holds already counts as done.
+    Raises
+    ------
+    ValueError
+        If the folder holds a table without its traces, as those of ``bench/results`` do: a new run
+        would overwrite it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,6 +42,11 @@ class Store:
     def _read(self) -> list[Record]:
         path = self.folder / "traces.jsonl"
         if not path.exists():
+            if (self.folder / "results.csv").exists():
+                raise ValueError(
+                    f"{self.folder} holds results.csv without traces.jsonl, so its runs cannot be "
+                    "continued and would be overwritten; choose another --out."
+                )
             return []
         records = []
         for line in path.read_text().splitlines():

@@ -26,7 +26,7 @@ import subsetsel
 Mask = NDArray[np.bool_]
 
 
-def pose(
+def train_head(
     features: Features, chosen: NDArray[np.int64], rel_epsilon: float
 ) -> tuple[subsetsel.Problem, float]:
     """Train the head on some of the examples; the second value is the time in CPU seconds."""
@@ -80,14 +80,14 @@ def main() -> int:
     stays = np.ones(n, dtype=np.bool_)
     stays[np.random.default_rng(1).choice(n, size=num_withdrawn, replace=False)] = False
 
-    problem, seconds = pose(features, first, asked.rel_epsilon)
+    problem, seconds = train_head(features, first, asked.rel_epsilon)
     print(f"head and S: {seconds:.1f} s CPU, the same for every step but for its n")
     old, row = search(problem, "at first", None)
     rows = [row]
-    problem, _ = pose(features, order, asked.rel_epsilon)
+    problem, _ = train_head(features, order, asked.rel_epsilon)
     new, row = search(problem, "some arrive", old)
     rows += [row, search(problem, "some arrive", None)[1]]
-    problem, _ = pose(features, order[stays], asked.rel_epsilon)
+    problem, _ = train_head(features, order[stays], asked.rel_epsilon)
     rows += [search(problem, "some are withdrawn", guess)[1] for guess in (new[stays], None)]
     about = environment(typed_command("streaming.py"), torch.get_num_threads())
     content = about | {"problem_cpu_seconds": seconds, "steps": rows}

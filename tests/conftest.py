@@ -24,17 +24,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Let torch work on one thread: on tiny networks a second one only waits, at full load."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def matrix(tmp_path: Path) -> Path:
     """A small S in a file."""

@@ -15,7 +15,7 @@ from kills import killed_at_touch, needs_fork
 import subsetsel
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
-from subsetsel.guarantee.trial import Prober
+from subsetsel.guarantee.trial import Trials
 
 X, Y = blobs()
 N = 11
@@ -35,15 +35,15 @@ def prune(checkpoint: Path | None, **given: Any) -> tuple[subsetsel.Solution, An
 def count_choices(monkeypatch: pytest.MonkeyPatch, kill_at: int | None = None) -> list[int]:
     """Note each size the solver is asked for; end the process at one of them."""
     asked: list[int] = []
-    solve = Prober._solve
+    solve = Trials._solve
 
-    def watched(self: Prober, m: int, effort: float, guess: Any) -> Any:
+    def watched(self: Trials, m: int, effort: float, guess: Any) -> Any:
         if len(asked) == kill_at:
             raise KilledError
         asked.append(m)
         return solve(self, m, effort, guess)
 
-    monkeypatch.setattr(Prober, "_solve", watched)
+    monkeypatch.setattr(Trials, "_solve", watched)
     return asked
 
 

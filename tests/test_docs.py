@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,34 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Relative links name files that exist."""
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [name for name in targets if not (page.parent / name).exists()] == []
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name can be imported, or is an attribute of what can be."""
+    parts = name.split(".")
+    for i in range(len(parts), 0, -1):
+        try:
+            thing = import_module(".".join(parts[:i]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[i:]:
+            if not hasattr(thing, part):
+                return False
+            thing = getattr(thing, part)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_names_of_the_package_exist(page: Path) -> None:
+    """A dotted name on a page, or in the column *now* of the changelog, can be imported."""
+    lines = page.read_text().splitlines()
+    text = "\n".join(line.split("|")[2] if line.startswith("  | ") else line for line in lines)
+    found = re.findall(r"(?<![/\w`.-])`?(subsetsel(?:\.[A-Za-z_]\w*)+)(?![\w/-])", text)
+    assert [name for name in found if not exists(name)] == []
+    for first, others in re.findall(r"`(subsetsel\.[\w.]+)`((?:, `\w+`)+)", text):
+        names = [f"{first.rpartition('.')[0]}.{name}" for name in re.findall(r"\w+", others)]
+        assert [name for name in names if not exists(name)] == []
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)

@@ -17,8 +17,7 @@ import reproduce
 
 from subsetsel.cli.app import app
 from subsetsel.experiments.methods import METHODS
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from subsetsel.experiments.networks import first_networks
 
 
 @pytest.fixture
@@ -87,6 +86,8 @@ def test_reproduce_knows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
     assert "theory_check.py" in capsys.readouterr().out
     assert reproduce.main(["fmnist-lenet", "--preset", "paper"]) == 2
     assert "no preset 'paper'" in capsys.readouterr().err
+    assert reproduce.main(["table1", "--archs", "721"]) == 2
+    assert "there are 720 networks, 721 were asked for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,12 @@ def test_reproduce_knows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
 def test_seeds_are_a_count_a_range_or_a_list(text: str, expected: tuple[int, ...]) -> None:
     """Fresh seeds confirm what others chose."""
     assert reproduce.seeds(text) == expected
+
+
+def test_networks_are_names_or_the_first_of_the_search_space() -> None:
+    """``--archs 24`` is a fixed mixture of the 720."""
+    assert reproduce.networks("24") == first_networks(24)
+    assert reproduce.networks("lenet,strided") == ("lenet", "strided")
 
 
 def test_reproduce_runs_a_figure_at_a_tiny_size(

@@ -38,8 +38,6 @@ from subsetsel.experiments.tables import (
 )
 from subsetsel.experiments.zoo import BUILDERS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)
 CPU = torch.device("cpu")
 PLAN = Plan(
@@ -164,8 +162,13 @@ def test_curves_and_several_networks(images: Images, tmp_path: Path) -> None:
     assert [len(record["curve"]) for record in records] == [2, 2]
     assert len({record["kept_digest"] for record in records}) == 1
     draw_curves(records, tmp_path / "curve.png", "curves", is_cpu=True)
-    draw_budgets(records, tmp_path / "budgets.png", "budgets", 100)
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_pictures_show_what_there_is_to_lose(finished: Comparison, tmp_path: Path) -> None:
+    """A line for the whole set beside a curve for each method."""
+    draw_budgets(finished.log.records, tmp_path / "budgets.png", "budgets", 100)
+    assert (tmp_path / "budgets.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_table_has_paired_differences(finished: Comparison, tmp_path: Path) -> None:
@@ -403,15 +406,15 @@ def test_a_search_is_reported_as_table_and_picture(search: Comparison, tmp_path:
 
 def test_differences_are_paired_by_seed() -> None:
     """Differences 1, 2, 3: the interval is 2 -+ 4.303 / sqrt(3), as t tables have it."""
-    text = difference({0: 81.0, 1: 72.0, 2: 93.0, 7: 1.0}, {2: 90.0, 1: 70.0, 0: 80.0, 8: 2.0})
+    text = difference({0: 0.81, 1: 0.72, 2: 0.93, 7: 0.1}, {2: 0.9, 1: 0.7, 0: 0.8, 8: 0.2})
     assert text == "+2.00 (-0.48 to +4.48), 0.074"
 
 
 def test_differences_without_spread_are_certain() -> None:
     """Equal runs do not differ, equal differences leave no doubt, one seed says nothing."""
-    assert difference({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}) == "+0.00 (+0.00 to +0.00), 1"
-    assert difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}) == "+1.00 (+1.00 to +1.00), 0"
-    assert difference({0: 2.0, 1: 3.0}, {0: 1.0}) == "one seed"
+    assert difference({0: 0.25, 1: 0.5}, {0: 0.25, 1: 0.5}) == "+0.00 (+0.00 to +0.00), 1"
+    assert difference({0: 0.5, 1: 0.75}, {0: 0.25, 1: 0.5}) == "+25.00 (+25.00 to +25.00), 0"
+    assert difference({0: 0.5, 1: 0.75}, {0: 0.25}) == "one seed"
 
 
 def test_sittings_are_appended(tmp_path: Path) -> None:

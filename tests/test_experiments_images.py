@@ -182,6 +182,32 @@ def test_pictures_of_different_sizes_are_refused(tmp_path: Path) -> None:
         load_images(tmp_path)
 
 
+def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    """The header says the size."""
+    for half in ("train", "test"):
+        write_pictures(tmp_path / half / "a", ["0.png"], side=1025)
+    with pytest.raises(FileFormatError, match=r"1025 x 1025, more than 1024 a side; scale it down"):
+        load_images(tmp_path)
+
+
+def test_missing_pictures_are_named(tmp_path: Path) -> None:
+    """A half without pictures, and an annotated picture that is not there."""
+    write_pictures(tmp_path / "train" / "n01" / "images", ["0.png"])
+    with pytest.raises(DataMissingError, match="train holds no pictures in folders"):
+        load_images(tmp_path)
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "val_annotations.txt").write_text("v0.png\tn01\n")
+    with pytest.raises(DataMissingError, match=r"v0\.png is missing"):
+        load_images(tmp_path)
+
+
+def test_halves_of_different_sizes_are_refused() -> None:
+    """One network must take both."""
+    small, large = np.zeros((2, 5, 5), dtype=np.uint8), np.zeros((2, 6, 6), dtype=np.uint8)
+    with pytest.raises(FileFormatError, match=r"\(5, 5\), test of \(6, 6\); scale all to one size"):
+        images_from_arrays(small, [0, 1], large, [0, 1])
+
+
 def test_arrays_are_read_and_checked(tmp_path: Path) -> None:
     """An .npz file with four arrays; a pickle in it is refused."""
     pictures, labels = np.zeros((4, 5, 5, 3), dtype=np.uint8), np.array([0, 1, 1, 0])
@@ -207,6 +233,8 @@ def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
     """A folder that is not there, and one that holds something else."""
     with pytest.raises(DataMissingError, match="there is no folder"):
         load_images(tmp_path / "nowhere")
+    with pytest.raises(DataMissingError, match=r"x\.npz is missing"):
+        load_images(tmp_path / "x.npz")
     with pytest.raises(DataMissingError, match="no data set known here"):
         load_images(tmp_path)
 

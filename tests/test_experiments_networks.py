@@ -9,8 +9,6 @@ from subsetsel.errors import OptionError
 from subsetsel.experiments.networks import first_networks, search_space
 from subsetsel.experiments.zoo import BUILDERS, build_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZES = {
     # Layer by layer from LeCun et al. (1998), He et al. (2016); weights, biases and two per norm.
     ("lenet", (1, 28, 28)): 61_706,

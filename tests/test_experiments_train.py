@@ -18,8 +18,6 @@ from subsetsel.experiments.scorer import Scorer, ScorerSource
 from subsetsel.experiments.train import evaluate, outputs, train
 from subsetsel.experiments.zoo import build_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHAPE = (1, 12, 12)
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, padding=1)
 NETWORK = "convnet-w32-d1-batch-relu-max"

@@ -47,11 +47,10 @@ def test_weighted_sums_need_no_rows(pair: tuple[Any, Any]) -> None:
 
 
 def test_products_with_a_direction_need_no_rows(pair: tuple[Any, Any]) -> None:
-    """S u, for one direction and for several."""
+    """S u, also for a direction that is a column of something."""
     rows, S = pair
-    U = np.random.default_rng(1).normal(size=(3, D))
-    assert close(rows.dot(U[0]), S @ U[0])
-    assert close(rows.products(U), U @ S.T)
+    U = np.random.default_rng(1).normal(size=(D, 3))
+    assert close(rows.dot(U[:, 1]), S @ U[:, 1])
 
 
 def test_single_rows_are_solved_for(pair: tuple[Any, Any]) -> None:
@@ -79,17 +78,6 @@ def test_small_blocks_do_not_show(pair: tuple[Any, Any], monkeypatch: pytest.Mon
     assert close(rows.squared_norms, np.square(S).sum(axis=1))
     assert close(rows.take(np.arange(N)), S)
     assert close(np.concatenate([part for _, _, part in rows.blocks()]), S)
-
-
-def test_estimated_norms_scatter_as_said(pair: tuple[Any, Any]) -> None:
-    """Relative standard error sqrt(2 / num_probes), here 0.05, and the same again for a seed."""
-    rows, S = pair
-    ratio = rows.estimate_squared_norms(800, seed=1) / np.square(S).sum(axis=1)
-    assert abs(ratio.mean() - 1) < 0.05
-    assert ratio.std() < 0.1
-    np.testing.assert_array_equal(
-        rows.estimate_squared_norms(8, seed=2), rows.estimate_squared_norms(8, seed=2)
-    )
 
 
 def test_a_search_gets_the_matrix_where_it_fits(pair: tuple[Any, Any]) -> None:

@@ -125,6 +125,13 @@ def test_a_parquet_column_of_lists_is_as_many_features(tmp_path: Path) -> None:
     assert data.y.tolist() == KINDS.tolist()
 
 
+def test_lists_of_lists_are_as_many_features(tmp_path: Path) -> None:
+    """Pictures are stored so."""
+    pictures = np.arange(24.0).reshape(3, 2, 4)
+    path = parquet(tmp_path / "S.parquet", {"picture": pictures.tolist()})
+    assert np.array_equal(read_matrix(path), pictures.reshape(3, 8))
+
+
 def test_parquet_is_read_over_several_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +147,9 @@ def test_parquet_is_read_over_several_batches(
         ({"p": [1.0, 2.0]}, "no column 'y'; its columns are p"),
         ({"p": ["red", "blue"], "y": [0, 1]}, "column 'p' holds string, not numbers"),
         ({"e": [[1.0], [2.0, 3.0]], "y": [0, 1]}, "look at row 1"),
+        ({"e": [[[1.0]] * 2, [[1.0], [2.0, 3.0]]], "y": [0, 1]}, "look at row 1"),
+        ({"e": [[1.0], None], "y": [0, 1]}, "look at row 1"),
+        ({"e": [["red"], ["blue"]], "y": [0, 1]}, "holds list<.*string>, not numbers"),
         ({"p": [1.0, 2.0], "y": [0, None]}, "column 'y' has no value in row 1"),
         ({"y": [0, 1]}, "no column of features"),
         ({"p": [], "y": []}, "holds no example"),
@@ -245,6 +255,13 @@ def test_a_table_that_is_no_subset_is_refused(text: str, tmp_path: Path) -> None
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(FileFormatError):
         read_solution(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("pruned", [[[0], [1]], [[0], [1, 0]], [0, None], [0.5, 1.0], ["0", "?"]])
+def test_a_parquet_file_that_is_no_subset_is_refused(pruned: Any, tmp_path: Path) -> None:
+    """Lists, missing values, shares and words are no marks."""
+    with pytest.raises(FileFormatError):
+        read_solution(parquet(tmp_path / "s.parquet", {"index": [0, 1], "pruned": pruned}))
 
 
 def test_an_unknown_ending_is_refused(solution: Solution, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "numba", "cvxpy", "ortools", "matplotlib", "sklearn", "scipy.optimize")
+HEAVY = (
+    *("torch", "numba", "cvxpy", "ortools", "matplotlib", "sklearn", "scipy.optimize"),
+    *("dask", "optuna", "pandas", "pyarrow"),
+)
 
 
 def run_python(code: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ from pretend_cuda import pretend_cuda
 import subsetsel
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.influence.head.choose_inverse import choose_inverse
-from subsetsel.influence.head.iterative import IterativeInverse
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.lissa import lissa_influence
 
 X, Y = blobs(n=90, num_classes=3, seed=2)
@@ -40,9 +40,15 @@ def _cuda() -> Iterator[None]:
             yield
 
 
+HEADS: dict[str, list[Head]] = {}
+
+
 def on_both(question: Callable[[Head], Any], **setting: Any) -> tuple[Any, Any]:
-    """Ask a head on the CPU and one on the GPU."""
-    heads = [fit_head(X, Y, l2=L2, device=name, **setting) for name in ("cpu", "cuda")]
+    """Ask a head on the CPU and one on the GPU; the heads of a setting are fitted once."""
+    heads = HEADS.get(repr(setting))
+    if heads is None:
+        heads = [fit_head(X, Y, l2=L2, device=name, **setting) for name in ("cpu", "cuda")]
+        HEADS[repr(setting)] = heads
     assert heads[1].device.startswith("cuda")
     answers = [np.asarray(question(head), dtype=np.float64) for head in heads]
     return answers[0], answers[1]

@@ -236,6 +236,15 @@ def test_killed_run_resumes_bit_equal(killed: Path) -> None:
     assert 16 < seen[0] < N
 
 
+def test_a_terminal_has_a_bar_that_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal progress is shown, but not before two seconds have passed."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    features_from_model(small_model(), small_data(), batch_size=16)
+    assert "features" not in capsys.readouterr().err
+
+
 def test_finished_features_are_only_read(tmp_path: Path) -> None:
     """A second run over finished features computes nothing."""
     run(small_model(), tmp_path)

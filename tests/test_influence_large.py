@@ -13,8 +13,8 @@ from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.ekfac import KroneckerInverse
-from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.factored import FactoredRows
 
@@ -67,7 +67,7 @@ def test_a_large_head_is_polished_without_its_factor(
 def test_polishing_falls_back_on_a_factor(exact: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where conjugate gradients do not converge."""
     monkeypatch.setattr("subsetsel.influence.head.fit._MAX_FACTORED_POLISH", 1)
-    monkeypatch.setattr("subsetsel.influence.head.iterative._MAX_STEPS", 1)
+    monkeypatch.setattr("subsetsel.influence.head.conjugate_gradients._MAX_STEPS", 1)
     np.testing.assert_allclose(small_head("auto").theta, exact.theta, atol=1e-11)
 
 
@@ -137,6 +137,18 @@ def test_weakest_direction_is_where_curvature_is_lost(exact: Head, weights: np.n
     value, direction = exact.kept(~weights).weakest_direction()
     along = exact.curvature_along(direction)
     assert along[~weights].mean() / along.mean() == pytest.approx(value, rel=1e-9)
+
+
+def test_lanczos_finds_the_weakest_direction_of_the_whole_spectrum(
+    exact: Head, weights: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many parameters are asked for one eigenvalue, few for all; both give the same direction."""
+    value, direction = exact.kept(~weights).weakest_direction()
+    monkeypatch.setattr("subsetsel.influence.head.cholesky._MAX_SPECTRUM", 1)
+    found, along = exact.kept(~weights).weakest_direction()
+    assert found == pytest.approx(value, rel=1e-9)
+    cosine = np.vdot(direction, along) / np.linalg.norm(direction) / np.linalg.norm(along)
+    assert abs(cosine) == pytest.approx(1, abs=1e-6)
 
 
 def test_proxy_is_consistent(large: Head, weights: np.ndarray) -> None:
@@ -221,7 +233,7 @@ def test_dense_storage_is_not_chosen_by_itself(large: Head) -> None:
 
 def test_hopeless_system_says_so(large: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conjugate gradients that do not converge are an error, not a wrong answer."""
-    monkeypatch.setattr("subsetsel.influence.head.iterative._MAX_STEPS", 2)
+    monkeypatch.setattr("subsetsel.influence.head.conjugate_gradients._MAX_STEPS", 2)
     solver = IterativeInverse(large.objective_function, large.to_scaled(large.theta))
     with pytest.raises(ProblemError, match="badly conditioned"):
         solver.solve(torch.ones(large.objective_function.d, 1).double().to(large.device))

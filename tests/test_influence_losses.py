@@ -169,6 +169,14 @@ def test_ridge_regression_is_the_normal_equations() -> None:
     np.testing.assert_allclose(head.theta, theta, atol=1e-10)
 
 
+def test_squared_loss_on_other_examples() -> None:
+    """Half the mean squared distance to the one-hot labels, without the ridge."""
+    head = fit({"loss": "squared"})
+    outputs = X[:20] @ head.theta[:, :-1].T + head.theta[:, -1]
+    expected = 0.5 * np.square(outputs - np.eye(C)[Y[:20]]).sum(axis=1).mean()
+    assert head.loss(head.theta, X[:20], Y[:20]) == pytest.approx(expected, rel=1e-12)
+
+
 def test_free_bias_fits_the_class_shares() -> None:
     """Without ridge on the bias the mean probability of each class is its share."""
     head = fit({"loss": "cross_entropy", "penalize_bias": False})

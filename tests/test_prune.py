@@ -309,31 +309,3 @@ def test_bad_options_are_named() -> None:
         prune(epsilon=1.0, num_proposal=5)
     with pytest.raises(OptionError, match="initial_guess"):
         prune(epsilon=1.0, initial_guess=np.zeros(91, bool))
-
-
-def test_many_examples_keep_a_seed_of_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixed examples take the place of the class constraints, unless there are others."""
-    monkeypatch.setattr("subsetsel.guarantee.seeds.LARGE", 10)
-    forced = np.arange(12)
-    solution, _ = prune(epsilon=1e6, must_prune=forced)
-    assert sorted(Y[solution.kept]) == [0, 1, 2]
-    assert solution.mask[forced].all()
-    groups = np.arange(90) % 2
-    limited, _ = prune(epsilon=1e6, groups=groups, group_limits={0: (None, 5)})
-    assert np.count_nonzero(groups[limited.pruned] == 0) <= 5
-
-
-def test_cuts_that_no_swap_mends_fail_a_size_where_examples_are_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Instead of an integer program, which could take minutes."""
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("an integer program was asked")
-
-    monkeypatch.setattr("subsetsel.guarantee.seeds.LARGE", 10)
-    monkeypatch.setattr("subsetsel.guarantee.trial.LARGE", 10)
-    monkeypatch.setattr("subsetsel.problem.resize._MAX_ROUNDS", 1)
-    monkeypatch.setattr("subsetsel.problem.linear._integer_program", refuse)
-    solution, check = prune(rel_epsilon=0.5, min_curvature=0.9)
-    assert solution.is_feasible == bool(check.is_verified)

@@ -94,7 +94,8 @@ def test_tsv_and_integer_labels(tmp_path: Path) -> None:
     [
         ("d.csv", b"u,v\n1,2\n", "no column 'y'; its columns are u, v"),
         ("d.csv", b"u,y\n1,0\n1\n", "line 3: 1 cells where the first line has 2"),
-        ("d.csv", b"u,y\nred,0\n1,1\n", "'red' in column 1 is not a number"),
+        ("d.csv", b"u,y\n\n1,0\n1\n", "line 4: 1 cells where the first line has 2"),
+        ("d.csv", b"u,y\nred,0\n1,1\n", "'red' in column 1 of example 0 is not a number"),
         ("d.csv", b"u,y\n", "at least one example"),
         ("d.csv", b"\xff\xfe\x00", "UTF-8"),
         ("d.npz", b"PK\x03\x04 cut off", "not an npz file, or is damaged"),
@@ -170,7 +171,7 @@ def test_damaged_files_raise_nothing_else(
     cut: int, noise: bytes, suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A file overwritten anywhere is read whole or refused as damaged: no other exception."""
-    folder = tmp_path_factory.mktemp("fuzz")
+    folder = tmp_path_factory.getbasetemp()
     stream = io.BytesIO()
     if suffix == "npy":
         np.save(stream, S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from subsetsel.cli.settings import Plan
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_data, read_matrix
-from subsetsel.formats.parquet import read_parquet_column
-from subsetsel.formats.read import check_suffix
-from subsetsel.formats.tables import read_columns
+from subsetsel.formats.read import check_suffix, read_columns
 from subsetsel.report.manifest import Manifest
 from subsetsel.support.files import written_whole
 
@@ -99,11 +97,10 @@ def _looks(data: Data, examples: Path | None, image_shape: str | None) -> Looks 
         return Looks(pictures=data.X.reshape(data.n, *shape))
     if examples is None:
         return None
-    suffix = check_suffix(examples, (*_ARRAYS, *_TABLES))
-    if suffix in _ARRAYS:
+    if check_suffix(examples, (*_ARRAYS, *_TABLES)) in _ARRAYS:
         looks = Looks(pictures=read_matrix(examples))
     else:
-        looks = Looks(texts=_texts(examples, suffix))
+        looks = Looks(texts=read_columns(examples, ["text"])[0])
     if looks.n != data.n:
         raise FileFormatError(f"{examples} shows {looks.n} examples, the data hold {data.n}.")
     return looks
@@ -117,17 +114,6 @@ def _shape_of(text: str) -> tuple[int, ...]:
     if len(shape) not in {2, 3} or min(shape, default=0) < 1:
         raise OptionError(f"--image-shape must look like 28x28 or 32x32x3, got {text!r}.")
     return shape
-
-
-def _texts(path: Path, suffix: str) -> Any:
-    if suffix == ".parquet":
-        return read_parquet_column(path, "text").tolist()
-    columns = read_columns(path)
-    if "text" not in columns:
-        raise FileFormatError(
-            f"{path} has no column 'text'; its columns are {', '.join(list(columns)[:8])}."
-        )
-    return columns["text"]
 
 
 def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list[Point]:

@@ -53,7 +53,7 @@ class Comparison:
         Finished runs in it are not repeated.
     device : torch.device
     cache : Path, optional
-        Where trained scorers are kept; by default a folder ``scorers`` in ``folder``.
+        Where trained scorers are stored; by default a folder ``scorers`` in ``folder``.
     """
 
     def __init__(

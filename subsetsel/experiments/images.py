@@ -1,4 +1,4 @@
-"""Labelled pictures in their official file formats, read from where a user keeps them.
+"""Labelled pictures in their official file formats, read from the user's disk.
 
 Nothing is downloaded and nothing is unpickled. The size that a file states is not allocated before
 the file has shown that it holds as much. torchvision would read these formats, but it does not load

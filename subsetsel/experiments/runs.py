@@ -72,7 +72,7 @@ class RunLog:
             write_json(self._settings, self._common)
 
     def add(self, record: Record) -> None:
-        """Keep a run; it is on the disk when this returns."""
+        """Write a run down; it is on the disk when this returns."""
         self._begin()
         self._records[record["key"]] = record
         has_torn_line = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
@@ -84,7 +84,7 @@ class RunLog:
     def fill(
         self, todo: Sequence[Cell], make: Callable[[Cell], Record], say: Callable[[str], None]
     ) -> None:
-        """Do runs one after the other, each kept as soon as it is finished.
+        """Do runs one after the other, and write each down as soon as it is finished.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The network that is asked what to keep: trained once, read once, kept on disk."""
+"""The network that is asked what to keep: trained once for each seed, and stored."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class Scorer:
 
 @dataclass(frozen=True, eq=False)
 class ScorerSource:
-    """Trains scorers of one kind on one data set, one for each seed, and keeps them on disk.
+    """Trains scorers of one kind on one data set, one for each seed, and stores them.
 
     Attributes
     ----------
     folder : Path
-        Where trained scorers are kept.
+        Where trained scorers are stored.
     name : str
         Of the network, see `subsetsel.experiments.zoo.build_network`.
     recipe : Recipe
@@ -97,7 +97,7 @@ class ScorerSource:
     num_classes: int
 
     def path(self, seed: int) -> Path:
-        """Find where the scorer of a seed, of these settings and these very pictures, is kept."""
+        """Find where the scorer of a seed, of these settings and these very pictures, is stored."""
         pictures = self.pictures
         labels = sha256_of_array(pictures.labels.cpu().numpy())
         few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
@@ -105,7 +105,7 @@ class ScorerSource:
         return self.folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"
 
     def scorer(self, seed: int) -> Scorer:
-        """Read a scorer that was trained before, or train and keep it."""
+        """Read a scorer that was trained before, or train and store it."""
         path = self.path(seed)
         if path.exists():
             return Scorer.load(path)

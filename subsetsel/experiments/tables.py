@@ -20,7 +20,7 @@ from subsetsel.support.files import written_whole
 _BELOW_CHANCE = 10.0
 
 Group = dict[int, float]
-"""Seed -> accuracy in percent."""
+"""Seed -> accuracy, 0 to 1."""
 
 
 def by_cell(records: Sequence[Record]) -> dict[tuple[str, int, str], Group]:
@@ -28,7 +28,7 @@ def by_cell(records: Sequence[Record]) -> dict[tuple[str, int, str], Group]:
     found: dict[tuple[str, int, str], Group] = {}
     for record in records:
         cell = record["network"], record["num_kept"], record["method"]
-        found.setdefault(cell, {})[record["seed"]] = 100 * record["accuracy"]
+        found.setdefault(cell, {})[record["seed"]] = record["accuracy"]
     return found
 
 
@@ -59,7 +59,7 @@ def markdown(
         lines += [table_row(heads), table_row(["---"] * len(heads))]
         for method in sorted(groups, key=lambda name: -_mean(groups[name])):
             mine = groups[method]
-            row = [method, str(len(mine)), spread([*mine.values()])]
+            row = [method, str(len(mine)), spread([100 * value for value in mine.values()])]
             row += ["-" if method == r else difference(mine, groups[r]) for r in here]
             lines.append(table_row(row))
         blocks.append("\n".join(lines))
@@ -90,7 +90,7 @@ def difference(group: Group, rival: Group) -> str:
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         test = ttest_rel(mine, other)
         low, high = test.confidence_interval()
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {test.pvalue:.2g}"
+    return f"{100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}), {test.pvalue:.2g}"
 
 
 def _mean(group: Group) -> float:
@@ -120,14 +120,14 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
     for axes, network in zip(panels, networks, strict=True):
         mine = {c[1:]: group for c, group in cells.items() if c[0] == network}
         chance = [_mean(group) for (_, name), group in mine.items() if name == "random"]
-        floor = min(chance, default=0.0) - _BELOW_CHANCE
+        floor = 100 * min(chance, default=0.0) - _BELOW_CHANCE
         for number, method in enumerate(dict.fromkeys(name for _, name in mine)):
             if method == WHOLE:
-                whole = _mean(mine[num_examples, WHOLE])
+                whole = 100 * _mean(mine[num_examples, WHOLE])
                 axes.axhline(whole, color="#8a8f98", lw=1, ls=":", label="nothing pruned")
                 continue
             budgets = sorted((k for k, name in mine if name == method), reverse=True)
-            values = [np.array(list(mine[k, method].values())) for k in budgets]
+            values = [100 * np.array(list(mine[k, method].values())) for k in budgets]
             axes.errorbar(
                 [100 * (1 - k / num_examples) for k in budgets],
                 [v.mean() for v in values],

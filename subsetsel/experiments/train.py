@@ -97,12 +97,12 @@ def train(
     """
     if not len(pictures):
         raise ProblemError("there is no picture to train on.")
-    course, done = _Course(network, pictures, recipe, seed, recorder), Trained()
+    training, done = _Training(network, pictures, recipe, seed, recorder), Trained()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch = 0
-    while done.num_steps < course.num_steps and not done.is_diverged:
+    while done.num_steps < training.num_steps and not done.is_diverged:
         started, cpu_started = time.perf_counter(), time.process_time()
-        num_steps, done.loss = course.run_epoch(course.num_steps - done.num_steps)
+        num_steps, done.loss = training.run_epoch(training.num_steps - done.num_steps)
         done.is_diverged = not math.isfinite(done.loss)
         done.num_steps += num_steps
         done.train_time += time.perf_counter() - started
@@ -118,8 +118,8 @@ def train(
     return done
 
 
-class _Course:
-    """A training with all that changes from step to step."""
+class _Training:
+    """One training, with its optimizer, its schedule and its generator of random numbers."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Course:
         self.generator = torch.Generator().manual_seed(seed)
 
     def run_epoch(self, max_steps: int) -> tuple[int, float]:
-        """Pass once over the pictures, or over so many batches; count them and average the loss."""
+        """Take one pass, or the steps that are left; give their number and their mean loss."""
         num, size = len(self.pictures), self.recipe.batch_size
         order = torch.split(torch.randperm(num, generator=self.generator), size)
         batches = order[: min(max_steps, steps_per_epoch(num, size))]

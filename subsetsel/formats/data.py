@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from subsetsel.errors import ProblemError
 from subsetsel.support.memory import check_fits
 
 Array = np.ndarray[Any, Any]
@@ -46,17 +47,26 @@ class Data:
 
 
 def as_text(what: str, values: Sequence[str]) -> Array:
-    """Make a text array, in which every element is as wide as the longest.
+    """Make a text array of shape (n,), in which every element is as wide as the longest.
 
-    Parameters
-    ----------
-    what : str
-        Begins the message: a file, and which part of it.
-    values : sequence of str
-
-    Returns
-    -------
-    ndarray of shape (n,), fixed-width text
+    ``what`` begins the message where that does not fit into memory: a file, and which part of it.
     """
     check_fits(what, 4 * len(values) * max(map(len, values), default=0))
     return np.array(values, dtype=np.str_)
+
+
+def require_columns(
+    what: str,
+    wanted: Iterable[str],
+    known: Sequence[Any],
+    error: type[Exception] = ProblemError,
+    cure: str = "Name one of these.",
+) -> None:
+    """Refuse a table, called ``what`` in the message, that lacks one of the columns wanted."""
+    for name in wanted:
+        if name not in known:
+            more = ", ..." if len(known) > 8 else ""
+            raise error(
+                f"{what} has no column {name!r}; its columns are "
+                f"{', '.join(map(str, known[:8]))}{more}. {cure}"
+            )

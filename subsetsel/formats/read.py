@@ -1,16 +1,19 @@
-"""One door for every format: the name's ending says which it is."""
+"""The readers of every format; the ending of the name says which one it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.arrays import map_npy
-from subsetsel.formats.data import Array, Data, as_text
-from subsetsel.formats.parquet import read_parquet, read_parquet_matrix
-from subsetsel.formats.tables import read_table, read_table_matrix
-from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_text_list
-from subsetsel.support.npz import npz_names, read_npz
+from subsetsel.formats.data import Array, Data
+from subsetsel.formats.parquet import read_parquet, read_parquet_columns, read_parquet_matrix
+from subsetsel.formats.tables import read_table, read_table_columns, read_table_matrix
+from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_texts
+from subsetsel.support.npz import DAMAGE, npz_names, read_npz
 
 MATRIX_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
@@ -26,10 +29,6 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     key : str, optional
         Which array of an ``.npz`` or ``.safetensors`` that holds several.
 
-    Returns
-    -------
-    ndarray
-
     Raises
     ------
     FileFormatError
@@ -39,7 +38,7 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     """
     suffix = check_suffix(path)
     if suffix == ".npy":
-        array = map_npy(path)
+        array = _map_npy(path)
     elif suffix in {".npz", ".safetensors"}:
         names = npz_names(path) if suffix == ".npz" else names_in_tensors(path)
         if key is None and len(names) != 1:
@@ -71,10 +70,6 @@ def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
         Columns of a table that hold the labels and the ids; all others are features. A column of
         lists in a parquet file stands for as many features.
 
-    Returns
-    -------
-    Data
-
     Raises
     ------
     FileFormatError
@@ -97,34 +92,32 @@ def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
         return Data(**read_npz(path, wanted))
     names = names_in_tensors(path)
     labels, ids = (
-        read_tensor(path, name) if name in names else _texts(path, name) for name in ("y", "ids")
+        read_tensor(path, name) if name in names else read_texts(path, name)
+        for name in ("y", "ids")
     )
     if labels is None:
-        # The message of a tensor that is not there.
+        # Raises the error that lists the tensors there are.
         labels = read_tensor(path, "y")
     return Data(read_tensor(path, "X"), labels, ids)
 
 
-def _texts(path: Path, name: str) -> Array | None:
-    texts = read_text_list(path, name)
-    return None if texts is None else as_text(f"{path}: {name!r}", texts)
+def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]]:
+    """Read columns of a ``.parquet``, ``.csv`` or ``.tsv`` file; of the latter two as text."""
+    if path.suffix.lower() == ".parquet":
+        return read_parquet_columns(path, names)
+    return read_table_columns(path, names)
+
+
+def _map_npy(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (*DAMAGE, MemoryError) as error:
+        raise FileFormatError(f"{path} is not an npy array, or is damaged: {error}.") from error
+    return array
 
 
 def check_suffix(path: Path, known: tuple[str, ...] = MATRIX_SUFFIXES) -> str:
-    """Tell the format from the name, and see that there is such a file.
-
-    Returns
-    -------
-    str
-        Lower case, with the dot.
-
-    Raises
-    ------
-    FileFormatError
-        If the ending is none of those known.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Give the ending of the name in lower case, if it is known and there is such a file."""
     suffix = path.suffix.lower()
     if suffix not in known:
         raise FileFormatError(

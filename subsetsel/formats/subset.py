@@ -13,9 +13,8 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats.data import Array
-from subsetsel.formats.parquet import read_parquet_column, read_parquet_metadata
-from subsetsel.formats.read import check_suffix
-from subsetsel.formats.tables import read_columns
+from subsetsel.formats.parquet import read_parquet_metadata
+from subsetsel.formats.read import check_suffix, read_columns
 from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
 from subsetsel.problem.solution import Solution
 from subsetsel.support.files import written_whole
@@ -65,17 +64,7 @@ def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | N
 
 
 def require_writer(path: Path) -> None:
-    """Find out before the work whether its result can be written.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    MissingExtraError
-        If the package that writes the format is not installed.
-    """
+    """Refuse, before the work, a result for which the package that writes it is missing."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         import_extra("pyarrow.parquet", "parquet", "parquet files")
@@ -84,13 +73,7 @@ def require_writer(path: Path) -> None:
 
 
 def solution_table(solution: Solution, ids: Array | None = None, delimiter: str = ",") -> str:
-    """Write a subset as text, one line per example.
-
-    Returns
-    -------
-    str
-        A line of names, then ``index``, ``id`` where there are ids, and ``pruned``, 1 or 0.
-    """
+    """Write a subset as text: a line of names, then one line per example, ``pruned`` as 1 or 0."""
     stream = io.StringIO()
     table = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     columns = _columns(solution, ids)
@@ -101,10 +84,6 @@ def solution_table(solution: Solution, ids: Array | None = None, delimiter: str 
 
 def read_solution(path: str | PathLike[str]) -> Solution:
     """Read what `write_solution` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
 
     Returns
     -------
@@ -125,30 +104,26 @@ def read_solution(path: str | PathLike[str]) -> Solution:
     if suffix == ".npz":
         return Solution.load(source)
     if suffix == ".safetensors":
-        about = read_metadata(source).get("about", "")
+        text = read_metadata(source).get("about", "")
         return Solution.of_parts(
-            source, read_tensor(source, "pruned"), read_tensor(source, "kept"), about
+            source, read_tensor(source, "pruned"), read_tensor(source, "kept"), text
         )
+    about = None
     if suffix == ".parquet":
-        text = read_parquet_metadata(source).get(_ABOUT, b"").decode("utf-8", "replace")
-        index, pruned = (read_parquet_column(source, name) for name in ("index", "pruned"))
-    else:
-        text = None
-        columns = read_columns(source)
-        try:
-            index, pruned = (
-                np.array(columns[name]).astype(np.int64) for name in ("index", "pruned")
-            )
-        except (KeyError, ValueError, OverflowError) as error:
-            raise FileFormatError(
-                f"{source} is no table of a subset: it needs the columns 'index' and 'pruned', "
-                "of integers."
-            ) from error
+        about = read_parquet_metadata(source).get(_ABOUT, b"").decode("utf-8", "replace")
+    index, pruned = map(np.array, read_columns(source, ("index", "pruned")))
+    try:
+        # Tables of text give text, which must not reach the comparison with 0 and 1.
+        pruned = pruned.astype(np.int64) if pruned.dtype.kind == "U" else pruned
+        index = index.astype(np.int64)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise FileFormatError(
+            f"{source} is no table of a subset: 'index' and 'pruned' must hold integers."
+        ) from error
     if not np.isin(pruned, (0, 1)).all():
         raise FileFormatError(f"{source}: column 'pruned' must hold 0 and 1.")
     is_pruned = pruned.astype(np.bool_)
-    index = index.astype(np.int64)
-    return Solution.of_parts(source, np.sort(index[is_pruned]), np.sort(index[~is_pruned]), text)
+    return Solution.of_parts(source, np.sort(index[is_pruned]), np.sort(index[~is_pruned]), about)
 
 
 def _columns(solution: Solution, ids: Array | None) -> dict[str, Array]:

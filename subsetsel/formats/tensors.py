@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.data import Array
+from subsetsel.formats.data import Array, as_text
 from subsetsel.support.memory import check_fits
 from subsetsel.support.optional import import_extra
 
@@ -31,29 +32,13 @@ def _opened(path: Path, framework: str = "numpy") -> Iterator[Any]:
 
 
 def names_in_tensors(path: Path) -> list[str]:
-    """List the tensors of a safetensors file.
-
-    Returns
-    -------
-    list of str
-    """
+    """List the tensors of a safetensors file."""
     with _opened(path) as tensors:
         return list(tensors.keys())
 
 
 def read_tensor(path: Path, key: str) -> Array:
-    """Read one tensor.
-
-    Returns
-    -------
-    ndarray
-        float32 where the file holds bfloat16, which NumPy does not know.
-
-    Raises
-    ------
-    FileFormatError
-        If there is none of that name, the file is damaged, or the tensor does not fit into memory.
-    """
+    """Read one tensor; bfloat16, which NumPy does not know, becomes float32."""
     with _opened(path) as tensors:
         names = list(tensors.keys())
         if key not in names:
@@ -61,11 +46,9 @@ def read_tensor(path: Path, key: str) -> Array:
                 f"{path} has no tensor {key!r}; it holds {', '.join(names) or 'none'}."
             )
         part = tensors.get_slice(key)
-        kind = part.get_dtype()
-        shape = part.get_shape()
         # The library has compared the shape with the file's size; eight bytes a number at most.
-        check_fits(f"{path}: tensor {key!r}", 8 * int(np.prod(shape, dtype=object)))
-        if kind != "BF16":
+        check_fits(f"{path}: tensor {key!r}", 8 * math.prod(part.get_shape()))
+        if part.get_dtype() != "BF16":
             array: Array = tensors.get_tensor(key)
             return array
     with _opened(path, "pt") as tensors:
@@ -74,28 +57,13 @@ def read_tensor(path: Path, key: str) -> Array:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the texts that a safetensors file carries.
-
-    Returns
-    -------
-    dict
-    """
+    """Read the texts that a safetensors file carries beside its tensors."""
     with _opened(path) as tensors:
         return dict(tensors.metadata() or {})
 
 
-def read_text_list(path: Path, name: str) -> list[str] | None:
-    """Read a list of texts from the metadata, where it is a JSON list.
-
-    Returns
-    -------
-    list of str, or None if there is none of that name
-
-    Raises
-    ------
-    FileFormatError
-        If it is no list of texts.
-    """
+def read_texts(path: Path, name: str) -> Array | None:
+    """Read texts that the metadata hold as a JSON list; None if there are none of that name."""
     text = read_metadata(path).get(name)
     if text is None:
         return None
@@ -105,19 +73,11 @@ def read_text_list(path: Path, name: str) -> list[str] | None:
         raise FileFormatError(f"{path}: metadata {name!r} is no JSON list: {error}.") from error
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise FileFormatError(f"{path}: metadata {name!r} must be a JSON list of texts.")
-    return values
+    return as_text(f"{path}: {name!r}", values)
 
 
 def write_tensors(path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
-    """Write arrays and texts.
-
-    Parameters
-    ----------
-    path : Path
-        Not yet there, or to be overwritten.
-    arrays, texts : mapping
-        name -> array, name -> text.
-    """
+    """Write arrays and texts by name."""
     library = import_extra("safetensors.numpy", "safetensors", "safetensors files")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     library.save_file(contiguous, path, metadata=dict(texts))

@@ -1,6 +1,6 @@
-"""What a verified search has chosen so far, on disk: a run that was killed does not choose again.
+"""The choices of a verified search on disk: a run that was killed does not choose again.
 
-Only subsets are kept. Each is refitted and judged anew when the search takes it up, so that no
+Only subsets are saved. Each is refitted and judged anew when the search takes it up, so that no
 claim ever rests on the file; what it saves is the solver's work, about half of a run.
 """
 
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.engine.options import Limits
 from subsetsel.errors import FileFormatError, ProblemError
+from subsetsel.guarantee.task import Task
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.files import written_whole
 from subsetsel.support.npz import read_npz
@@ -27,14 +31,7 @@ _KEY_BYTES = 16
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What a solver gave.
-
-    Attributes
-    ----------
-    mask : ndarray of shape (n,), bool, or None
-        None where it found nothing.
-    num_iterations : int
-    """
+    """What a solver gave; ``mask`` is None where it found nothing."""
 
     mask: BoolArray | None
     num_iterations: int
@@ -72,23 +69,11 @@ class Journal:
         self.num_known = len(self._choices)
 
     def find(self, key: bytes) -> Choice | None:
-        """Look up what was chosen before.
-
-        Returns
-        -------
-        Choice or None
-        """
+        """Look up what was chosen before."""
         return self._choices.get(key)
 
     def add(self, key: bytes, choice: Choice) -> None:
-        """Keep a choice, on disk before anything else is done.
-
-        Parameters
-        ----------
-        key : bytes
-            As `key_of` gives it.
-        choice : Choice
-        """
+        """Record a choice under its `key_of`, on disk before anything else is done."""
         self._choices[key] = choice
         if self._path is None:
             return
@@ -98,7 +83,7 @@ class Journal:
             # Hours of search are worth more than what would save them from a kill.
             self._path = None
             warnings.warn(
-                f"{error}: what is chosen is no longer kept, and a killed run would start again.",
+                f"{error}: choices are no longer saved, and a killed run would start again.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -118,34 +103,43 @@ class Journal:
             )
 
 
-def key_of(*asked: Any) -> bytes:
-    """Name a question to the solver by all it depends on.
-
-    Parameters
-    ----------
-    *asked
-        Numbers, texts, arrays, None.
-
-    Returns
-    -------
-    bytes
-    """
-    return _digest(asked)[:_KEY_BYTES]
+def key_of(*question: Any) -> bytes:
+    """Name a question to the solver by all it depends on: numbers, texts, arrays, None."""
+    return _digest(question)[:_KEY_BYTES]
 
 
-def fingerprint_of(asked: Mapping[str, Any]) -> str:
-    """Name a search by its data, limits and settings.
-
-    Parameters
-    ----------
-    asked : mapping
-        Numbers, texts, arrays, None.
-
-    Returns
-    -------
-    str
-    """
-    return _digest([part for name in sorted(asked) for part in (name, asked[name])]).hex()
+def open_journal(
+    path: str | PathLike[str] | None, task: Task, limits: Limits, solver: str, settings: Any
+) -> Journal:
+    """Name all that a choice depends on, which no clock is, and look for what was chosen."""
+    problem, head = task.problem, task.problem.head
+    if path is None:
+        return Journal(None, "", problem.n)
+    assert head is not None
+    objective, epsilon, earlier = head.objective_function, task.criteria.epsilon, task.earlier
+    tensors = (objective.X, objective.scale, objective.weights)
+    validation = () if task.validation is None else task.validation
+    fingerprint = _digest([
+        version("subsetsel"),
+        solver,
+        settings,
+        *(None if tensor is None else tensor.cpu().numpy() for tensor in tensors),
+        head.labels,
+        objective.setting,
+        # The rows that the head was given: their ridge and their precision.
+        (problem.rows.dtype.str, f"{problem.rows.squared_norms.sum():.6g}"),
+        *problem.constraints.arrays,
+        problem.must_prune,
+        problem.must_keep,
+        problem.max_size,
+        # An epsilon that is a share of ||theta|| is known to rounding only.
+        None if epsilon is None else f"{epsilon:.9g}",
+        replace(task.criteria, epsilon=None),
+        *(np.asarray(part) for part in validation),
+        *((None, None) if earlier is None else (earlier.mask, earlier.num_examples)),
+        (limits.seed, limits.num_workers, limits.max_iterations),
+    ])
+    return Journal(Path(path), fingerprint.hex(), problem.n)
 
 
 def _digest(parts: Iterable[Any]) -> bytes:

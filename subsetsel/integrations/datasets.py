@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from subsetsel.errors import ProblemError
-from subsetsel.formats.data import Data, as_text
+from subsetsel.formats.arrow import join_features, read_labels
+from subsetsel.formats.data import Data, require_columns
 from subsetsel.problem.solution import Solution
-from subsetsel.support.memory import check_fits
 from subsetsel.support.optional import import_extra
 
 _BATCH = 4096
@@ -52,32 +50,16 @@ def data_from_dataset(
             f"data_from_dataset needs one split, a datasets.Dataset; got {type(dataset).__name__}."
         )
     names = [features] if isinstance(features, str) else list(features)
-    wanted = [*names, label, *([identity] if identity is not None else [])]
-    for name in wanted:
-        if name not in dataset.column_names:
-            raise ProblemError(
-                f"the data set has no column {name!r}; its columns are "
-                f"{', '.join(dataset.column_names)}."
-            )
+    others = [label] if identity is None else [label, identity]
+    require_columns("the data set", [*names, *others], dataset.column_names)
     if not len(dataset):
         raise ProblemError("the data set is empty: it has no example to prune.")
-    X: Any = None
-    start = 0
-    for batch in dataset.with_format("numpy", columns=names).iter(batch_size=_BATCH):
-        block = np.hstack([_numbers(batch[name], name) for name in names])
-        if X is None:
-            kind = np.float64 if block.dtype == np.float64 else np.float32
-            size = len(dataset) * block.shape[1]
-            check_fits("the features of the data set", size * np.dtype(kind).itemsize)
-            X = np.empty((len(dataset), block.shape[1]), dtype=kind)
-        if block.shape[1] != X.shape[1]:
-            raise ProblemError(
-                f"the lists of {', '.join(names)} differ in length near row {start}."
-            )
-        X[start : start + len(block)] = block
-        start += len(block)
-    ids = None if identity is None else _plain(dataset, identity)
-    return Data(X, _plain(dataset, label), ids)
+    tables = dataset.with_format("arrow", columns=names).iter(batch_size=_BATCH)
+    batches = (batch for table in tables for batch in table.to_batches())
+    X = join_features("the features of the data set", len(dataset), names, batches)
+    columns = dataset.with_format("arrow", columns=others)[:]
+    y, *ids = (read_labels("the data set", columns.column(name), name) for name in others)
+    return Data(X, y, *ids)
 
 
 def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any:
@@ -90,10 +72,6 @@ def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any
     column : str
         Its name; not there yet.
 
-    Returns
-    -------
-    datasets.Dataset
-
     Raises
     ------
     ProblemError
@@ -104,25 +82,3 @@ def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any
             f"the solution speaks of {solution.n} examples, and the data set holds {len(dataset)}."
         )
     return dataset.add_column(column, solution.mask.tolist())
-
-
-def _numbers(values: Any, name: str) -> np.ndarray[Any, Any]:
-    array = np.asarray(values)
-    if array.dtype == object:
-        lengths = {len(value) for value in values if hasattr(value, "__len__")}
-        if len(lengths) > 1:
-            raise ProblemError(f"the lists of column {name!r} differ in length: {sorted(lengths)}.")
-    if array.dtype.kind not in "fiub":
-        raise ProblemError(
-            f"column {name!r} holds {array.dtype}, not numbers; add a column of embeddings first."
-        )
-    return array.reshape(len(array), -1)
-
-
-def _plain(dataset: Any, name: str) -> np.ndarray[Any, Any]:
-    values = dataset.with_format(None)[name][:]
-    if any(value is None for value in values):
-        raise ProblemError(f"column {name!r} has no value in row {values.index(None)}.")
-    if isinstance(values[0], str):
-        return as_text(f"column {name!r}", values)
-    return np.asarray(values)

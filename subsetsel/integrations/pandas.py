@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
-from subsetsel.formats.data import Data
+from subsetsel.formats.data import Data, require_columns
 from subsetsel.problem.solution import Solution
 
 
@@ -58,12 +58,8 @@ def data_from_frame(
         if features is not None
         else [name for name in frame.columns if name not in {label, identity}]
     )
-    for name in [*names, label, *([identity] if identity is not None else [])]:
-        if name not in frame.columns:
-            raise ProblemError(
-                f"the frame has no column {name!r}; its columns are "
-                f"{', '.join(map(str, frame.columns))}."
-            )
+    others = [label] if identity is None else [label, identity]
+    require_columns("the frame", [*names, *others], list(frame.columns))
     if not names:
         raise ProblemError("the frame has no column of features.")
     if frame[label].isna().any():

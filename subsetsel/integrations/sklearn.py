@@ -7,12 +7,16 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from subsetsel.engine.solve import solve
 from subsetsel.errors import ProblemError
+from subsetsel.guarantee.prune import prune
+from subsetsel.guarantee.verification import verify
+from subsetsel.problem.problem import Problem
 
 _GOALS = ("epsilon", "rel_epsilon", "fraction", "size", "num_kept")
 
@@ -97,10 +101,6 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         y : array_like of shape (n,)
             Labels.
 
-        Returns
-        -------
-        Pruner
-
         Raises
         ------
         ProblemError
@@ -126,14 +126,10 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         (X, y)
             Of the kinds that were given; frames stay frames.
         """
-        from sklearn.utils import _safe_indexing
-
         self.fit(X, y)
         return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
 
     def _search(self, X: Any, codes: Any, goal: dict[str, Any]) -> tuple[Any, Any]:
-        import subsetsel
-
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if isinstance(self.random_state, (int, np.integer)):
             seed = int(self.random_state)
@@ -144,10 +140,10 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
             "num_workers": self.num_workers,
         }
         if goal.keys() <= {"epsilon", "rel_epsilon"}:
-            return subsetsel.prune(X, codes, l2=self.l2, device=self.device, **goal, **search)
-        problem = subsetsel.Problem.from_features(X, codes, l2=self.l2, device=self.device, **goal)
-        solution = subsetsel.solve(problem, **search)
-        return solution, subsetsel.verify(problem, solution) if solution.is_feasible else None
+            return prune(X, codes, l2=self.l2, device=self.device, **goal, **search)
+        problem = Problem.from_features(X, codes, l2=self.l2, device=self.device, **goal)
+        solution = solve(problem, **search)
+        return solution, verify(problem, solution) if solution.is_feasible else None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -198,12 +194,7 @@ class PrunedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # t
         self.pruner = pruner
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Prune, then train on what is kept.
-
-        Returns
-        -------
-        PrunedClassifier
-        """
+        """Prune, then train on what is kept."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
         self.pruner_ = (Pruner() if self.pruner is None else clone(self.pruner)).fit(X, y)
@@ -214,37 +205,20 @@ class PrunedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # t
         return self
 
     def predict(self, X: Any) -> Any:
-        """Ask the classifier that was trained on what is kept.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
-        X = self._checked(X)
-        return self.estimator_.predict(X)
+        """Labels of shape (n,), from the classifier that was trained on what is kept."""
+        return self._ask("predict", X)
 
     @available_if(_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
-        """Probabilities of the classes, where the classifier has them.
-
-        Returns
-        -------
-        ndarray of shape (n, C)
-        """
-        X = self._checked(X)
-        return self.estimator_.predict_proba(X)
+        """Probabilities of the classes, shape (n, C), where the classifier has them."""
+        return self._ask("predict_proba", X)
 
     @available_if(_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
-        """Scores of the classes, where the classifier has them.
+        """Scores of the classes, shape (n,) or (n, C), where the classifier has them."""
+        return self._ask("decision_function", X)
 
-        Returns
-        -------
-        ndarray of shape (n,) or (n, C)
-        """
-        X = self._checked(X)
-        return self.estimator_.decision_function(X)
-
-    def _checked(self, X: Any) -> Any:
+    def _ask(self, method: str, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        return getattr(self.estimator_, method)(X)

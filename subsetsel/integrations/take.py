@@ -46,17 +46,7 @@ def take_kept(data: Any, solution: Solution) -> Any:
 
 
 def take_pruned(data: Any, solution: Solution) -> Any:
-    """Take the examples that are left out; see `take_kept`.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ProblemError
-        As for `take_kept`.
-    """
+    """Take the examples that are left out; all else is as for `take_kept`."""
     return _take(data, solution.pruned, solution.n)
 
 
@@ -78,7 +68,7 @@ def _take(data: Any, indices: IndexArray, n: int) -> Any:
         return data.take(indices)
     if home == "polars":
         return data[indices]
-    # Nothing is a tensor or a torch data set where torch was never loaded.
+    # Where torch was never imported, nothing is a tensor or a torch data set.
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):
         return data[torch.as_tensor(indices, device=data.device)]

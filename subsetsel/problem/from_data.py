@@ -199,7 +199,7 @@ class FromData:
     def estimate(
         X: Any, y: Any, *, num_classes: int | None = None, storage: Storage = "auto", **cost: Any
     ) -> Estimate:
-        """Say what memory and time `from_features` will take, before anything runs.
+        """Say what memory `from_features` will take, before anything runs.
 
         Parameters
         ----------

@@ -1,4 +1,7 @@
-"""The one door to S: dense arrays, memory maps, tensors and factored heads behave alike."""
+"""The rows of S behind one interface, `Rows`: arrays, memory maps, tensors, factored heads.
+
+Solvers and bounds ask nothing of S but what `Rows` offers; `as_rows` makes one of what users bring.
+"""
 
 from subsetsel.rows.base import Rows
 from subsetsel.rows.dense import DenseRows, as_rows

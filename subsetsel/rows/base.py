@@ -1,4 +1,4 @@
-"""What the rest of the package may ask of S."""
+"""`Rows`: all that solvers and bounds may ask of S."""
 
 from __future__ import annotations
 
@@ -17,21 +17,12 @@ BoolArray = NDArray[np.bool_]
 
 # The float64 copy of one block stays near the last-level cache.
 BLOCK_BYTES = 8 * 2**20
-# Norms between these are what the root of a sum of squares says they are.
+# Between these norms no square of an entry that counts has overflowed or vanished.
 _SMALLEST, _GREATEST = 1e-140, 1e150
 
 
 def euclidean(vector: FloatArray) -> float:
-    """||v||_2, also where the squares of its entries would vanish or overflow.
-
-    Parameters
-    ----------
-    vector : ndarray of shape (d,)
-
-    Returns
-    -------
-    float
-    """
+    """||v||_2, also where the squares of its entries would vanish or overflow."""
     with np.errstate(over="ignore"):
         norm = float(np.linalg.norm(vector))
     if _SMALLEST < norm < _GREATEST or not vector.size:
@@ -44,7 +35,9 @@ class Rows(ABC):
     """The rows s_1, ..., s_n of S, however they are stored.
 
     Solvers and bounds ask for blocks, for chosen rows, for the products S u and S^T w and for row
-    norms; which kind of storage answers is nobody else's business. Nothing here ever writes to S.
+    norms, and need not know how S is stored. No method writes to S. A new kind of storage
+    implements `block` and `take`; everything else follows from these two, and may be overridden
+    where the storage has a faster way.
 
     Attributes
     ----------
@@ -52,13 +45,15 @@ class Rows(ABC):
         (n, d).
     dtype : numpy.dtype
         float32 or float64: the type in which rows are handed out. Products are always float64.
+    approximation : str or None
+        In what way the rows are no exact influence, where it is known that they are not.
+    pass_time : float
+        Seconds that one pass over S took, once `total` has measured it; 0 before.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[np.floating]
-    # In what way the rows are no exact influence, where it is known that they are not.
     approximation: str | None = None
-    # Seconds that one pass over S takes, once `total` has measured it.
     pass_time: float = 0.0
 
     @abstractmethod
@@ -81,12 +76,7 @@ class Rows(ABC):
         """
 
     def dense(self) -> AnyFloatArray | None:
-        """Give S as one C-contiguous array if that costs no copy, else None.
-
-        Returns
-        -------
-        ndarray of shape (n, d) or None
-        """
+        """Give S as one C-contiguous array of shape (n, d) if that costs no copy, else None."""
         return None
 
     def search_matrix(self) -> AnyFloatArray:
@@ -96,7 +86,7 @@ class Rows(ABC):
         -------
         ndarray of shape (n, r)
             S itself where it is dense and C-contiguous, else a copy of it. Rows that cannot be
-            held densely give a projection: what is found on it must be checked with `sum`.
+            held densely give a projection: a subset found on it must be judged by `sum`.
         """
         dense = self.dense()
         if dense is not None:
@@ -108,15 +98,15 @@ class Rows(ABC):
 
     @property
     def proxy(self) -> Rows:
-        """Rows to search on: these, or an approximation where single ones are too dear to read.
+        """Rows to search on: these, or an approximation where each row costs an iterative solve.
 
-        What is found on an approximation must be judged by `sum` of the rows themselves.
+        A subset found on an approximation must be judged by `sum` of the rows themselves.
         """
         return self
 
     @property
     def sums_cheaply(self) -> bool:
-        """Whether S^T w costs less than reading a handful of rows."""
+        """Whether S^T w costs no more than reading a few rows."""
         return False
 
     @property

@@ -9,9 +9,9 @@ import numpy as np
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import AnyFloatArray, IndexArray, Rows
 
-# Squares of larger entries would overflow in a sum over a million rows, in the solvers' own type.
+# Squares of larger entries would overflow when a solver sums a million rows in the type of S.
 _LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e140}
-# Squares of smaller ones are zero or nearly so: every subset would seem to have the norm 0.
+# Where all entries are smaller their squares vanish: every subset would seem to have the norm 0.
 _SMALLEST = 1e-140
 
 
@@ -49,16 +49,10 @@ class DenseRows(Rows):
         self._require_finite()
 
     def _require_finite(self) -> None:
-        """Find the first NaN or infinity, block by block.
-
-        Raises
-        ------
-        ProblemError
-            Naming row, column and value.
-        """
+        """Refuse a NaN, an infinity, or entries whose squares overflow or vanish."""
         overall = 0.0
         for start, _, rows in self.blocks():
-            # One pass sees every entry: a NaN survives maximum and minimum.
+            # A NaN survives maximum and minimum, so one comparison finds every bad entry.
             largest = max(float(rows.max()), -float(rows.min()))
             if largest <= _LARGEST[self.dtype]:
                 overall = max(overall, largest)
@@ -83,30 +77,15 @@ class DenseRows(Rows):
             )
 
     def block(self, start: int, stop: int) -> AnyFloatArray:
-        """Rows ``start`` to ``stop``; see `Rows.block`.
-
-        Returns
-        -------
-        ndarray of shape (stop - start, d)
-        """
+        """Rows ``start`` to ``stop``; see `Rows.block`."""
         return np.ascontiguousarray(self._array[start:stop])
 
     def take(self, indices: IndexArray) -> AnyFloatArray:
-        """Copy chosen rows; see `Rows.take`.
-
-        Returns
-        -------
-        ndarray of shape (len(indices), d)
-        """
+        """Copy chosen rows; see `Rows.take`."""
         return np.ascontiguousarray(self._array[indices])
 
     def dense(self) -> AnyFloatArray | None:
-        """Give the array itself where it is C-contiguous; see `Rows.dense`.
-
-        Returns
-        -------
-        ndarray of shape (n, d) or None
-        """
+        """Give the array itself where it is C-contiguous; see `Rows.dense`."""
         return self._array if self._array.flags.c_contiguous else None
 
 
@@ -117,10 +96,6 @@ def as_rows(S: Any) -> Rows:
     ----------
     S : Rows, ndarray, torch.Tensor, memory map or nested sequence
         Shape (n, d). A tensor on a GPU is copied to the host; everything else is used in place.
-
-    Returns
-    -------
-    Rows
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""S as factors: residuals, features and one solve, never n x d numbers."""
+"""S as factors: residuals and features, with one solve per product, and never n x d numbers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray, Rows
 from subsetsel.support.memory import free_memory
 
-# S is written out for a search up to this share of the memory that is free.
+# A search works on S as an array while that takes no more than this share of the free memory.
 SEARCH_SHARE = 0.5
-# More directions than this cost time and no longer help the search.
+# More directions than this cost time and do not help the search.
 MAX_DIRECTIONS = 1024
 
 
@@ -34,7 +34,7 @@ class Factors(Protocol):
 
     @property
     def is_exact(self) -> bool:
-        """Whether solves are direct; otherwise single rows are too dear to be walked through."""
+        """Whether solves are direct; otherwise each single row costs an iterative solve."""
 
     @property
     def proxy(self) -> Rows:
@@ -53,8 +53,8 @@ class Factors(Protocol):
 class FactoredRows(Rows):
     """The influence matrix of a linear head, held as a row-wise Khatri-Rao product.
 
-    S^T w costs one product of features and residuals and one solve, S u one solve and one product;
-    single rows and exact row norms cost a solve each, so work with products where n d is large.
+    S^T w costs one product of features and residuals and one solve, S u one solve and one product.
+    Each single row and each exact row norm costs a solve, so where n d is large work with products.
 
     Parameters
     ----------
@@ -66,7 +66,6 @@ class FactoredRows(Rows):
     def __init__(self, factors: Factors, dtype: Any = np.float32) -> None:
         self.factors = factors
         self.shape = factors.shape
-        self.metric = factors.metric
         self.dtype = np.dtype(dtype)
 
     @property
@@ -75,21 +74,11 @@ class FactoredRows(Rows):
         return self.factors.block_size
 
     def block(self, start: int, stop: int) -> AnyFloatArray:
-        """Rows ``start`` to ``stop``, solved for anew; see `Rows.block`.
-
-        Returns
-        -------
-        ndarray of shape (stop - start, d)
-        """
+        """Rows ``start`` to ``stop``, each solved for when it is read; see `Rows.block`."""
         return np.ascontiguousarray(self.factors.rows(slice(start, stop)), dtype=self.dtype)
 
     def take(self, indices: IndexArray) -> AnyFloatArray:
-        """Chosen rows, solved for anew; see `Rows.take`.
-
-        Returns
-        -------
-        ndarray of shape (len(indices), d)
-        """
+        """Chosen rows, each solved for when it is read; see `Rows.take`."""
         out = np.empty((len(indices), self.d), dtype=self.dtype)
         for start in range(0, len(indices), self.block_size):
             part = np.asarray(indices[start : start + self.block_size], dtype=np.int64)
@@ -102,62 +91,15 @@ class FactoredRows(Rows):
         return True
 
     def dot(self, direction: FloatArray) -> FloatArray:
-        """S u; see `Rows.dot`.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-        """
-        out: FloatArray = self.products(direction[None, :])[0]
+        """S u; see `Rows.dot`."""
+        directions = np.ascontiguousarray(direction[None, :], dtype=np.float64)
+        out: FloatArray = self.factors.products(directions)[0]
         return out
 
     def sum(self, weights: FloatArray | BoolArray) -> FloatArray:
-        """S^T w; see `Rows.sum`.
-
-        Returns
-        -------
-        ndarray of shape (d,), float64
-        """
+        """S^T w; see `Rows.sum`."""
         total: FloatArray = self.factors.sums(np.asarray(weights, dtype=np.float64)[None, :])[0]
         return total
-
-    def products(self, directions: FloatArray) -> FloatArray:
-        """S u for several directions, cheaper together than one by one.
-
-        Parameters
-        ----------
-        directions : ndarray of shape (k, d)
-
-        Returns
-        -------
-        ndarray of shape (k, n), float64
-        """
-        return self.factors.products(np.ascontiguousarray(directions, dtype=np.float64))
-
-    def estimate_squared_norms(
-        self, num_probes: int = 64, *, seed: int | np.random.Generator = 0
-    ) -> FloatArray:
-        """Estimate the squared row norms from random directions.
-
-        Each estimate is the squared norm times a chi-square variable over its ``num_probes``
-        degrees of freedom: its relative standard error is sqrt(2 / num_probes).
-
-        Parameters
-        ----------
-        num_probes : int
-            One solve each.
-        seed : int or numpy Generator
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-        """
-        rng = np.random.default_rng(seed)
-        total = np.zeros(self.n)
-        for start in range(0, num_probes, 16):
-            probes = rng.standard_normal((min(16, num_probes - start), self.d))
-            total += np.square(self.products(probes)).sum(axis=0)
-        return total / num_probes
 
     @property
     def proxy(self) -> Rows:
@@ -168,8 +110,8 @@ class FactoredRows(Rows):
     def squared_norms(self) -> FloatArray:
         """Squared norm of each row, shape (n,), float64; computed once.
 
-        From exact solves where they are direct. Where they are iterative those of `proxy`, which
-        are no bounds: use `estimate_squared_norms` for an unbiased estimate.
+        From exact solves where they are direct. Where they are iterative, the norms are those of
+        `proxy`: approximations, and no bounds on the exact ones.
         """
         if not self.factors.is_exact:
             return self.factors.proxy.squared_norms
@@ -196,11 +138,11 @@ class FactoredRows(Rows):
             return super().search_matrix()
         return self._project(int(np.clip(budget // (4 * self.n), 1, MAX_DIRECTIONS)))
 
-    def _project(self, num_directions: int, *, seed: int = 0) -> AnyFloatArray:
-        rng = np.random.default_rng(seed)
+    def _project(self, num_directions: int) -> AnyFloatArray:
+        rng = np.random.default_rng(0)
         out = np.empty((self.n, num_directions), dtype=np.float32)
         scale = num_directions**-0.5
         for start in range(0, num_directions, 16):
             probes = rng.standard_normal((min(16, num_directions - start), self.d))
-            out[:, start : start + len(probes)] = scale * self.products(probes).T
+            out[:, start : start + len(probes)] = scale * self.factors.products(probes).T
         return out

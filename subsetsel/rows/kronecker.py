@@ -1,4 +1,4 @@
-"""Rows that are element-wise scaled outer products: cheap to read one by one, never stored."""
+"""Rows that are scaled outer products: computed from their factors when they are read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from subsetsel.rows.base import BLOCK_BYTES, AnyFloatArray, BoolArray, FloatArra
 class KroneckerRows(Rows):
     """Row i is ``values * (left_i right_i^T + share_i constant)``, flattened.
 
-    This is S of a linear head under an E-KFAC Hessian, in its eigenbasis: an approximation of the
-    exact rows whose single rows and norms cost no solve. Searches for heads that are too large for
-    exact rows work on it; what they find is judged on the exact rows.
+    This is S of a linear head under an E-KFAC Hessian, in its eigenbasis. It approximates the exact
+    rows, and its rows and norms cost no solve. For heads that are too large for exact rows the
+    searches work on it, and the subset found is judged on the exact rows.
 
     Parameters
     ----------
@@ -43,21 +43,11 @@ class KroneckerRows(Rows):
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
 
     def block(self, start: int, stop: int) -> AnyFloatArray:
-        """Rows ``start`` to ``stop``; see `Rows.block`.
-
-        Returns
-        -------
-        ndarray of shape (stop - start, d)
-        """
+        """Rows ``start`` to ``stop``; see `Rows.block`."""
         return self._rows(slice(start, stop))
 
     def take(self, indices: IndexArray) -> AnyFloatArray:
-        """Chosen rows; see `Rows.take`.
-
-        Returns
-        -------
-        ndarray of shape (len(indices), d)
-        """
+        """Chosen rows; see `Rows.take`."""
         return self._rows(np.asarray(indices, dtype=np.int64))
 
     def _rows(self, chosen: IndexArray | slice) -> AnyFloatArray:
@@ -74,12 +64,7 @@ class KroneckerRows(Rows):
         return out.reshape(len(left), self.d)
 
     def dot(self, direction: FloatArray) -> FloatArray:
-        """S u; see `Rows.dot`.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-        """
+        """S u; see `Rows.dot`."""
         pulled = direction.reshape(self.values.shape) * self.values
         out = self.shares * float((pulled * self.constant).sum())
         for rows in self._chunks():
@@ -87,12 +72,7 @@ class KroneckerRows(Rows):
         return out
 
     def sum(self, weights: FloatArray | BoolArray) -> FloatArray:
-        """S^T w; see `Rows.sum`.
-
-        Returns
-        -------
-        ndarray of shape (d,), float64
-        """
+        """S^T w; see `Rows.sum`."""
         w = np.asarray(weights, dtype=np.float64)
         total = (w @ self.shares) * self.constant
         for rows in self._chunks():

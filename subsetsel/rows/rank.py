@@ -6,6 +6,7 @@ influence has rank at most (C - 1) (h + 1), and n examples never span more than 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +16,14 @@ from subsetsel.rows import Rows
 from subsetsel.rows.base import FloatArray
 
 _UNIT = float(np.finfo(np.float64).eps)
-# The smaller Gram matrix is held and decomposed: 0.8 GB and minutes beyond this.
+# The Gram matrix of the smaller side is decomposed: above this side it takes 0.8 GB and minutes.
 MAX_SIDE = 10_000
 _CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """S V and what was lost on the way.
+    """S V, and how far it is from S.
 
     Attributes
     ----------
@@ -45,16 +46,7 @@ class Reduction:
         return int(self.rows.shape[1])
 
     def lift(self, direction: FloatArray) -> FloatArray:
-        """Map a vector of the reduced space back to the parameters.
-
-        Parameters
-        ----------
-        direction : ndarray of shape (rank,)
-
-        Returns
-        -------
-        ndarray of shape (d,)
-        """
+        """Map a vector of shape (rank,) back to the parameters, shape (d,)."""
         lifted: FloatArray = self.basis @ direction
         return lifted
 
@@ -87,18 +79,23 @@ def reduce_rank(rows: Rows) -> Reduction:
     basis = _row_space(rows) if d <= n else _row_space_of_wide(rows)
     reduced = np.empty((n, basis.shape[1]))
     tails = np.empty(n)
-    for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
-        part = rows.block(start, stop).astype(np.float64, copy=False)
-        reduced[start:stop] = part @ basis
-        tails[start:stop] = np.linalg.norm(part - reduced[start:stop] @ basis.T, axis=1)
+    for at, part in _parts(rows, n):
+        reduced[at] = part @ basis
+        tails[at] = np.linalg.norm(part - reduced[at] @ basis.T, axis=1)
     # Rounding of the two products and of V^T V = I, each below (d + rank) units per row.
     tails += 2 * (d + basis.shape[1] + 4) * _UNIT * np.sqrt(rows.squared_norms)
     return Reduction(reduced, basis, tails)
 
 
+def _parts(rows: Rows, stop: int) -> Iterator[tuple[slice, FloatArray]]:
+    """Walk through the first ``stop`` rows in float64."""
+    for start in range(0, stop, _CHUNK):
+        at = slice(start, min(start + _CHUNK, stop))
+        yield at, rows.block(at.start, at.stop).astype(np.float64, copy=False)
+
+
 def _strongest(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eigenpairs that stand out of rounding, largest first."""
+    """Eigenpairs that are larger than rounding errors, the largest first."""
     values, vectors = np.linalg.eigh(gram)
     largest = max(float(values[-1]), 0.0)
     is_kept = values > len(values) * _UNIT * largest
@@ -116,20 +113,14 @@ def _row_space(rows: Rows) -> FloatArray:
 
 def _row_space_of_wide(rows: Rows) -> FloatArray:
     """V from S S^T = Q L Q^T as S^T Q L^(-1/2), made orthonormal to rounding by QR."""
-    n = rows.n
-    starts = range(0, n, _CHUNK)
-    gram = np.empty((n, n))
-    for a in starts:
-        left = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
-        for b in range(0, a + 1, _CHUNK):
-            right = rows.block(b, min(b + _CHUNK, n)).astype(np.float64, copy=False)
-            product = left @ right.T
-            gram[a : a + len(left), b : b + len(right)] = product
-            gram[b : b + len(right), a : a + len(left)] = product.T
+    gram = np.empty((rows.n, rows.n))
+    for here, left in _parts(rows, rows.n):
+        for there, right in _parts(rows, here.stop):
+            gram[here, there] = left @ right.T
+            gram[there, here] = gram[here, there].T
     values, vectors = _strongest(gram)
     scaled = vectors / np.sqrt(values)
     basis = np.zeros((rows.d, len(values)))
-    for a in starts:
-        part = rows.block(a, min(a + _CHUNK, n)).astype(np.float64, copy=False)
-        basis += part.T @ scaled[a : a + len(part)]
+    for at, part in _parts(rows, rows.n):
+        basis += part.T @ scaled[at]
     return np.ascontiguousarray(np.linalg.qr(basis)[0])

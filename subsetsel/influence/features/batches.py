@@ -100,7 +100,7 @@ def move(value: Any, device: torch.device) -> Any:
     attributes = getattr(value, "__dict__", {})
     if not any(isinstance(item, torch.Tensor) for item in attributes.values()):
         return value
-    # An object that cannot move itself: a copy of it, whose tensors are moved.
+    # An object that cannot move itself is copied, and the tensors of the copy are moved.
     moved = copy.copy(value)
     vars(moved).update({name: move(item, device) for name, item in attributes.items()})
     return moved
@@ -151,7 +151,7 @@ class OrderedData:
             batch_size = batch_size or source.batch_size
             self._collate = source.collate_fn
             self._workers = source.num_workers
-            # How its workers are started and set up: fork and spawn see different worlds.
+            # Workers start as the loader says: after fork and after spawn they see other globals.
             self._start = {
                 "multiprocessing_context": source.multiprocessing_context,
                 "worker_init_fn": source.worker_init_fn,
@@ -244,7 +244,7 @@ def _feed(digest: Any, value: Any) -> None:
         for item in value:
             _feed(digest, item)
     elif isinstance(value, torch.Tensor):
-        # Bytes of any dtype, bfloat16 included.
+        # Every dtype can be read as bytes, also bfloat16, which NumPy does not know.
         flat = value.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
         digest.update(flat.view(torch.uint8).numpy().tobytes())

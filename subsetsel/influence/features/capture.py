@@ -124,7 +124,7 @@ class Capture:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Hang the hook on the layer, and take it off whatever happens."""
+        """Attach the hook to the layer, and remove it whatever happens."""
         handle = self.layer.register_forward_pre_hook(
             lambda _, inputs: self._caught.append(inputs[0].detach())
         )

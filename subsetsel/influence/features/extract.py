@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -44,6 +44,18 @@ _PRECISIONS: dict[str, torch.dtype | None] = {
 _SECONDS_PER_COMMIT = 10.0
 _BATCHES_PER_COMMIT = 64
 _SHOW_AFTER = 2.0
+
+
+class FeatureOptions(TypedDict, total=False):
+    """How features are computed: the keyword arguments of `features_from_model`, but for device."""
+
+    classifier: str | None
+    pooling: Pooling | None
+    batch_size: int | None
+    num_workers: int | None
+    precision: Precision
+    cache_dir: str | PathLike[str] | None
+    progress: Report | bool | None
 
 
 def features_from_model(
@@ -188,7 +200,7 @@ def _check_finite(features: NDArray[Any], start: int) -> None:
 
 @contextmanager
 def _reporting(progress: Report | bool | None, total: int) -> Iterator[Report]:
-    """Choose a callable, a bar on a terminal once two seconds have passed, or silence."""
+    """Report to a callable, to a bar on a terminal after two seconds, or to nobody."""
     if callable(progress):
         yield progress
         return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from torch import nn
 
-from subsetsel.influence.features.extract import features_from_model
+from subsetsel.influence.features.extract import FeatureOptions, features_from_model
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.influence.head.head import Head
 
@@ -19,7 +19,7 @@ def head_from_model(
     *,
     l2: float,
     device: str = "auto",
-    **features: Any,
+    **features: Unpack[FeatureOptions],
 ) -> Head:
     """Fit the head of a model to the features it makes of a data set.
 

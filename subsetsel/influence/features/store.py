@@ -156,7 +156,7 @@ class FeatureStore(MemoryStore):
 
 
 def _read_manifest(path: Path, about: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Give the fingerprint and the number of finished rows of a store, believing nothing."""
+    """Read the fingerprint and the number of finished rows of a store; check every field."""
     try:
         found = json.loads(path.read_text())
         old, num_done, format_ = found["fingerprint"], found["num_done"], found["format"]
@@ -210,7 +210,7 @@ def _map_array(
     whole = folder / f"{name}.npy"
     path = whole if whole.exists() else folder / f"{name}.npy.part"
     try:
-        # Open for writing, NumPy would fill a file that was cut short up with zeros.
+        # Opened for writing, a file that was cut short would be filled up with zeros by NumPy.
         np.lib.format.open_memmap(path, mode="r")
         array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r+")
     except (OSError, ValueError) as error:

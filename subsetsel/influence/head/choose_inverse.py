@@ -1,4 +1,4 @@
-"""Which way of solving with the Hessian of a head is taken, and where."""
+"""Whether a head's Hessian is solved by its factor or by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from subsetsel.influence.device import block_sizes, device_memory
+from subsetsel.influence.head.cholesky import Factor
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
-from subsetsel.influence.head.hessian import Factor
 from subsetsel.influence.head.inverse import Inverse
-from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.influence.head.objective import HeadObjective
 
 # H and its factor may take this share of the memory that is free.

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import head_device
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import (
     check_choices,
     check_features,
@@ -20,7 +21,6 @@ from subsetsel.influence.head.data import (
 )
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import InverseKind
-from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
 from subsetsel.influence.head.newton import Minimum, approach, minimize
 from subsetsel.influence.head.objective import HeadObjective, Setting
@@ -137,7 +137,7 @@ def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
 
 
 def _polish(objective: HeadObjective, start: torch.Tensor, tolerance: float) -> Minimum:
-    """Newton's method; four digits of a step are cheaper by products with H than by its factor."""
+    """Newton's method; products with H give the four digits that a step needs at least cost."""
     if objective.setting.inverse == "auto" and objective.block_side > _MAX_FACTORED_POLISH:
         try:
             return minimize(objective, start, tolerance=tolerance, make_inverse=IterativeInverse)

@@ -171,14 +171,16 @@ class Head:
         -------
         ndarray of shape (n,), float64
         """
-        on, theta = self.objective_function, self.to_scaled(self.theta)
+        objective, theta = self.objective_function, self.to_scaled(self.theta)
         V = self.to_scaled(direction)
-        penalty = (on.ridge * V.square()).sum()
+        penalty = (objective.ridge * V.square()).sum()
         parts = []
-        for rows in on.chunks():
-            logits = (on.X[rows] @ V.T)[:, None, :]
-            bent = (on.curve(on.outputs(theta, rows), logits.clone()) * logits).sum(dim=(1, 2))
-            parts.append(on.weigh(rows, bent + penalty))
+        for rows in objective.chunks():
+            logits = (objective.X[rows] @ V.T)[:, None, :]
+            curved = (objective.curve(objective.outputs(theta, rows), logits.clone()) * logits).sum(
+                dim=(1, 2)
+            )
+            parts.append(objective.weigh(rows, curved + penalty))
         along: FloatArray = torch.cat(parts).cpu().numpy()
         return along
 

@@ -50,8 +50,6 @@ class Inverse(ABC):
 
         d = len(self.scale)
         start = np.random.default_rng(0).standard_normal(d)
-        if d == 1:
-            return 1 / float(apply(np.ones(1))[0])
         operator = LinearOperator((d, d), matvec=apply, dtype=np.float64)
         largest = eigsh(operator, k=1, v0=start, tol=1e-3, return_eigenvectors=False)
         return 1 / float(largest[0])

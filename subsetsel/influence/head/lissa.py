@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.rows import HeadInfluence
+from subsetsel.influence.head.rows import HeadInfluence, Ridge
 
 _POWER_STEPS = 30
 _NUM_SCALED = 8
@@ -24,7 +24,7 @@ _COLUMNS = 256
 
 @dataclass(frozen=True, eq=False)
 class LissaRows:
-    """S as LiSSA gives it, with what it took.
+    """S by LiSSA, with its residual and its number of steps.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class LissaRows:
 def lissa_influence(
     head: Head,
     *,
-    ridge: Literal["included", "excluded"] = "included",
+    ridge: Ridge = "included",
     num_steps: int | None = None,
     batch_size: int | None = None,
     scale: float | None = None,
@@ -91,17 +91,17 @@ def lissa_influence(
     Agarwal et al., Second-Order Stochastic Optimization for Machine Learning in Linear Time, 2016,
     arXiv:1602.03943; Yang et al., ICLR 2023, arXiv:2205.09329.
     """
-    on, theta = head.objective_function, head.to_scaled(head.theta)
-    _check(on, num_steps, batch_size, scale, damping)
+    objective, theta = head.objective_function, head.to_scaled(head.theta)
+    _check(objective, num_steps, batch_size, scale, damping)
     rng = np.random.default_rng(seed)
-    batches = _Batches(on, theta, batch_size, rng)
+    batches = _Batches(objective, theta, batch_size, rng)
     s = batches.largest_eigenvalue() * 1.1 if scale is None else float(scale)
-    steps = num_steps or _needed_steps(s, on.l2, tolerance)
+    steps = num_steps or _needed_steps(s, objective.l2, tolerance)
     exact = HeadInfluence(head, ridge=ridge, metric="parameter")
     S = np.empty(exact.shape, dtype=np.float32)
     worst = 0.0
-    for start in range(0, on.n, _COLUMNS):
-        rows = slice(start, min(start + _COLUMNS, on.n))
+    for start in range(0, objective.n, _COLUMNS):
+        rows = slice(start, min(start + _COLUMNS, objective.n))
         columns = exact.gradients(rows)
         u = columns.clone()
         for _ in range(steps):
@@ -112,7 +112,7 @@ def lissa_influence(
                 "leave scale out, or take larger batches."
             )
         u /= s
-        residual = (on.multiply(theta, u) - columns).norm(dim=0) / columns.norm(dim=0)
+        residual = (objective.multiply(theta, u) - columns).norm(dim=0) / columns.norm(dim=0)
         worst = max(worst, float(residual.max()))
         S[rows] = (u / exact.inverse.scale[:, None]).T.cpu().numpy()
     if worst > tolerance:
@@ -125,11 +125,13 @@ def lissa_influence(
     return LissaRows(S, worst, s, steps)
 
 
-def _check(on: HeadObjective, num_steps: Any, batch_size: Any, scale: Any, damping: float) -> None:
+def _check(
+    objective: HeadObjective, num_steps: Any, batch_size: Any, scale: Any, damping: float
+) -> None:
     if num_steps is not None and num_steps < 1:
         raise OptionError(f"num_steps must be at least 1, got {num_steps!r}.")
-    if batch_size is not None and not 1 <= batch_size <= on.n:
-        raise OptionError(f"batch_size must be from 1 to n = {on.n}, got {batch_size!r}.")
+    if batch_size is not None and not 1 <= batch_size <= objective.n:
+        raise OptionError(f"batch_size must be from 1 to n = {objective.n}, got {batch_size!r}.")
     if scale is not None and not 0 < scale < math.inf:
         raise OptionError(f"scale must be positive and finite, got {scale!r}.")
     if not 0 <= damping < 1:
@@ -145,9 +147,9 @@ class _Batches:
     """Hessian products over random batches."""
 
     def __init__(
-        self, on: HeadObjective, theta: Tensor, size: int | None, rng: np.random.Generator
+        self, objective: HeadObjective, theta: Tensor, size: int | None, rng: np.random.Generator
     ) -> None:
-        self._on, self._theta, self._size, self._rng = on, theta, size, rng
+        self._on, self._theta, self._size, self._rng = objective, theta, size, rng
 
     def draw(self) -> HeadObjective:
         if self._size is None or self._size == self._on.n:

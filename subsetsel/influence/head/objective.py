@@ -310,8 +310,8 @@ class HeadObjective(ABC):
             X = self.X[rows]
             logits = (X @ lifted.T).reshape(len(X), k, C)
             found = self.outputs(theta, rows) if outputs is None else outputs[rows]
-            bent = self.weigh(rows, self.curve(found, logits))
-            out.addmm_(bent.reshape(len(X), k * C).T, X)
+            curved = self.weigh(rows, self.curve(found, logits))
+            out.addmm_(curved.reshape(len(X), k * C).T, X)
         out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
         return out.T + columns * self.ridge.repeat(m)[:, None]
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.device import block_sizes
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.ekfac import KroneckerInverse
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import Metric
-from subsetsel.influence.head.iterative import IterativeInverse
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -150,7 +150,7 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 class HeadRows(DenseRows):
-    """S as an array, which knows its unit."""
+    """S as an array, with the metric of its row norms."""
 
     def __init__(self, array: AnyFloatArray, metric: str) -> None:
         super().__init__(array)
@@ -218,7 +218,7 @@ def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "facto
 
 
 def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
-    """Write S out where that fits and pays, or keep the formula."""
+    """Return S as an array where it fits and single rows are cheap, else as a formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")

@@ -1,4 +1,4 @@
-"""The curvature of a network in chosen parameters, and what is solved with it."""
+"""The curvature of a network in chosen parameters, and two ways to solve with it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import algebra_device
+from subsetsel.influence.head.conjugate_gradients import conjugate_gradients
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE
-from subsetsel.influence.head.iterative import conjugate_gradients
 from subsetsel.influence.network.network import CHUNK_BYTES, Network
 from subsetsel.rows.base import IndexArray
 

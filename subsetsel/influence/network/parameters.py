@@ -24,7 +24,7 @@ from subsetsel.influence.network.rows import NetworkInfluence
 from subsetsel.rows import Rows
 from subsetsel.rows.base import IndexArray
 
-# A Newton step of this share of ||theta|| says that the parameters are at no minimum.
+# The user is warned if the Newton step that is left exceeds this share of ||theta||.
 _FAR = 0.1
 
 

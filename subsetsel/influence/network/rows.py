@@ -1,4 +1,4 @@
-"""S of a network's parameters as a formula: gradients when they are asked for, and one solve."""
+"""S of a network's parameters as a formula: gradients on demand, and one solve."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from subsetsel.influence.network.network import Network
 from subsetsel.rows import DenseRows
 from subsetsel.rows.base import FloatArray, IndexArray
 
-# Random directions that stand for S where single rows cost an iterative solve.
+# This many random directions stand for S where a single row costs an iterative solve.
 _MAX_DIRECTIONS, _DIRECTION_BYTES = 256, 2**30
 _BLOCK_BYTES = 64 * 2**20
 

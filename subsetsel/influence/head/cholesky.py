@@ -12,7 +12,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
 
-# Below this the whole spectrum is the cheapest way to one eigenvalue.
+# Up to this side, computing all eigenvalues is the cheapest way to one.
 _MAX_SPECTRUM = 400
 
 
@@ -74,7 +74,7 @@ class Factor(Inverse):
         else:
             value, z = _weakest_by_lanczos(self.lower, kept.lower)
         v = torch.linalg.solve_triangular(self.lower.T, z[:, None], upper=True)[:, 0]
-        # Where all classes have the same block, one of them speaks for all.
+        # Where all classes have the same block, the eigenvector of one block serves for all.
         return value, torch.nn.functional.pad(v, (0, len(self.scale) - len(v)))
 
 

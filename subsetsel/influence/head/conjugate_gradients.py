@@ -17,7 +17,7 @@ from subsetsel.influence.head.objective import HeadObjective
 
 _MAX_STEPS = 2000
 _MAX_LOBPCG = 100
-# So many columns share each pass over the data.
+# This many columns share each pass over the data.
 _COLUMNS = 32
 
 Apply = Callable[[Tensor], Tensor]
@@ -70,10 +70,10 @@ def _solve_block(
             )
         num_steps += 1
         part = direction[:, open_columns]
-        bent = multiply(part)
-        length = squared[open_columns] / (part * bent).sum(dim=0)
+        curved = multiply(part)
+        length = squared[open_columns] / (part * curved).sum(dim=0)
         out[:, open_columns] += length * part
-        residual[:, open_columns] -= length * bent
+        residual[:, open_columns] -= length * curved
         guess = precondition(residual[:, open_columns])
         new = (residual[:, open_columns] * guess).sum(dim=0)
         direction[:, open_columns] = guess + (new / squared[open_columns]) * part

@@ -1,7 +1,8 @@
-"""What a pruned set must satisfy once the head has been refitted on what is kept."""
+"""What a pruned set must satisfy once the head has been refitted on the kept examples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class Criteria:
     Raises
     ------
     ProblemError
-        If a limit is out of its range.
+        If a limit other than epsilon, which `Problem` checks, is out of its range.
     """
 
     epsilon: float | None = None
@@ -53,58 +54,29 @@ class Criteria:
         return self.max_loss_gap is not None or self.max_accuracy_drop is not None
 
     def is_met(self, check: Verification) -> bool:
-        """Whether a refit stays within every limit.
-
-        Parameters
-        ----------
-        check : Verification
-            With the validation examples as its test where a limit speaks of them.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether a refit, tested on the validation examples, stays within every limit."""
         return all(value <= limit for value, limit in self._terms(check)) and (
             self.min_curvature is None or check.curvature >= self.min_curvature
         )
 
-    def load(self, check: Verification) -> float:
-        """How much of the limits a refit uses up: the largest value / limit.
-
-        Returns
-        -------
-        float
-            Above 1 where a limit on the change or on the validation examples is broken; 0 where
-            nothing is used up.
-        """
+    def usage(self, check: Verification) -> float:
+        """Largest value / limit of a refit, the curvature apart; above 1 where one is broken."""
         ratios = [
             0.0 if value <= 0 else float("inf") if limit == 0 else value / limit
             for value, limit in self._terms(check)
         ]
         return max(ratios, default=0.0)
 
-    def _terms(self, check: Verification) -> list[tuple[float, float]]:
-        terms = []
-        if self.epsilon is not None:
-            terms.append((check.change + check.change_error, self.epsilon))
-        if self.max_loss_gap is not None:
-            assert check.loss_gap is not None
-            terms.append((check.loss_gap, self.max_loss_gap))
-        if self.max_accuracy_drop is not None:
-            terms.append((accuracy_drop(check), self.max_accuracy_drop))
-        return terms
-
-
-def accuracy_drop(check: Verification) -> float:
-    """Accuracy of the full head minus that of the refitted one.
-
-    Returns
-    -------
-    float
-    """
-    assert check.accuracy is not None
-    assert check.full_accuracy is not None
-    return check.full_accuracy - check.accuracy
+    def _terms(self, check: Verification) -> Iterator[tuple[float, float]]:
+        """Every value that has an upper limit, with that limit."""
+        for value, limit in (
+            (check.largest_change, self.epsilon),
+            (check.loss_gap, self.max_loss_gap),
+            (check.accuracy_drop, self.max_accuracy_drop),
+        ):
+            if limit is not None:
+                assert value is not None
+                yield value, limit
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,0 +1,101 @@
+"""Columns of Arrow, which parquet files and Hugging Face data sets both give, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import ProblemError
+from subsetsel.formats.data import Array, as_text
+from subsetsel.support.memory import check_fits
+from subsetsel.support.optional import import_extra
+
+
+def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any]) -> Array:
+    """Write columns of numbers, or of lists of as many numbers, into one array of n rows.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message where the array does not fit into memory.
+    n : int
+        How many rows the source says it has.
+    names : sequence of str
+        Columns, in the order in which they stand side by side in the array.
+    batches : iterable of pyarrow.RecordBatch
+        One at a time is held.
+
+    Returns
+    -------
+    ndarray of shape (n, h)
+        float32, or float64 where a column needs it.
+
+    Raises
+    ------
+    ProblemError
+        If a column does not hold numbers, its lists differ in length, or there are not n rows.
+    """
+    out: Array | None = None
+    start = 0
+    for batch in batches:
+        block = np.hstack([_numbers(batch.column(name), name, start) for name in names])
+        stop = start + len(block)
+        if out is None:
+            dtype = np.result_type(np.float32, block.dtype)
+            check_fits(what, n * block.shape[1] * dtype.itemsize)
+            out = np.empty((n, block.shape[1]), dtype=dtype)
+        if stop > n:
+            raise ProblemError(f"the source says it has {n} rows and holds more.")
+        if block.shape[1] != out.shape[1]:
+            raise ProblemError(
+                f"the lists of {', '.join(names)} differ in length; look at row {start}."
+            )
+        out[start:stop] = block
+        start = stop
+    if out is None or start != n:
+        raise ProblemError(f"the source says it has {n} rows and holds {start}.")
+    return out
+
+
+def _numbers(column: Any, name: str, start: int) -> Array:
+    """One row of numbers per example, for a column that begins at row ``start``."""
+    compute = import_extra("pyarrow.compute", "parquet", "columns of Arrow")
+    num_rows = len(column)
+    values = getattr(column, "storage", column)
+    # Pictures are lists of lists.
+    while hasattr(values.type, "value_field"):
+        lengths = compute.list_value_length(values).fill_null(-1).to_numpy(zero_copy_only=False)
+        bad = np.flatnonzero((lengths < 0) | (lengths != lengths[:1]))
+        if bad.size:
+            raise ProblemError(
+                f"the lists of column {name!r} differ in length; look at row "
+                f"{start + bad[0] * num_rows // len(lengths)}."
+            )
+        values = values.flatten()
+    numbers: Array = values.to_numpy(zero_copy_only=False)
+    if numbers.dtype.kind not in "fiub":
+        raise ProblemError(
+            f"column {name!r} holds {column.type}, not numbers. Turn texts into embeddings and "
+            "categories into numbers first, or leave the column out. Columns of labels and ids are "
+            "no features: name them (--label and --id on the command line)."
+        )
+    return numbers.reshape(num_rows, -1)
+
+
+def read_labels(what: str, column: Any, name: str) -> Array:
+    """Turn a column of labels or ids, which must be complete, into an array of numbers or texts."""
+    types = import_extra("pyarrow", "parquet", "columns of Arrow").types
+    column = column.combine_chunks()
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise ProblemError(f"column {name!r} has no value in row {row}.")
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        return as_text(f"{what}: column {name!r}", column.to_pylist())
+    values: Array = column.to_numpy(zero_copy_only=False)
+    if values.dtype.kind not in "fiub":
+        raise ProblemError(f"column {name!r} holds {column.type}, neither numbers nor text.")
+    return values

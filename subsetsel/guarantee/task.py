@@ -1,0 +1,152 @@
+"""What `prune` is asked: a problem with a head, limits, held-out examples, an earlier answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.guarantee.criteria import Criteria
+from subsetsel.guarantee.verification import Split, check_split
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import BoolArray
+
+# A norm that cannot matter: what counts is the refit.
+NO_LIMIT = 1e300
+_BESIDE_A_PROBLEM = {"max_size", "must_prune", "must_keep"}
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierAnswer:
+    """A subset that answered the same question of the first ``num_examples`` examples.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n,), bool
+        False for the examples that came later.
+    num_examples : int
+    """
+
+    mask: BoolArray
+    num_examples: int
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A question to `prune`, checked as a whole.
+
+    Attributes
+    ----------
+    problem : Problem
+        With a head, of the form "max_size"; the search replaces its goal.
+    criteria : Criteria
+        With epsilon, where the change of the head is limited.
+    validation, test : (X, y), optional
+        Held-out examples that take part in the choice, and that do not.
+    earlier : EarlierAnswer, optional
+    """
+
+    problem: Problem
+    criteria: Criteria
+    validation: Split | None
+    test: Split | None
+    earlier: EarlierAnswer | None
+
+
+def pose(
+    data: tuple[Any, Any, float | None],
+    arguments: dict[str, Any],
+    criteria: Criteria,
+    *,
+    splits: tuple[Split | None, Split | None],
+    guess: Any,
+) -> Task:
+    """Train the head where there is none, and check what can be checked before the search.
+
+    ``data`` is (X, y, l2) as in `prune`. Of the ``arguments`` of `Problem` those that are None do
+    not count. ``criteria`` has no epsilon yet. ``splits`` are the validation and test examples.
+    """
+    X, y, l2 = data
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    goals = ("epsilon", "rel_epsilon")
+    goal: dict[str, Any] = {name: arguments.pop(name) for name in goals if name in arguments}
+    if len(goal) > 1:
+        raise ProblemError("give epsilon or rel_epsilon, not both.")
+    if criteria.needs_validation and splits[0] is None:
+        raise ProblemError(
+            "max_loss_gap and max_accuracy_drop are measured on validation=(X, y); give it."
+        )
+    is_limited = bool(goal)
+    if isinstance(X, Problem):
+        _require_head_alone(X, y, l2, arguments)
+        is_limited |= X.epsilon is not None
+    elif y is None or l2 is None:
+        raise ProblemError(
+            "prune needs features, labels and the weight decay: prune(X, y, l2=1e-3, "
+            "rel_epsilon=0.01); or a Problem that knows its head."
+        )
+    if not is_limited and not criteria.needs_validation:
+        raise ProblemError(
+            "prune needs a limit: epsilon, rel_epsilon (a fraction of ||theta||_2), or "
+            "max_loss_gap or max_accuracy_drop with validation=(X, y). For a fixed size use solve "
+            "and verify."
+        )
+    if isinstance(X, Problem):
+        problem = _ask_again(X, goal, arguments)
+    else:
+        assert l2 is not None
+        goal = goal or {"epsilon": NO_LIMIT}
+        problem = Problem.from_features(X, y, l2=l2, **goal, **arguments)
+    for name, split in zip(("validation", "test"), splits, strict=True):
+        if split is not None:
+            assert problem.head is not None
+            check_split(problem.head, name, split)
+    return Task(
+        problem,
+        replace(criteria, epsilon=problem.epsilon if is_limited else None),
+        *splits,
+        None if guess is None else _as_answer(guess, problem.n),
+    )
+
+
+def _require_head_alone(problem: Problem, y: Any, l2: Any, arguments: dict[str, Any]) -> None:
+    """Refuse a problem without a head, and what cannot be given beside a problem."""
+    if y is not None or l2 is not None:
+        raise ProblemError("y and l2 cannot be given beside a Problem, which has its own head.")
+    if problem.head is None:
+        raise ProblemError(
+            "prune needs a problem that knows its head and data: make it with "
+            "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
+        )
+    if getattr(problem.rows, "metric", "parameter") != "parameter":
+        raise ProblemError("prune limits the change of the parameters; use metric='parameter'.")
+    refused = [name for name in arguments if name not in _BESIDE_A_PROBLEM]
+    if refused:
+        raise ProblemError(
+            f"{' and '.join(refused)} cannot be given beside a Problem; build it with them."
+        )
+
+
+def _ask_again(problem: Problem, goal: dict[str, Any], arguments: dict[str, Any]) -> Problem:
+    """Give a problem its epsilon, its own where there is no other, and fix more examples."""
+    assert problem.head is not None
+    epsilon = NO_LIMIT if problem.epsilon is None else problem.epsilon
+    if "rel_epsilon" in goal:
+        epsilon = goal["rel_epsilon"] * problem.head.theta_norm
+    return problem.replace(epsilon=goal.get("epsilon", epsilon), **arguments)
+
+
+def _as_answer(given: Any, n: int) -> EarlierAnswer:
+    """Read an earlier answer, a Solution or a mask of at most n examples."""
+    array = np.asarray(getattr(given, "mask", given))
+    if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
+        raise OptionError(
+            f"initial_guess must be a Solution or a Boolean mask of at most n = {n} examples, got "
+            f"{array.dtype} of shape {array.shape}. Of an answer for more examples take the part "
+            "that is left: old.mask[still_there]."
+        )
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[: len(array)] = array
+    return EarlierAnswer(mask, len(array))
