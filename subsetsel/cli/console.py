@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +59,7 @@ def _stderr() -> Console:
 def working(text: str) -> Iterator[None]:
     """Show a text while something goes on; nothing where stderr is no terminal."""
     console = _stderr()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(text):
+    with console.status(text) if console.is_terminal else nullcontext():
         yield
 
 
@@ -70,13 +67,7 @@ def working(text: str) -> Iterator[None]:
 def solve_progress(
     text: str, time_limit: float | None
 ) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a search while it lasts; the bar fills up as the time limit, in seconds, is used.
-
-    Yields
-    ------
-    callable or None
-        For ``solve(progress=...)``; None where stderr is no terminal.
-    """
+    """Show a search while it lasts: a callback for ``solve``, None where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
         yield None
@@ -84,13 +75,8 @@ def solve_progress(
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[found]}"),
-    )
+    words, found = TextColumn("{task.description}"), TextColumn("{task.fields[found]}")
+    columns = (SpinnerColumn(), words, BarColumn(), TimeElapsedColumn(), found)
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task(text, total=time_limit, found="")
         yield lambda record: bars.update(task, completed=record.time, found=_found(record))

@@ -14,14 +14,13 @@ import typer
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, working
 from subsetsel.cli.output import check_out, exit_code, save
+from subsetsel.cli.report import write_page
 from subsetsel.errors import SubsetselError
 from subsetsel.report.manifest import Manifest
-from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
     from subsetsel.guarantee.curve import Point
     from subsetsel.guarantee.verification import Verification
-    from subsetsel.influence.head.head import Head
     from subsetsel.problem.problem import Problem
     from subsetsel.problem.solution import Solution
 
@@ -48,13 +47,11 @@ class Digits:
 class Results:
     """Everything the demo found."""
 
-    head: Head
     problem: Problem
     solution: Solution
     check: Verification
     random_checks: list[Verification]
-    largest: Solution
-    largest_check: Verification
+    largest: tuple[Solution, Verification]
     paper: Solution
 
 
@@ -72,12 +69,15 @@ def demo(
     Example:
       subsetsel demo
     """
+    from subsetsel.report.gallery import Looks, render_gallery
+
     start_time = time.perf_counter()
     out = folder / "pruned.npz"
     check_out(out)
     digits = _load_digits()
     results = _run(digits, seed)
     solution, check = results.solution, results.check
+    largest, largest_check = results.largest
     manifest = Manifest.of(
         solution,
         command="demo",
@@ -88,14 +88,17 @@ def demo(
     with working("refitting along the curve, drawing the picture"):
         points = _measure(results, seed)
         picture = _draw(results, points, folder / "demo.png")
-    page = _write_page(manifest, points, digits, folder / "report.html")
+    page = folder / "report.html"
+    looks = Looks(pictures=digits.X.reshape(-1, 8, 8))
+    gallery = render_gallery(looks, digits.y, manifest.mask(), range(looks.n))
+    write_page(page, manifest, points, gallery)
     files = [*save(solution, manifest, out), picture, page]
     run_time = time.perf_counter() - start_time
     record = {
         "solution": manifest.solution,
         "verification": check,
         "random_changes": [one.change for one in results.random_checks],
-        "largest": {"size": results.largest.size, "verification": results.largest_check},
+        "largest": {"size": largest.size, "verification": largest_check},
         "paper": {"size": results.paper.size, "bound": results.paper.bound},
         "files": [str(name) for name in files],
         "run_time": run_time,
@@ -143,11 +146,11 @@ def _run(digits: Digits, seed: int) -> Results:
         ]
     with working(f"finding the largest subset that moves the head by at most {REL_EPSILON:.0%}"):
         bounded = Problem.from_head(head, rel_epsilon=REL_EPSILON)
-        largest, largest_check = prune(bounded, test=test, seed=seed, initial_guess=solution)
+        largest = prune(bounded, test=test, seed=seed, initial_guess=solution)
     with working("solving the paper's own problem, with a proven bound"):
         of_paper = Problem.from_head(head, formulation="paper", epsilon=PAPER_EPSILON)
         paper = solve(of_paper, seed=seed)
-    return Results(head, problem, solution, check, random_checks, largest, largest_check, paper)
+    return Results(problem, solution, check, random_checks, largest, paper)
 
 
 def _measure(results: Results, seed: int) -> list[Point]:
@@ -170,32 +173,20 @@ def _draw(results: Results, points: Sequence[Point], path: Path) -> Path:
     from subsetsel.support.figures import new_figure, save_figure
 
     figure, (left, right) = new_figure(2, "Handwritten digits: what can be left out")
-    largest = (results.largest.size / results.problem.n, results.largest_check.change)
-    draw_tradeoff(left, points, epsilon=results.largest.epsilon, chosen=largest)
+    largest, check = results.largest
+    place = (largest.size / largest.n, check.change)
+    draw_tradeoff(left, points, epsilon=largest.epsilon, chosen=place)
     draw_classes(right, results.check.class_pruned, results.check.class_sizes)
     save_figure(figure, path)
-    return path
-
-
-def _write_page(manifest: Manifest, points: Sequence[Point], digits: Digits, path: Path) -> Path:
-    """Write the page that `subsetsel report` would, with the digits to look at."""
-    from subsetsel.report.figures import pictures_of
-    from subsetsel.report.gallery import Looks, render_gallery
-    from subsetsel.report.page import render_page
-
-    looks = Looks(pictures=digits.X.reshape(-1, 8, 8))
-    gallery = render_gallery(looks, digits.y, manifest.mask(), range(looks.n))
-    content = render_page(manifest, pictures=pictures_of(manifest, points), gallery=gallery)
-    with written_whole(path) as part:
-        part.write_text(content, encoding="utf-8")
     return path
 
 
 def _tell(results: Results, digits: Digits, files: list[Path], run_time: float) -> str:
     """Say in ten lines what happened."""
     problem, solution, check = results.problem, results.solution, results.check
-    largest, paper = results.largest, results.paper
-    reach = results.largest_check.change + results.largest_check.change_error
+    (largest, largest_check), paper = results.largest, results.paper
+    reach = largest_check.change + largest_check.change_error
+    assert problem.head is not None
     at_random = float(np.median([one.change for one in results.random_checks]))
     lines = {
         "data": f"{problem.n:,} handwritten digits to train on, {len(digits.y_test)} held out",
@@ -203,7 +194,7 @@ def _tell(results: Results, digits: Digits, files: list[Path], run_time: float) 
         "chosen": f"{solution.size:,} ({SHARE:.0%}) to leave out, together, in "
         f"{solution.solve_time:.1f} s (+ {solution.compile_time:.1f} s to compile)",
         "refit": f"trained exactly on the other {problem.n - solution.size:,}, the head moves by "
-        f"{check.change:.4f} ({check.change / results.head.theta_norm:.2%}); "
+        f"{check.change:.4f} ({check.change / problem.head.theta_norm:.2%}); "
         f"{check.predicted_kept:.4f} was predicted",
         "random": f"subsets of that size move it by {at_random:.4f}, "
         f"{at_random / check.change:.1f} times as far",

@@ -37,36 +37,23 @@ Matrix = Annotated[Path, _S]
 MatrixOfRun = Annotated[Path | None, _S]
 DataOfRun = Annotated[
     Path | None,
-    _argument(
-        "Features X and labels y (and ids): .npz, .safetensors, .parquet, .csv, .tsv; - for "
-        "standard input."
-    ),
+    _argument("X and labels y (and ids): .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."),
 ]
 Data = Annotated[Path, _option("The examples that were pruned.")]
 Claim = Annotated[Path, _argument("What `prune --out` wrote, its manifest, or a --certificate.")]
 ManifestFile = Annotated[Path, _argument("What --out left beside the subset (.json).")]
 Format = Annotated[
     str | None,
-    _option(
-        "The format of standard input (-): npy, npz, safetensors, parquet, csv or tsv.", "--format"
-    ),
+    _option("Of standard input (-): npy, npz, safetensors, parquet, csv or tsv.", "--format"),
 ]
-Key = Annotated[
-    str | None,
-    _option("Which array of an .npz or .safetensors file; needed if there are several."),
-]
+Key = Annotated[str | None, _option("Array of an .npz or .safetensors file that holds several.")]
 Label = Annotated[str, _option("Column of a table that holds the labels.")]
 Identity = Annotated[str, _option("Column of a table that holds the examples' names.", "--id")]
 Test = Annotated[Path | None, _option("Held-out examples, to compare accuracy and loss on.")]
-Validation = Annotated[
-    Path | None, _option("Examples that take part in the choice; --test is for new ones.")
-]
+Validation = Annotated[Path | None, _option("Examples that decide, unlike those of --test.")]
 From = Annotated[
     Path | None,
-    _option(
-        "Repeat the run of a manifest: its settings, and its data unless others are named.",
-        "--from",
-    ),
+    _option("A manifest: repeat its run, on its data unless others are named.", "--from"),
 ]
 Images = Annotated[
     Path,
@@ -81,28 +68,18 @@ Images = Annotated[
 L2 = Annotated[
     float | None, _option("Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included.")
 ]
-Epsilon = Annotated[
-    float | None, _option("Largest allowed parameter change; prune as many as it allows.")
-]
-RelEpsilon = Annotated[
-    float | None, _option("Largest allowed change as a fraction of ||theta||_2.")
-]
+Epsilon = Annotated[float | None, _option("Largest parameter change; prune as many as it allows.")]
+RelEpsilon = Annotated[float | None, _option("The same as a fraction of ||theta||_2.")]
 Size = Annotated[int | None, _option("Prune exactly this many examples.")]
 Fraction = Annotated[float | None, _option("Prune this share of the examples.")]
 NumKept = Annotated[int | None, _option("Keep exactly this many examples.")]
 MaxSize = Annotated[int | None, _option("Prune at most this many.")]
-Normalized = Annotated[
-    str, _option("full (Eq. 3 of the paper) or kept (epsilon times the kept share).")
-]
-MaxLossGap = Annotated[
-    float | None, _option("Largest rise of the mean loss on the --validation examples.")
-]
+Normalized = Annotated[str, _option("full (Eq. 3 of the paper) or kept (times the kept share).")]
+MaxLossGap = Annotated[float | None, _option("Largest rise of the mean loss on --validation.")]
 MaxAccuracyDrop = Annotated[
-    float | None, _option("Largest fall of the accuracy on them, a share: 0.002 is 0.2 points.")
+    float | None, _option("Largest fall of the accuracy on it, a share: 0.002 is 0.2 points.")
 ]
-MinCurvature = Annotated[
-    float | None, _option("Keep at least this share of the curvature in every direction.")
-]
+MinCurvature = Annotated[float | None, _option("Least share of curvature in every direction.")]
 KeepPerClass = Annotated[int | None, _option("Keep at least this many examples of every class.")]
 
 # --- the search ---------------------------------------------------------------------------------
@@ -110,12 +87,8 @@ KeepPerClass = Annotated[int | None, _option("Keep at least this many examples o
 Solver = Annotated[
     str, _option("A name that `subsetsel solvers` lists.", autocompletion=_solver_names)
 ]
-Solvers = Annotated[
-    str | None, _option("Names with commas between; without it all that are installed.")
-]
-TimeLimit = Annotated[
-    float | None, _option("Seconds; without it the solver stops by its own budget of work.")
-]
+Solvers = Annotated[str | None, _option("Names with commas between; all that are installed.")]
+TimeLimit = Annotated[float | None, _option("Seconds; otherwise the solver's own budget of work.")]
 TimeOfEach = Annotated[float, _option("Seconds for each solver.")]
 Seed = Annotated[int, _option("Same seed, same subset (unless a time limit stops the search).")]
 NumWorkers = Annotated[int, _option("Threads.")]
@@ -135,21 +108,16 @@ Out = Annotated[
     ),
 ]
 Certificate = Annotated[
-    Path | None,
-    _option("Write what others need to check the claim: a .json, and an .npz beside it."),
+    Path | None, _option("What others need to check the claim: a .json, and an .npz beside it.")
 ]
 Json = Annotated[bool, _option("Print one JSON object instead of text.", "--json")]
 DryRun = Annotated[bool, _option("Read the data, say what it would cost, and stop.", "--dry-run")]
 Folder = Annotated[Path, _option("Where the subset, the manifest, the picture and the page go.")]
-Page = Annotated[
-    Path | None, _option("The page; beside the manifest if left out; - for standard output.")
-]
+Page = Annotated[Path | None, _option("The page, beside the manifest by default; - for stdout.")]
 
 # --- the page -----------------------------------------------------------------------------------
 
-DataOfPage = Annotated[
-    Path | None, _option("The examples that were pruned; needed by what follows.")
-]
+DataOfPage = Annotated[Path | None, _option("The examples that were pruned.")]
 Examples = Annotated[
     Path | None,
     _option(

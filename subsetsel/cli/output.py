@@ -28,15 +28,7 @@ def manifest_path(out: Path) -> Path:
 
 
 def check_out(out: Path | None, *, as_json: bool = False) -> None:
-    """Refuse a bad place for the subset before any work is done.
-
-    Raises
-    ------
-    OptionError
-        If its name ends in no known format, it is a folder, or two things go to stdout.
-    MissingExtraError
-        If the package that writes the format is not installed.
-    """
+    """Refuse a place for the subset that cannot be written to, before any work is done."""
     if out is None or is_standard(out, as_json):
         return
     if out.suffix.lower() not in SUBSET_SUFFIXES or out.is_dir():
@@ -105,14 +97,8 @@ def exit_code(solution: Solution) -> ExitCode:
 def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest) -> ExitCode:
     """Say whether a repeated run chose the same subset, and what differs if not.
 
-    Parameters
-    ----------
-    code : ExitCode
-        Of the run by itself; returned unless another subset was chosen.
-    earlier : Manifest or None
-        Of the run that was repeated; None where none was.
-    manifest : Manifest
-        Of this run.
+    The code of the run itself is returned unless another subset was chosen; ``earlier`` is None
+    where no run was repeated.
     """
     if earlier is None:
         return code

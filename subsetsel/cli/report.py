@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
 from subsetsel.cli.output import is_standard
 from subsetsel.cli.settings import Plan
-from subsetsel.cli.stdin import file_of
+from subsetsel.cli.stdin import STANDARD, file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_data, read_matrix
 from subsetsel.formats.read import check_suffix, read_columns
@@ -51,9 +52,7 @@ def report(
       subsetsel report pruned.manifest.json --data data.npz --image-shape 28x28
       subsetsel report pruned.manifest.json --data data.parquet --label kind --examples texts.csv
     """
-    from subsetsel.report.figures import pictures_of
     from subsetsel.report.gallery import render_gallery
-    from subsetsel.report.page import render_page
 
     record = Manifest.read(manifest)
     page = manifest.with_suffix(".html") if out is None else out
@@ -72,13 +71,22 @@ def report(
             names = range(known.n) if known.ids is None else known.ids.tolist()
             gallery = render_gallery(looks, known.y, mask, names)
         points = _measure(record, known, mask, device) if curve else []
+    write_page(page, record, points, gallery)
+    if not to_stdout:
+        print_result({"files": [str(page)], "points": points}, f"wrote {page}", as_json=as_json)
+
+
+def write_page(path: Path, record: Manifest, points: Sequence[Point], gallery: str) -> None:
+    """Write the page about a run to a file, or to standard output for ``-``."""
+    from subsetsel.report.figures import pictures_of
+    from subsetsel.report.page import render_page
+
     content = render_page(record, pictures=pictures_of(record, points), gallery=gallery)
-    if to_stdout:
+    if path == STANDARD:
         sys.stdout.write(content)
         return
-    with written_whole(page) as part:
+    with written_whole(path) as part:
         part.write_text(content, encoding="utf-8")
-    print_result({"files": [str(page)], "points": points}, f"wrote {page}", as_json=as_json)
 
 
 def _looks(data: Data, examples: Path | None, image_shape: str | None) -> Looks | None:

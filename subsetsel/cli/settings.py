@@ -52,20 +52,10 @@ class Plan:
     def of_flags(
         cls, goals: Mapping[str, Any], limits: Mapping[str, Any], l2: float | None, **others: Any
     ) -> Self:
-        """Take the settings from the command line.
+        """Take the settings from the command line, where None stands for a flag that is missing.
 
-        Parameters
-        ----------
-        goals, limits : mapping
-            All there are; None for those that were not given.
-        l2 : float or None
-        **others
-            ``device``, ``label``, ``id`` and ``search``.
-
-        Raises
-        ------
-        OptionError
-            If l2 is missing, there is not exactly one goal, or one that the limits do not go with.
+        An OptionError says that l2 is missing, that there is not exactly one goal, or that the
+        limits cannot go with it.
         """
         known = given(limits)
         is_open = bool(known.keys() & _ON_VALIDATION) and not given(goals)

@@ -30,21 +30,10 @@ def temporary_files() -> Iterator[None]:
 
 
 def files_of(named: dict[str, Path], file_format: str | None) -> dict[str, Path]:
-    """Name a temporary copy of standard input in place of ``-``.
+    """Copy standard input to a temporary file and name that in place of ``-``.
 
-    Parameters
-    ----------
-    named : dict
-        What a file is for -> its name.
-    file_format : str or None
-        What ``--format`` says; needed if, and only if, ``-`` is named.
-
-    Raises
-    ------
-    OptionError
-        If the format is missing or unknown, ``-`` is named twice, or it is a terminal.
-    FileFormatError
-        If standard input is empty.
+    ``named`` says what a file is for and how it is called; the format, which ``--format`` names, is
+    needed if, and only if, one of them is ``-``.
     """
     count = sum(path == STANDARD for path in named.values())
     if count > 1:
@@ -68,7 +57,7 @@ def files_of(named: dict[str, Path], file_format: str | None) -> dict[str, Path]
 
 
 def file_of(path: Path, file_format: str | None) -> Path:
-    """Do the same as `files_of` for one file."""
+    """Name a temporary copy of standard input in place of ``-``; see `files_of`."""
     return files_of({"file": path}, file_format)["file"]
 
 

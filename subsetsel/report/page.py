@@ -84,7 +84,7 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
     stats = manifest.solution.get("stats") or {}
     solution = {**manifest.solution, "stats": _without(stats, "curve")}
     check = _without(manifest.verification or {}, "class_sizes", "class_pruned")
-    shown = f'<div class="pictures-of-run">{"".join(map(_figure, pictures))}</div>'
+    shown = "".join(map(_figure, pictures))
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -94,7 +94,7 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         f'<p class="made">subsetsel {escape(manifest.command)}, {escape(manifest.created)}</p>',
         _verdict(manifest),
         _tiles(manifest),
-        f"<h2>Pictures</h2>{shown}" if pictures else "",
+        f'<h2>Pictures</h2><div class="pictures-of-run">{shown}</div>' if pictures else "",
         f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
         _section("Verification by exact refit", check),
         _steps(stats.get("curve") or []),

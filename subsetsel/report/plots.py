@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,17 +25,8 @@ def draw_tradeoff(
 ) -> None:
     """Draw how far the refitted head moves against the share that was pruned.
 
-    Where random subsets were measured too, their median is drawn and their range shaded.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    points : sequence of Point
-        By share.
-    epsilon : float, optional
-        A horizontal line: the change that is allowed.
-    chosen : (share, change), optional
-        The subset that was chosen; marked.
+    Where random subsets were measured too, their median is drawn and their range shaded. A line
+    shows ``epsilon``, the change that is allowed, and a ring ``chosen``, a share and its change.
     """
     at_random = [point for point in points if point.random]
     if at_random:
@@ -66,14 +56,7 @@ def draw_tradeoff(
 
 
 def draw_classes(axes: Axes, pruned: Mapping[str, int], sizes: Mapping[str, int]) -> None:
-    """Draw how many examples of each class are kept and pruned.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    pruned, sizes : mapping
-        Name of a class -> how many are pruned, and of how many.
-    """
+    """Draw how many examples of each class are kept and pruned, from the counts by class name."""
     names = list(sizes)
     left_out = np.array([pruned[name] for name in names])
     kept = np.array([sizes[name] for name in names]) - left_out
@@ -114,28 +97,18 @@ def draw_prediction(axes: Axes, points: Sequence[Point]) -> None:
 
 def draw_progress(
     axes: Axes,
-    times: ArrayLike,
-    values: ArrayLike,
+    times: Sequence[float],
+    values: Sequence[float],
     *,
     bound: float | None = None,
     is_norm: bool = False,
 ) -> None:
-    """Draw the best subset so far as the search went on, and how good one can be at most.
+    """Draw the best subset so far over seconds: its size, or with ``is_norm`` its norm.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    times : array_like of shape (p,)
-        Seconds.
-    values : array_like of shape (p,)
-        Sizes, or norms with ``is_norm``.
-    bound : float, optional
-        What is proved: no size above it, no norm below it.
-    is_norm : bool
+    A line shows the bound that is proved: no size lies above it, no norm below it.
     """
-    x, y = (np.asarray(part, dtype=np.float64) for part in (times, values))
-    axes.step(x, y, where="post", color=_OURS, lw=1.8, label="best so far")
-    axes.plot(x[-1], y[-1], "o", color=_OURS, markersize=5)
+    axes.step(times, values, where="post", color=_OURS, lw=1.8, label="best so far")
+    axes.plot(times[-1], values[-1], "o", color=_OURS, markersize=5)
     if bound is not None and (bound > 0 or not is_norm):
         axes.axhline(bound, color=_OTHER, lw=1.4, ls="--", label="proven bound")
         axes.legend(frameon=False, loc="best")
