@@ -93,7 +93,7 @@ lowest: $(TOOLS)/.installed
 		--editable . pytest hypothesis "scikit-learn>=1.6" "matplotlib>=3.9"
 	.venv-lowest/bin/python -m pytest -W default -m "not slow" -k "not demo" tests/test_solve.py \
 		tests/test_conformance.py tests/test_influence.py tests/test_head.py tests/test_verify.py \
-		tests/test_solution.py tests/test_read.py tests/test_manifest.py tests/test_cli.py
+		tests/test_solution.py tests/test_read.py tests/test_manifest.py tests/test_cli_*.py
 
 audit: $(TOOLS)/.installed
 	$(TOOLS)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
