@@ -40,6 +40,15 @@ def test_the_manifest_of_a_pruning_holds_ids_hash_and_check(data: Path, tmp_path
     assert manifest.verification["change"] > 0
 
 
+def test_the_manifest_tells_each_larger_subset_that_was_verified(verified: Path) -> None:
+    """In the order in which the search found them; the last one is the result."""
+    manifest = Manifest.read(verified / "pruned.manifest.json")
+    sizes = [one["size"] for one in manifest.trace]
+    assert len(sizes) > 1
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == len(manifest.pruned)
+
+
 def test_a_table_gives_the_same_subset_as_an_npz(data: Path, tmp_path: Path) -> None:
     """The format of the file changes nothing."""
     with np.load(data) as arrays:

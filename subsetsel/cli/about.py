@@ -61,7 +61,7 @@ def _solver_row(spec: SolverSpec) -> dict[str, Any]:
 def info(as_json: given.Json = False) -> None:
     """Print what a bug report needs: versions, machine, memory, GPU, where kernels are kept.
 
-    Nothing in it tells who you are but the paths, which may hold a user's name.
+    It holds nothing personal but paths, which may contain a user's name.
 
     \b
     Examples:

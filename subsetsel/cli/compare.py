@@ -32,9 +32,9 @@ def compare(
 ) -> None:
     """Compare ways of choosing what to keep by retraining on it, over seeds.
 
-    A scorer is trained on everything, every method keeps as many, and a fresh network is trained
-    on what is kept. Results are a table with paired tests against chance, a CSV file and a picture.
-    Stop it whenever you like: it goes on where it was.
+    A scorer is trained on everything, every method keeps the same number, and a fresh network is
+    trained on what is kept. The results are a table with paired tests against chance, a CSV file
+    and a picture. Stop it at any time: the same command continues from there.
 
     \b
     Examples:

@@ -55,11 +55,11 @@ def prune(
 ) -> None:
     """Prune labelled data and check the result by exact refit.
 
-    A softmax head is trained on the features, and refitted on what is kept.
-    With --epsilon or --rel-epsilon the result is the largest subset found for which the refitted
-    head provably stays within it; --max-loss-gap and --max-accuracy-drop limit what it does to
-    --validation examples. With a size, it is the subset of that size that moves the head least, and
-    the exact change is reported. All of it speaks of the head; not of the retrained network.
+    A softmax head is trained on the features, and refitted on what is kept. With --epsilon or
+    --rel-epsilon the result is the largest subset found for which the refitted head provably stays
+    within it; --max-loss-gap and --max-accuracy-drop limit what it does to --validation examples.
+    With a size, it is the subset of that size that moves the head least, and the exact change is
+    reported. Every claim is about the head; not about the retrained network.
 
     \b
     Examples:

@@ -36,9 +36,9 @@ def verify(
 ) -> None:
     """Check a subset from scratch: the head; not the retrained network.
 
-    The head is trained and refitted on what is kept, whatever the file says of it; the weight decay
-    is taken from the manifest, unless --l2 names it. A certificate holds both heads: there two
-    gradients are evaluated with NumPy, and nothing is trained.
+    The head is trained on all examples and refitted on what is kept; no number in the file is
+    believed. The weight decay is that of the manifest, unless --l2 names it. A certificate holds
+    both heads: two gradients are evaluated with NumPy, and nothing is trained.
 
     \b
     Examples:
