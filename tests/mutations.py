@@ -179,13 +179,13 @@ MUTATIONS = [
     (
         "test_two_comparisons_cannot_share_a_folder",
         "subsetsel/experiments/runs.py",
-        "with held(self.folder):",
+        "with locked(self.folder):",
         "with contextlib.nullcontext():",
     ),
     (
         "test_two_captures_cannot_share_a_cache",
         "subsetsel/influence/features/extract.py",
-        "stack.enter_context(held(Path(cache_dir)))",
+        "stack.enter_context(locked(Path(cache_dir)))",
         "pass",
     ),
     (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.support.files import held, written_whole
+from subsetsel.support.files import locked, written_whole
 from subsetsel.support.records import plain, write_json
 
 Record = dict[str, Any]
@@ -99,7 +99,7 @@ class RunLog:
         FolderInUseError
             If another process is doing runs of this folder.
         """
-        with held(self.folder):
+        with locked(self.folder):
             for number, cell in enumerate(todo, 1):
                 record = make(cell)
                 self.add(record)
