@@ -192,7 +192,9 @@ def penalty_flips(
         if not shared.is_accepted(penalty * (new_excess - excess) - sign, temperature, rng):
             continue
         shared.apply_move(columns, leaving, joining)
-        shared.move_row(mask, total, rows, leaving, joining)
+        mask[i] = not mask[i]
+        for k in range(total.size):
+            total[k] += sign * rows[i, k]
         squared, excess, count = proposed, new_excess, count + sign
         if count > best and excess == 0.0:
             best = count

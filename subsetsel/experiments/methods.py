@@ -22,10 +22,8 @@ def choose(selector: Selector, method: str, num_kept: int) -> Indices:
 
     Parameters
     ----------
-    selector : Selector
     method : str
         A key of `METHODS`.
-    num_kept : int
 
     Returns
     -------

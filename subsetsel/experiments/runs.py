@@ -88,7 +88,6 @@ class RunLog:
 
         Parameters
         ----------
-        todo : sequence
         make : callable
             Returns the record of a run, with ``key``, ``accuracy`` and ``train_time``.
         say : callable

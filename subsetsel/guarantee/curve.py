@@ -78,11 +78,8 @@ def measure_points(
         With a head.
     solution, check
         The subset that was chosen and its check; its share is one of the points.
-    shares : sequence of float
     num_random : int
         Random subsets of each size.
-    solver : str
-    seed : int
     random_checks : sequence of Verification, optional
         Of random subsets as large as the chosen one, where they are known already.
 

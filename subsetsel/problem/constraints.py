@@ -189,10 +189,6 @@ class Constraints:
             Give the columns of these examples only.
         slack : float
             Widen the limits by so many times `slack`.
-
-        Returns
-        -------
-        Columns
         """
         matrix = self.matrix if items is None else self.matrix[:, items]
         margin = slack * self.slack
