@@ -40,6 +40,17 @@ def test_solve_saves_the_subset_and_a_manifest(matrix: Path, tmp_path: Path) -> 
     assert manifest.settings["size"] == 20
 
 
+def test_the_tight_bound_is_asked_for(tmp_path: Path) -> None:
+    """`--tight-bound` proves more than the relaxation alone."""
+    np.save(tmp_path / "S.npy", np.diag(np.linspace(1.0, 2.0, 12)))
+    arguments = ("solve", tmp_path / "S.npy", "--epsilon", 2.6, "--solver", "greedy", "--json")
+    plain, tight = (
+        json.loads(call(*arguments, *more).stdout)["solution"]["bound"]
+        for more in ((), ("--tight-bound",))
+    )
+    assert tight < plain - 0.5
+
+
 def test_a_dry_run_of_a_matrix_says_what_it_takes(matrix: Path, tmp_path: Path) -> None:
     """Size, memory, and the norm above which nothing is left to decide; nothing is written."""
     arguments = ("solve", matrix, "--size", 20, "--dry-run", "--out", tmp_path / "p.npz")

@@ -92,6 +92,9 @@ TimeLimit = Annotated[float | None, _option("Seconds; otherwise the solver's own
 TimeOfEach = Annotated[float, _option("Seconds for each solver.")]
 Seed = Annotated[int, _option("Same seed, same subset (unless a time limit stops the search).")]
 NumWorkers = Annotated[int, _option("Threads.")]
+TightBound = Annotated[
+    bool, _option("Spend a fifth of the time on the semidefinite bound too.", "--tight-bound")
+]
 SolverOptions = Annotated[
     list[str] | None,
     _option("An option of the solver; repeatable.", "--option", metavar="NAME=VALUE"),

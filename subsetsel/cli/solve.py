@@ -38,6 +38,7 @@ def solve(
     time_limit: given.TimeLimit = None,
     seed: given.Seed = 0,
     num_workers: given.NumWorkers = 1,
+    tight_bound: given.TightBound = False,
     option: given.SolverOptions = None,
     file_format: given.Format = None,
     source: given.From = None,
@@ -63,6 +64,8 @@ def solve(
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
         others = {"normalization": normalization, **given.given({"max_size": max_size})}
         settings = {**given.one_goal(goals), **others, **search}
+        if tight_bound:
+            settings["bound"] = "tight"
     else:
         refuse_beside_from({**goals, "max_size": max_size})
         settings = _settings_of(earlier)
