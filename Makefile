@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 TOOLS := .tools
-# Where what was executed is noted.
+# File in which coverage records the lines that ran.
 COVERED ?= .coverage
 LOCK := pyproject.toml --all-extras --group dev --constraint constraints.txt --universal \
 	--python-version 3.11.7 --generate-hashes --no-header --no-annotate --quiet
 
-# The tests that run every line of the kernels, less three that take minutes in plain Python.
+# The tests that run every line of the kernels, without those that take minutes in plain Python.
 PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
 	tests/test_continuation.py -k "not pools_replace and not large_rows_are_pruned \
 	and not uneven_rows and not same_call"
@@ -20,7 +20,7 @@ PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
 	coverage-report mutations fuzz lock lowest audit sbom reproducible
 
 help:
-	@echo "make demo    prune a real data set and check the result by exact refit (under a minute, a third of it compiling once)"
+	@echo "make demo    prune a real data set and check the result by exact refit (under a minute; the first time a third of it compiles)"
 	@echo "make test    run the test suite"
 	@echo "make lint    style, types, and who may import whom"
 	@echo "make house   count rooms, floors, arrows, circles and lines (ARGS=--check to fail where one is out of order)"
@@ -29,7 +29,7 @@ help:
 	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
 	@echo "make coverage      the suite under coverage, the kernels as plain Python; 95 % of lines, 90 % of branches"
-	@echo "make mutations     take each guard of docs/faults.md out and see its test fail"
+	@echo "make mutations     take each guard of docs/faults.md out and check that its test then fails"
 	@echo "make fuzz          coverage-guided fuzzing of solve (ARGS='--runs 100000')"
 	@echo "make lock lowest audit sbom reproducible    see docs/releasing.md"
 	@echo "make clean   remove $(VENV), caches and outputs"
@@ -65,8 +65,8 @@ screenshots: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/compare_solvers.py $(ARGS)
 
-# Kernels run compiled in the suite, where no line of theirs is seen; then once more as plain Python,
-# with the tests that are about them. Both halves are put together.
+# In the suite the kernels are compiled, and coverage sees no line of them. So their own tests run once more with the
+# kernels as plain Python, and both records are combined.
 coverage: $(STAMP)
 	rm -f $(COVERED).*
 	COVERAGE_FILE=$(COVERED).compiled $(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
@@ -87,11 +87,11 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python bench/fuzz.py $(ARGS)
 
-# Every file that may be installed, by its SHA-256: for those who install with --require-hashes.
+# Write the SHA-256 of every file that may be installed, for those who install with --require-hashes.
 lock: $(TOOLS)/.installed
 	$(TOOLS)/bin/uv pip compile $(LOCK) --output-file requirements.lock
 
-# The oldest versions that pyproject.toml allows, really installed, and the fast tests on them.
+# Install the oldest versions that pyproject.toml allows and run the fast tests on them.
 lowest: $(TOOLS)/.installed
 	$(TOOLS)/bin/uv venv --quiet --clear --python 3.11 .venv-lowest
 	$(TOOLS)/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct \

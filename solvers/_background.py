@@ -18,21 +18,9 @@ def run_beside_clock(
 ) -> None:
     """Do `work` in a thread; meanwhile submit what it finds and watch for a reason to stop.
 
-    Parameters
-    ----------
-    work : callable
-        The native call; it must release the interpreter's lock.
-    stop : callable
-        Asks it to return; thread-safe.
-    found : deque of ndarray of shape (n,), bool
-        Filled by callbacks inside `work`.
-    run : Run
-        Only ever touched from the calling thread.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After the solver was stopped and what it had found was submitted.
+    ``work`` must release the interpreter's lock, ``stop`` be thread-safe and ask it to return;
+    callbacks inside ``work`` fill ``found`` with masks (n,). The run is touched from the calling
+    thread only. Ctrl-C is raised once the solver was stopped and what it found was submitted.
     """
     errors: list[BaseException] = []
     # Not Thread.join: interrupted, it takes a running thread for a finished one (bpo-45274).

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 
 from subsetsel.engine.run import Run
+from subsetsel.problem.constraints import Columns
 from subsetsel.problem.problem import Problem
 from subsetsel.rows import DenseRows
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 
-from ._anneal_kernels import Columns
+from ._shared_kernels import Schedule
 
 # A call into compiled code reads about this many numbers at most, a tenth of a second, so that
-# Ctrl-C and clocks work; and makes between so many proposals, whole strides of the kernels.
+# Ctrl-C and clocks work. It makes between 2^8 and 2^17 proposals, the first call at most 2^12.
 _CALL_ENTRIES = 2**26
 _FEWEST_PROPOSALS, _FIRST_CALL, _MOST_PROPOSALS = 2**8, 2**12, 2**17
 # Multiplications of a Gram matrix between two looks at the clock, some hundredths of a second.
@@ -24,47 +25,14 @@ _STRIP_WORK = 2**31
 
 
 def columns_of(problem: Problem, mask: BoolArray, items: IndexArray | None = None) -> Columns:
-    """Hand the linear constraints to a kernel.
-
-    Parameters
-    ----------
-    problem : Problem
-    mask : ndarray of shape (n,), bool
-        The subset whose left-hand sides to start from.
-    items : ndarray of shape (k,), int64, optional
-        The examples a core consists of; all of them otherwise.
-
-    Returns
-    -------
-    Columns
-    """
-    constraints = problem.constraints
-    matrix = constraints.matrix if items is None else constraints.matrix[:, items]
-    slack = constraints.slack
-    return Columns(
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int64),
-        matrix.data.astype(np.float64),
-        constraints.activity(mask),
-        constraints.lower - 0.5 * slack,
-        constraints.upper + 0.5 * slack,
-    )
+    """Hand the linear constraints to a kernel, with half the slack that the engine allows."""
+    return problem.constraints.columns(mask, items, slack=0.5)
 
 
 def search_rows(problem: Problem, mask: BoolArray) -> tuple[AnyFloatArray, FloatArray, bool]:
-    """Rows for random access and the sum of the pruned ones among them.
+    """Give rows for random access, the sum of the pruned ones, and whether both are exact.
 
-    Parameters
-    ----------
-    problem : Problem
-    mask : ndarray of shape (n,), bool
-
-    Returns
-    -------
-    rows : ndarray of shape (n, r)
-    total : ndarray of shape (r,)
-    is_exact : bool
-        False where the rows stand for an S that cannot be held: norms are then approximate.
+    They are not exact where the rows stand for an S that does not fit in memory.
     """
     rows = problem.rows.search_matrix()
     if problem.rows.proxy is problem.rows and rows.shape[1] == problem.d:
@@ -72,11 +40,8 @@ def search_rows(problem: Problem, mask: BoolArray) -> tuple[AnyFloatArray, Float
     return rows, DenseRows(rows).sum(mask), False
 
 
-Schedule = tuple[float, float, float, float]
-
-
 def walk(
-    call: Callable[[Schedule, int], int],
+    call: Callable[[Schedule, int], object],
     temperatures: tuple[float, float],
     num_proposals: int,
     run: Run,
@@ -86,27 +51,14 @@ def walk(
     entries: int,
     after: Callable[[float], bool],
 ) -> None:
-    """Let one chain cool down, in calls short enough to keep the clock.
+    """Let one chain cool down, in calls short enough to watch the clock.
 
-    Parameters
-    ----------
-    call : callable
-        ``call((hot, cold, done, total), count)`` makes that many proposals.
-    temperatures : (float, float)
-        Of the whole chain; the fall is geometric.
-    num_proposals : int
-        Of the whole chain. Where the clock would cut it off, the chain is shortened to fit.
-    run : Run
-        Asked after each call whether to stop.
-    quota : int, optional
-        Proposals this chain may make at most; it is shortened to fit.
-    share : float
-        Of the time that is left, for this chain.
-    entries : int
-        About how many numbers a proposal reads. Without a clock calls are cut by this alone: where
-        ``after`` ends the chain must not depend on how fast the machine is.
-    after : callable
-        ``after(share done)``, after each call; True ends the chain.
+    ``call((hot, cold, done, total), count)`` makes ``count`` proposals, each of which reads about
+    ``entries`` numbers. The temperature falls geometrically over the chain. Where the clock, its
+    ``share`` of the remaining time or the ``quota`` of proposals would cut the chain off, it is
+    shortened to fit. ``after(share done)`` follows each call and may end the chain by True. Without
+    a clock ``entries`` alone sets the length of a call, since the point where ``after`` ends the
+    chain must not depend on the machine's speed.
     """
     hot, cold = temperatures
     total = num_proposals if quota is None else min(num_proposals, quota)
@@ -133,12 +85,7 @@ def walk(
 
 
 def quota_of(run: Run, num_chains: int) -> int | None:
-    """Share an iteration limit between chains, so that none depends on the others' pace.
-
-    Returns
-    -------
-    int or None
-    """
+    """Share an iteration limit between chains, so that none depends on another's pace."""
     left = run.iterations_left
     return None if left is None else left // num_chains
 
@@ -147,30 +94,20 @@ def budget(run: Run, usual: int) -> int:
     """Proposals of a chain: the usual number, or up to 100 times as many if there is a clock.
 
     Quality grows with the logarithm of the number of proposals, so that more is hardly worth it.
-
-    Returns
-    -------
-    int
     """
     factor = 100 if run.fills_time else 1
     return max(1, int(usual * factor * run.effort))
 
 
 def run_together(tasks: Sequence[Callable[[], BoolArray | None]], run: Run) -> None:
-    """Run independent chains in threads and offer what they found in the order of the tasks.
+    """Run independent chains in threads and submit what they found in the order of the tasks.
 
-    Ctrl-C lets every chain end after its current call and still offer its best.
-
-    Parameters
-    ----------
-    tasks : sequence of callable
-        Each returns a subset or None. With several workers a task must not look at the incumbent,
-        which would make the result depend on who is faster.
-    run : Run
+    With several workers a task must not look at the incumbent, or the result depends on who is
+    faster. Ctrl-C lets every chain end after its current call and still submit its best subset.
     """
     if run.limits.num_workers == 1:
         for task in tasks:
-            _offer(task(), run)
+            _submit(task(), run)
         return
     with ThreadPoolExecutor(run.limits.num_workers) as pool:
         futures = [pool.submit(task) for task in tasks]
@@ -179,26 +116,18 @@ def run_together(tasks: Sequence[Callable[[], BoolArray | None]], run: Run) -> N
         except KeyboardInterrupt:
             run.limit = "interrupted"
         for future in futures:
-            _offer(future.result(), run)
+            _submit(future.result(), run)
 
 
-def _offer(found: BoolArray | None, run: Run) -> None:
+def _submit(found: BoolArray | None, run: Run) -> None:
     if found is not None:
         run.submit(found)
 
 
 def gram_matrix(rows: FloatArray, run: Run) -> FloatArray | None:
-    """Inner products of all pairs of rows, in strips where they take so long that a clock counts.
+    """Inner products of all pairs of k rows (k, d), in strips where they take long.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (k, d)
-    run : Run
-
-    Returns
-    -------
-    ndarray of shape (k, k), or None
-        None where the run was stopped on the way.
+    None where the run was stopped between two strips.
     """
     k = len(rows)
     if k * rows.size < _STRIP_WORK:

@@ -1,8 +1,8 @@
-"""Eq. 4 on rows that are too many and too long to be held: annealed swaps, chunk by chunk.
+"""Eq. 4 on rows that do not fit in memory: annealed swaps, chunk by chunk.
 
-The Gram matrix of a random chunk of rows makes a swap within it cheap, whatever d is. Chunks are
-read anew from the rows, so that memory is that of one of them; the sum over all other rows enters
-through its products with the chunk.
+The Gram matrix of a random chunk of rows makes a swap within it cheap, whatever d is. Each chunk is
+read from the rows when it is needed, so that one chunk is in memory at a time. The sum over all
+other rows enters through its products with the chunk.
 """
 
 from __future__ import annotations
@@ -16,26 +16,21 @@ from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.rows.factored import SEARCH_SHARE
 from subsetsel.support.memory import free_memory
 
-from ._anneal_kernels import core_swaps
 from ._chains import columns_of
+from ._gram_kernels import gram_swaps
 
-# One chunk of rows in float32.
+# Memory of one chunk of rows in float32.
 _CHUNK_BYTES = 256 * 2**20
 _MAX_CHUNK = 1024
 _NUM_PASSES = 6
-# So many passes between two looks at the true norm, which costs an iterative solve of its own.
+# Passes between two looks at the true norm, which costs an iterative solve of its own.
 _PASSES_PER_LOOK = 3
 # Proposals per row of a chunk: each costs a few operations, a chunk costs its Gram matrix.
 _PROPOSALS = 400
 
 
 def is_too_large(rows: Rows) -> bool:
-    """Whether the rows to search on cannot be held in memory.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the rows to search on do not fit in memory."""
     return rows.dense() is None and rows.proxy.nbytes > SEARCH_SHARE * free_memory()
 
 
@@ -49,26 +44,10 @@ def chunk_chain(
     *,
     chunk_size: int | None = None,
 ) -> BoolArray:
-    """Walk through all free rows a few times, cooling down, swapping within random chunks.
+    """Pass through all free rows a few times, cooling down, and swap within random chunks.
 
-    Parameters
-    ----------
-    problem : Problem
-        Searched on the proxy of its rows.
-    run : Run
-    mask : ndarray of shape (n,), bool
-        The start; modified in place.
-    free : ndarray of int64
-        Examples that may change sides.
-    temperatures : (float, float)
-        First and last.
-    rng : numpy Generator
-    chunk_size : int, optional
-        Rows in one Gram matrix.
-
-    Returns
-    -------
-    ndarray of shape (n,), bool
+    Searched is the proxy of the rows; ``mask`` (n,) is the start and is modified in place, ``free``
+    lists the examples that may change sides, ``chunk_size`` is the side of a Gram matrix.
     """
     rows = problem.rows.proxy
     size = chunk_size or int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
@@ -86,16 +65,16 @@ def chunk_chain(
             pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)
             if pruned.size and kept.size:
                 gram = (part @ part.T).astype(np.float64)
-                core_swaps(
+                gram_swaps(
                     gram,
                     pruned,
                     kept,
                     (part @ total.astype(part.dtype)).astype(np.float64),
                     np.array([float(total @ total)]),
                     columns_of(problem, mask, chunk),
+                    rng,
                     (*temperatures, done, all_proposals),
                     num_proposals,
-                    rng,
                 )
                 new = np.zeros(chunk.size, dtype=np.bool_)
                 new[pruned] = True

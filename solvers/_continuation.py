@@ -21,43 +21,53 @@ import numpy as np
 from scipy import sparse
 
 from subsetsel.engine.run import Run
+from subsetsel.problem.constraints import Columns, Constraints
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 
-from ._continuation_kernels import LinearSide, sweep
-from ._pursuit import Aim, Pursuit
+from ._continuation_kernels import Springs, sweep
 
 # Stages, and row updates per row and stage: more stages help, slowly.
 _NUM_STAGES, _NUM_SWEEPS = 48, 2
 _FEWEST_STAGES = 6
-# For Eq. 4 the norm falls up to about as many; what Eq. 3 leads to its aim is then annealed.
+# More stages than this do not lower the norm of Eq. 4, or are not needed for Eq. 3, whose subset is
+# annealed afterwards.
 _MOST_STAGES, _MOST_AIMED = 2000, 400
 # What a stage costs on average, in sweeps of all rows (measured).
 _SWEEPS_PER_STAGE = 2.0
-# Of Eq. 4, in one stage of so many all rows that need not be whole yet are looked at again.
+# Eq. 4: every second stage also sweeps the rows that are at 0 or 1 and may still leave it.
 _EVERY = 2
-# Of the way, a stage when the time for it is over.
+# Length of a stage, as a share of the way, when the time is over.
 _LATE_STEP = 0.25
 # The weight of the last stage in the expected time of the next.
 _PACE = 0.3
-# So few open rows are swept at most so many times in one stage.
+# A stage sweeps at most so many times, however few rows are open.
 _MOST_SWEEPS = 60
-# Stages between two looks at the sum itself.
+# Stages after which the sum of the rows is computed again.
 _REFRESH_EVERY = 16
-# Back on the way where the aim was missed: how far, and how much more time that may take.
+# After a missed aim: where on the way to go on from, and how much of the time so far is added.
 _BACK, _RETURN_SHARE = 0.6, 0.4
-# The concave term reaches down from this share of the largest squared norm to half of a small one.
+# The concave term reaches down from _TOP times the largest squared norm to _BOTTOM times a small
+# one, which is the quantile _SMALL.
 _TOP, _BOTTOM, _SMALL = 0.3, 0.5, 0.02
 # How sharply it tells large rows from small ones, in powers of the squared norm.
 _POWER = 2
 # At and above 1 the term outweighs an example's own curvature.
 _MOST_CONCAVITY = 1.05
-# To the relaxed minimum: at most so many sweeps, one of all items in so many, until those lower the
-# norm by less than this share and miss the limits by less than this share of the items.
+# To the relaxed minimum: at most _MOST_RELAXING sweeps, and one in _OPEN_SWEEPS takes all rows.
+# It is reached where such a sweep lowers the norm by less than the share _STEADY, and the limits
+# are missed by less than _MISSED times the number of rows.
 _MOST_RELAXING, _OPEN_SWEEPS, _STEADY, _MISSED = 200, 5, 1e-4, 1e-5
 # A call into compiled code reads at most about this many entries of S, a few hundredths of a
 # second, so that Ctrl-C and clocks work.
 _CALL_ENTRIES = 2**24
+# How much of a deviation a sweep of all rows corrects.
+_PULL = 0.3
+# The multiplier never falls below this share of the first: there nothing but the norm counts.
+_LEAST = 1e-6
+# A norm above _NEAR times epsilon is led back, at most _NUM_RETURNS times. The goal of a return is
+# epsilon times _LOWER, less the share by which the end was missed.
+_NEAR, _NUM_RETURNS, _LOWER = 1.005, 2, 0.98
 
 
 @dataclass
@@ -74,7 +84,7 @@ class Weights:
         S^T w, of these rows and of whatever else is pruned.
     items : ndarray of int64
         Those that may move.
-    side : LinearSide
+    springs : Springs
     lam : float
         The multiplier of Eq. 3 that they ended with.
     """
@@ -84,67 +94,83 @@ class Weights:
     values: FloatArray
     total: FloatArray
     items: IndexArray
-    side: LinearSide
+    springs: Springs
     lam: float = 0.0
 
+    def is_open(self) -> BoolArray:
+        """Which of the items are strictly between 0 and 1."""
+        values = self.values[self.items]
+        return (values > 0) & (values < 1)
 
-def linear_side(
+    def row_sum(self) -> FloatArray:
+        """Sum of the weighted rows, computed anew."""
+        return self.values.astype(self.rows.dtype) @ self.rows
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What Eq. 3 asks for: sum w - ||S^T w||^2 / (2 lam), with lam led by ||S^T w|| = epsilon."""
+
+    lam: float
+    epsilon: float
+
+
+class Pursuit:
+    """The multiplier ``lam`` of Eq. 3, led by the norm; 0 without an aim."""
+
+    def __init__(self, aim: Aim | None) -> None:
+        self.lam, self._epsilon = (0.0, 0.0) if aim is None else (aim.lam, aim.epsilon)
+        self._least, self._goal, self._norm = _LEAST * self.lam, self._epsilon, 0.0
+        self._num_returns = _NUM_RETURNS
+
+    def follow(self, total: FloatArray, swept: float) -> None:
+        """Lower it outside the ball of S^T w and raise it inside.
+
+        The change grows with the share ``swept`` of all rows that the last sweep moved, since no
+        other rows can answer to it.
+        """
+        if self._goal > 0:
+            self._norm = float(np.linalg.norm(total))
+            pull = _PULL * np.sqrt(swept)
+            self.lam *= (self._goal / max(self._norm, 1e-3 * self._goal)) ** pull
+            self.lam = max(self.lam, self._least)
+
+    def must_return(self) -> bool:
+        """Whether the ball was missed by so much that a return is worth it; it then aims lower."""
+        if self._goal == 0 or self._num_returns == 0 or self._norm <= _NEAR * self._epsilon:
+            return False
+        self._num_returns -= 1
+        self._goal *= _LOWER * self._epsilon / self._norm
+        return True
+
+
+def springs_of(
     problem: Problem,
     weights: FloatArray,
     scale: float,
     items: IndexArray | None = None,
     *,
-    held: tuple[FloatArray, float] | None = None,
-) -> LinearSide:
-    """Describe the size and the linear constraints as springs.
+    preserved: tuple[FloatArray, float] | None = None,
+) -> Springs:
+    """Describe the size and the linear constraints as springs on weights (n,) of all examples.
 
-    Parameters
-    ----------
-    problem : Problem
-    weights : ndarray of shape (n,)
-        Of all examples.
-    scale : float
-        What one example too many costs, as a squared norm.
-    items : ndarray of int64, optional
-        Give the columns of these only.
-    held : (ndarray of shape (n,), float), optional
-        Coefficients of one more function that is to stay what it is, and the stiffness of its
-        spring.
-
-    Returns
-    -------
-    LinearSide
+    One example too many costs ``scale``, as a squared norm. ``items`` gives the columns of these
+    examples only. ``preserved`` is one more function, which is to stay as the weights give it:
+    coefficients (n,) and the stiffness of its spring.
     """
-    constraints = problem.constraints
-    matrix = sparse.csc_array(constraints.matrix)
-    lower, upper = constraints.lower, constraints.upper
+    limits = problem.constraints
     if problem.form == "min_norm" or problem.is_capped:
-        matrix = sparse.csc_array(sparse.vstack([np.ones((1, problem.n)), matrix]))
-        exact = problem.form == "min_norm"
         size = float(problem.size if problem.size is not None else problem.max_size)
-        lower = np.concatenate([[size if exact else -np.inf], lower])
-        upper = np.concatenate([[size], upper])
-    largest = np.ones(len(lower))
-    np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
+        least = size if problem.form == "min_norm" else -np.inf
+        limits = Constraints.build(problem.n, [(np.ones(problem.n), least, size)]).join(limits)
+    largest = np.ones(len(limits))
+    np.maximum.at(largest, limits.matrix.indices, np.abs(limits.matrix.data))
     stiffness = scale / largest**2
-    if held is not None:
-        coefficients, hold = held
-        matrix = sparse.csc_array(sparse.vstack([matrix, coefficients[None, :]]))
-        wanted = float(coefficients @ weights)
-        lower, upper = np.append(lower, wanted), np.append(upper, wanted)
-        stiffness = np.append(stiffness, hold)
-    activity = np.asarray(matrix @ weights, dtype=np.float64)
-    if items is not None:
-        matrix = matrix[:, items]
-    return LinearSide(
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int64),
-        matrix.data.astype(np.float64),
-        activity,
-        lower.astype(np.float64),
-        upper.astype(np.float64),
-        stiffness,
-    )
+    if preserved is not None:
+        wanted = float(preserved[0] @ weights)
+        limits = limits.join(Constraints.build(problem.n, [(preserved[0], wanted, wanted)]))
+        stiffness = np.append(stiffness, preserved[1])
+    return Springs(limits.columns(weights, items), stiffness)
 
 
 def relax_weights(
@@ -155,31 +181,17 @@ def relax_weights(
     A spring alone gives way to a norm that another size would lower. So its rest position is moved
     by as much as it gave way, until nothing is missed (the method of multipliers).
 
-    Parameters
-    ----------
-    weights : Weights
-        Modified in place, with the limits of its linear side.
-    run : Run
-    rng : numpy.random.Generator
-    share : float
-        Of the time that is left.
-    quota : int or None
-        Most row updates, about.
-
-    Returns
-    -------
-    slopes : ndarray of shape (k,)
-        Of ||S^T w||^2 / 2 and of the springs in each weight: about 0 where it is between 0 and 1.
-    is_there : bool
-        False where time or quota ended before.
+    At most the ``share`` of the remaining time and about ``quota`` row updates are spent. Gives the
+    slopes (k,) of ||S^T w||^2 / 2 and of the springs in each weight, which are about 0 where it is
+    between 0 and 1, and whether the minimum was reached before time or quota ended.
 
     References
     ----------
     Hestenes, J. Optim. Theory Appl. 4 (1969); Powell (1969).
     """
     started, left = time.perf_counter(), run.remaining
-    side, items = weights.side, weights.items
-    lower, upper = side.lower.copy(), side.upper.copy()
+    columns, items = weights.springs.columns, weights.items
+    lower, upper = columns.lower.copy(), columns.upper.copy()
     none = np.zeros_like(weights.squared_norms)
     most = _MOST_RELAXING if quota is None else min(_MOST_RELAXING, quota // items.size)
     before, is_there = np.inf, False
@@ -190,20 +202,27 @@ def relax_weights(
         if is_late or run.should_stop():
             break
         if is_full:
-            given = side.activity - np.clip(side.activity, side.lower, side.upper)
-            side.lower[:], side.upper[:] = lower - given, upper - given
-            missed = side.activity - np.clip(side.activity, lower, upper)
+            given = _excess(columns, columns.lower, columns.upper)
+            columns.lower[:], columns.upper[:] = lower - given, upper - given
+            missed = _excess(columns, lower, upper)
             norm = float(np.linalg.norm(weights.total))
             is_met = float(np.abs(missed).max()) <= _MISSED * weights.items.size
             is_there = is_met and norm > (1.0 - _STEADY) * before
             if is_there:
                 break
             before = norm
-    excess = side.activity - np.clip(side.activity, side.lower, side.upper)
-    shape = (side.activity.size, weights.values.size)
-    matrix = sparse.csc_array((side.coefficients, side.members, side.starts), shape=shape)
-    slopes: FloatArray = weights.rows @ weights.total + matrix.T @ (side.stiffness * excess)
+    excess = _excess(columns, columns.lower, columns.upper)
+    shape = (columns.activity.size, weights.values.size)
+    matrix = sparse.csc_array((columns.coefficients, columns.members, columns.starts), shape=shape)
+    forces = matrix.T @ (weights.springs.stiffness * excess)
+    slopes: FloatArray = weights.rows @ weights.total + forces
     return slopes, is_there
+
+
+def _excess(columns: Columns, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """By how much left-hand sides are above (or, negative, below) their limits."""
+    excess: FloatArray = columns.activity - np.clip(columns.activity, lower, upper)
+    return excess
 
 
 def settle(
@@ -216,27 +235,10 @@ def settle(
     aim: Aim | None = None,
     quota: int | None = None,
 ) -> BoolArray | None:
-    """Lead the weights to 0 and 1.
+    """Lead the weights to 0 and 1; who is at 1 (k,), or None where there is no time for it.
 
-    Parameters
-    ----------
-    weights : Weights
-        Modified in place.
-    run : Run
-    rng : numpy.random.Generator
-    share : float
-        Of the time that is left; without a limit the work is set by the number of rows.
-    num_stages : int
-        Where neither clock nor quota sets it.
-    aim : Aim, optional
-        For Eq. 3; without it S^T w is led to 0.
-    quota : int, optional
-        Most row updates, about.
-
-    Returns
-    -------
-    ndarray of shape (k,), bool, or None
-        The subset; None where there is no time for it.
+    At most the ``share`` of the remaining time and about ``quota`` row updates are spent; without
+    clock and quota there are ``num_stages``. ``aim`` is for Eq. 3; without it S^T w is led to 0.
     """
     norms = weights.squared_norms[weights.items]
     if not norms.size or not norms.max() > 0:
@@ -244,14 +246,10 @@ def settle(
     started, left = time.perf_counter(), run.remaining
     concavity = np.zeros_like(weights.squared_norms)
     pursuit = Pursuit(aim)
-    others = weights.total - weights.values.astype(weights.rows.dtype) @ weights.rows
+    fixed = weights.total - weights.row_sum()
     items = _sweep(weights, weights.items, concavity, pursuit.lam, run, rng)
     seconds = time.perf_counter() - started
-    most = num_stages = round(num_stages * run.effort)
-    if run.fills_time or quota is not None:
-        most = _MOST_STAGES if aim is None else _MOST_AIMED
-    if quota is not None:
-        most = num_stages = min(most, int(quota / norms.size / _SWEEPS_PER_STAGE))
+    most = num_stages = _most_stages(norms.size, run, num_stages, aim, quota)
     if left < np.inf:
         num_stages = min(most, int(share * left / max(seconds, 1e-6) / _SWEEPS_PER_STAGE))
     if num_stages < _FEWEST_STAGES:
@@ -264,16 +262,14 @@ def settle(
         reach, stage_started = top * (bottom / top) ** done, time.perf_counter()
         concavity = np.minimum(_MOST_CONCAVITY, (weights.squared_norms / reach) ** _POWER)
         num_sweeps = 1 + min(_MOST_SWEEPS, round(_NUM_SWEEPS * norms.size / max(items.size, 1)))
-        # A weight that settled early may be wrong by now, and others have to make up for it.
+        # A weight that reached 0 or 1 early may be wrong by now, and open ones make up for it.
         if aim is not None:
             items = weights.items
         elif number % _EVERY == 0:
-            held = weights.values[weights.items]
-            is_open = (held > 0) & (held < 1) | (concavity[weights.items] < 1)
-            items = weights.items[is_open]
+            items = weights.items[weights.is_open() | (concavity[weights.items] < 1)]
         if done >= 1.0 or number % _REFRESH_EVERY == 0:
-            # Steps by the million leave a float32 sum up to a hundredth beside what it sums.
-            weights.total[:] = others + weights.values.astype(weights.rows.dtype) @ weights.rows
+            # A float32 sum is wrong by up to a hundredth after millions of steps.
+            weights.total[:] = fixed + weights.row_sum()
         for _ in range(num_sweeps):
             swept = items.size / norms.size
             items = _sweep(weights, items, concavity, pursuit.lam, run, rng)
@@ -281,7 +277,7 @@ def settle(
         if run.should_stop() or (done >= 1.0 and not pursuit.must_return()):
             break
         if done >= 1.0:
-            # What is left missed the aim: open the small rows again.
+            # The weights missed the aim: open the small rows again.
             done = _BACK
             allowed += _RETURN_SHARE * (time.perf_counter() - started)
         step = 1.0 / (num_stages - 1)
@@ -291,11 +287,21 @@ def settle(
             stage_time += _PACE * (now - stage_started - stage_time)
             num_left = max(allowed - (now - started), 0.0) / max(stage_time, 1e-9)
             step = max((1.0 - done) / max(num_left, 1.0), 1.0 / (most - 1))
-            # Behind the clock the way is finished in a few steps, instead of left where it is.
+            # When the time is over, a few long steps still lead to the end.
             step = min(step, _LATE_STEP)
         done = min(1.0, done + step)
     weights.lam = pursuit.lam
     return weights.values > rng.random(weights.values.size)
+
+
+def _most_stages(num_items: int, run: Run, usual: int, aim: Aim | None, quota: int | None) -> int:
+    """How many stages the budget allows; where a clock runs, how many are worth their time."""
+    most = round(usual * run.effort)
+    if run.fills_time or quota is not None:
+        most = _MOST_STAGES if aim is None else _MOST_AIMED
+    if quota is not None:
+        most = min(most, int(quota / num_items / _SWEEPS_PER_STAGE))
+    return most
 
 
 def _sweep(
@@ -320,7 +326,7 @@ def _sweep(
             weights.total,
             weights.squared_norms,
             concavity,
-            weights.side,
+            weights.springs,
             lam,
         )
         run.add_iterations(part.size)

@@ -1,7 +1,4 @@
-"""Compiled sweeps of the continuation from weights between 0 and 1 to a subset.
-
-All kernels that call each other live in this file: the on-disk cache does not see edits elsewhere.
-"""
+"""Compiled sweeps of the continuation from weights between 0 and 1 to a subset."""
 
 from __future__ import annotations
 
@@ -9,27 +6,19 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
 
-# Below this share of its own curvature an example is no longer held between 0 and 1.
+# Below this share of an example's own curvature its objective counts as concave.
 _LEAST_CURVATURE = 1e-3
 
 
-class LinearSide(NamedTuple):
-    """Limits on linear functions of the weights, by column, as soft springs.
+class Springs(NamedTuple):
+    """Soft limits on linear functions of the weights: a spring of a stiffness (c,) for each."""
 
-    ``starts`` (k + 1,), ``members`` and ``coefficients`` list what each example adds to which
-    function; ``activity``, ``lower``, ``upper`` and ``stiffness`` have shape (c,).
-    """
-
-    starts: Array
-    members: Array
-    coefficients: Array
-    activity: Array
-    lower: Array
-    upper: Array
+    columns: Columns
     stiffness: Array
 
 
@@ -50,61 +39,43 @@ def sweep(
     total: Array,
     squared_norms: Array,
     concavity: Array,
-    side: LinearSide,
+    springs: Springs,
     lam: float,
-) -> int:
-    """Move each weight in turn to where the objective is least, all others fixed.
+) -> None:
+    """Move each weight in turn to where the objective is least, all other weights fixed.
 
-    The objective is ||S^T w||^2 / 2 - lam sum w + (springs of the linear side)
+    The objective is ||S^T w||^2 / 2 - lam sum w + (energy of the springs)
     + sum_i concavity_i h_i w_i (1 - w_i) / 2, with h_i the curvature of the rest in w_i. It is
     convex in w_i where concavity_i < 1; from 1 on the least is at 0 or 1.
 
-    Parameters
-    ----------
-    rows : (n, d) float32 or float64
-    items : (k,) int64
-        Which weights to move, in order.
-    weights : (n,) float64
-        Modified in place.
-    total : (d,) float64
-        S^T w; modified in place.
-    squared_norms, concavity : (n,) float64
-    side : LinearSide
-        Its activity is modified in place.
-    lam : float
-
-    Returns
-    -------
-    int
-        How many weights moved.
+    Shapes: rows (n, d), items (k,) int64 in the order of the visit, weights (n,), total (d,) =
+    S^T w, squared_norms and concavity (n,). Weights, total and the springs' activity are modified.
     """
-    num_moved = 0
+    columns, stiffness = springs
     for i in items:
         slope = product(rows, i, total) - lam
         curvature = squared_norms[i]
-        for entry in range(side.starts[i], side.starts[i + 1]):
-            c, coefficient = side.members[entry], side.coefficients[entry]
-            value = side.activity[c]
-            excess = value - min(max(value, side.lower[c]), side.upper[c])
-            slope += side.stiffness[c] * coefficient * excess
-            if excess != 0.0 or side.lower[c] == side.upper[c]:
-                curvature += side.stiffness[c] * coefficient * coefficient
+        for entry in range(columns.starts[i], columns.starts[i + 1]):
+            c, coefficient = columns.members[entry], columns.coefficients[entry]
+            value = columns.activity[c]
+            excess = value - min(max(value, columns.lower[c]), columns.upper[c])
+            slope += stiffness[c] * coefficient * excess
+            if excess != 0.0 or columns.lower[c] == columns.upper[c]:
+                curvature += stiffness[c] * coefficient * coefficient
         weight = weights[i]
-        held = (1.0 - concavity[i]) * curvature
+        convexity = (1.0 - concavity[i]) * curvature
         slope += 0.5 * concavity[i] * curvature * (1.0 - 2.0 * weight)
-        if held > _LEAST_CURVATURE * curvature:
-            new = min(1.0, max(0.0, weight - slope / held))
+        if convexity > _LEAST_CURVATURE * curvature:
+            new = min(1.0, max(0.0, weight - slope / convexity))
         else:
             up, down = 1.0 - weight, -weight
-            rise = (slope + 0.5 * held * up) * up - (slope + 0.5 * held * down) * down
+            rise = (slope + 0.5 * convexity * up) * up - (slope + 0.5 * convexity * down) * down
             new = 1.0 if rise < 0.0 else 0.0
         step = new - weight
         if step == 0.0:
             continue
-        num_moved += 1
         weights[i] = new
         for k in range(total.size):
             total[k] += step * rows[i, k]
-        for entry in range(side.starts[i], side.starts[i + 1]):
-            side.activity[side.members[entry]] += step * side.coefficients[entry]
-    return num_moved
+        for entry in range(columns.starts[i], columns.starts[i + 1]):
+            columns.activity[columns.members[entry]] += step * columns.coefficients[entry]

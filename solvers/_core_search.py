@@ -3,8 +3,8 @@
 At the relaxed optimum an example with a large reduced cost 1 - s_i . u is decided; what is left is
 a core around the margin. With the core's Gram matrix at hand a proposal costs O(1) and an accepted
 one O(core). The first generation of chains starts where continuation leads the relaxation
-(`_continuation`); later ones start from the best subset, on a core chosen by what a flip would cost
-there, or afresh on a larger or smaller core, whichever did better.
+(`_continuation`). Later ones start from the best subset, on a core chosen by what a flip would cost
+there, or from the relaxation again, on a larger or smaller core, whichever did better.
 """
 
 from __future__ import annotations
@@ -18,56 +18,39 @@ import numpy as np
 from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 
-from ._anneal_kernels import core_chain, row_flips
-from ._chains import Schedule, columns_of, gram_matrix, quota_of, run_together, search_rows, walk
+from ._chains import columns_of, gram_matrix, quota_of, run_together, search_rows, walk
 from ._core_starts import Start, Starts
+from ._first_subset import smallest_subset
+from ._gram_kernels import gram_flips
 from ._insertion import choose_until_full
+from ._row_kernels import row_flips
 
 if TYPE_CHECKING:
     from ._anneal_options import AnnealOptions
 
 _MIN_CORE, _MAX_CORE = 64, 4000
-# Fractional weights times this, for the first core.
+# Size of the first core, in fractional weights of the relaxation.
 _CORE_FACTOR = 2.2
 _NUM_CHAINS = 6
-# Every so many generations one starts afresh from the relaxation.
+# One generation in so many starts from the relaxation again.
 _FRESH_EVERY = 4
-# Above this proven gap after the first core, all rows are annealed before the next one.
-_WIDE_GAP = 0.01
-# Above this one, best choices from nothing may do better; before, if rounding finds no more than so
-# many.
-_LOST_GAP, _FEW = 0.5, 64
-# Its temperatures, in examples.
-_ROW_HEAT = (0.3, 0.02)
+# If the proven gap after the first core is wider, all rows are annealed before the next core, at
+# these temperatures, in examples.
+_WIDE_GAP, _ROW_HEAT = 0.01, (0.3, 0.02)
+# Best choices from nothing are tried where rounding prunes at most _FEW examples, and where the gap
+# after the first core is wider than _LOST_GAP.
+_FEW, _LOST_GAP = 64, 0.5
 
 
 def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
-    """Maximize the size from the relaxation.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the form "max_size" with normalization "full".
-    options : AnnealOptions
-    run : Run
-
-    Returns
-    -------
-    Candidate
-    """
+    """Maximize the size, with normalization "full", from the relaxation."""
     relaxation = run.solve_relaxation()
     assert relaxation is not None
-    empty = find_mask(problem)
-    if empty is None:
+    if smallest_subset(problem, run) is None:
         return Candidate(is_infeasible=True)
-    run.submit(empty)
-    guess = run.initial_mask()
-    if guess is not None:
-        run.submit(guess)
     search = _CoreSearch(problem, options, run, relaxation)
     search.starts.round_off()
     if run.size <= _FEW:
@@ -110,7 +93,7 @@ class _CoreSearch:
         usual = int(np.clip(2500 * self.core_size, 300_000, 6_000_000) * self.run.effort)
         length = self.options.num_proposals or usual
         quota = quota_of(self.run, max(num_chains, num_workers))
-        number, since_fresh, try_rows, wider = 0, 0, False, self.core_size
+        number, since_fresh, try_rows, next_core = 0, 0, False, self.core_size
         while number < most and not self.run.should_stop():
             before = self.run.size
             numbers = range(number, number + num_workers)
@@ -119,12 +102,12 @@ class _CoreSearch:
                 tasks = [partial(self._row_chain, k, length, quota) for k in numbers]
             else:
                 start = self.starts.anew if is_fresh else self.starts.from_best
-                size = wider if is_fresh else self.core_size
+                size = next_core if is_fresh else self.core_size
                 tasks = [partial(self._chain, start, k, size, length, quota) for k in numbers]
             run_together(tasks, self.run)
             self._refine()
             if is_fresh and not try_rows:
-                wider = self._next_core_size(wider, self.run.size > before)
+                next_core = self._next_core_size(next_core, self.run.size > before)
                 if number > 0 and self.run.fills_time:
                     length = min(2 * length, 50_000_000)
             # A core that leaves much of the bound unreached is not where the slack is.
@@ -153,6 +136,14 @@ class _CoreSearch:
             self.run.proof.sharpen()
         self.run.proof.strengthen(self.run.size)
 
+    # --- chains ---------------------------------------------------------------------------------
+
+    def _state(self, mask: BoolArray, total: FloatArray, lam: float) -> FloatArray:
+        """Collect what the kernels of flips take: ||v||^2, count, lam, epsilon, no best count."""
+        assert self.problem.epsilon is not None
+        size = float(mask.sum())
+        return np.array([float(total @ total), size, lam, self.problem.epsilon, -1.0])
+
     def _chain(
         self,
         begin: Callable[[int, int, int | None], Start],
@@ -164,25 +155,15 @@ class _CoreSearch:
         """Cool one core down; give the best feasible subset met."""
         start = begin(number, core_size, quota)
         core, mask = start.core, start.mask
-        rng = self.run.generator(3, number)
         rows = self.problem.rows.take(core).astype(np.float64)
         gram = gram_matrix(rows, self.run)
         if gram is None:
             return None
         total: FloatArray = self.run.sum_of(mask)
         chosen, best_chosen = mask[core], mask[core]
-        products = rows @ total
-        count = float(mask.sum())
-        assert self.problem.epsilon is not None
-        # Divided by; 0 where rows lie hundreds of decades apart.
-        lam = max(start.lam, 1e-280)
-        state = np.array([float(total @ total), count, lam, self.problem.epsilon, -1.0])
-        columns = columns_of(self.problem, mask, core)
-        hot, cold = self.starts.temperatures(core, start.lam)
-
-        def call(schedule: Schedule, proposals: int) -> int:
-            books = (gram, chosen, products, state, columns)
-            return int(core_chain(*books, schedule, proposals, rng, best_chosen))
+        # lam is divided by, and may be 0 where rows lie hundreds of decades apart.
+        state = self._state(mask, total, max(start.lam, 1e-280))
+        columns, rng = columns_of(self.problem, mask, core), self.run.generator(3, number)
 
         def best() -> BoolArray | None:
             if state[4] < 0:
@@ -203,10 +184,10 @@ class _CoreSearch:
                     self.run.submit(found)
             return self._is_enough(state[4])
 
-        temperatures = (start.heat * hot, start.heat * cold)
+        hot, cold = self.starts.temperatures(core, start.lam)
         walk(
-            call,
-            temperatures,
+            partial(gram_flips, gram, chosen, rows @ total, state, columns, rng, best_chosen),
+            (start.heat * hot, start.heat * cold),
             length,
             self.run,
             quota=quota,
@@ -217,36 +198,16 @@ class _CoreSearch:
 
     def _row_chain(self, number: int, length: int, quota: int | None) -> BoolArray | None:
         """Cool all free examples down from the rounded relaxation; give the best subset met."""
-        problem = self.problem
-        order = np.flatnonzero(problem.free)
+        order = np.flatnonzero(self.problem.free)
         order = order[np.argsort(self.squared_norms[order], kind="stable")]
         mask = self.starts.rounded(number, self.core_size).mask
-        rows, total, _ = search_rows(problem, mask)
-        assert problem.epsilon is not None
-        state = np.array([float(total @ total), float(mask.sum()), self.lam, problem.epsilon, -1.0])
-        columns, best_mask = columns_of(problem, mask), mask.copy()
-        sorted_norms, rng = self.squared_norms[order], self.run.generator(4, number)
-
-        def call(schedule: Schedule, proposals: int) -> int:
-            return int(
-                row_flips(
-                    rows,
-                    mask,
-                    total,
-                    order,
-                    sorted_norms,
-                    state,
-                    columns,
-                    schedule,
-                    proposals,
-                    rng,
-                    best_mask,
-                )
-            )
-
+        rows, total, _ = search_rows(self.problem, mask)
+        state, best_mask = self._state(mask, total, self.lam), mask.copy()
+        columns, rng = columns_of(self.problem, mask), self.run.generator(4, number)
+        subset = (rows, mask, total, order, self.squared_norms[order], state)
         hot = min(_ROW_HEAT[0], self.starts.temperatures(order, self.lam)[0])
         walk(
-            call,
+            partial(row_flips, *subset, columns, rng, best_mask),
             (hot, hot * _ROW_HEAT[1] / _ROW_HEAT[0]),
             length,
             self.run,

@@ -1,4 +1,4 @@
-"""Where the chains of the core search begin: at the relaxation, or at the best subset."""
+"""Where the chains of Eq. 3 begin: at the rounded or settled relaxation, or at the best subset."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, IndexArray
 
-from ._continuation import Weights, linear_side, settle
-from ._pursuit import Aim
+from ._continuation import Aim, Weights, settle, springs_of
 
-# Hot and cold ends in units of what flipping a large or small core row costs in curvature.
+# Hot and cold ends, in units of what flipping a large or a small core row costs in curvature.
 _HOT, _COLD = 0.1, 0.3
-# A chain that starts from the best subset begins at this share of the hot end.
+# A chain that starts from a good subset begins at this share of the hot end.
 _REHEAT = 0.15
-# Fractional weights times this are led to 0 or 1 before a chain starts afresh, in so many stages
-# where no clock sets them. A copy of their rows, read faster than S itself, is made up to so many
-# bytes or a fifth of S.
-_SETTLE_FACTOR, _NUM_STAGES, _SETTLE_BYTES = 10, 120, 2**25
-# Of the time that is left.
-_SETTLE_SHARE = 0.3
+# Rows that are led to 0 or 1, in fractional weights of the relaxation; stages of that where no
+# clock sets their number; share of the remaining time.
+_SETTLE_FACTOR, _NUM_STAGES, _SETTLE_SHARE = 10, 120, 0.3
+# A copy of these rows is faster to read than S. It may take this many bytes, or a fifth of S.
+_SETTLE_BYTES = 2**25
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a chain begins."""
+    """Where a chain begins: a subset, its open examples, lam, and a share of the usual heat."""
 
     mask: BoolArray
     core: IndexArray
@@ -65,11 +63,14 @@ class Starts:
         self.distance[~problem.free] = np.inf
 
     def round_off(self) -> None:
-        """Prune by descending reduced cost as far as the ball allows: a first feasible subset."""
+        """Prune by descending reduced cost as far as the ball allows: a first feasible subset.
+
+        From the far end the prefix is shortened by larger and larger steps until it is inside the
+        ball; then the range between the two is halved.
+        """
         problem = self.problem
         reduced = np.where(problem.free, self.relaxation.dual.reduced_costs, -np.inf)
         order = np.argsort(-reduced, kind="stable")
-        # Draw in by larger and larger steps until inside the ball, then halve what is between.
         step = 1
         inside, outside = 0, min(int(np.count_nonzero(reduced > 0)) + 1, problem.max_size + 1)
         while outside - inside > 1 and not self.run.should_stop():
@@ -77,9 +78,7 @@ class Starts:
             step *= 2
             mask = problem.must_prune.copy()
             mask[order[:middle]] = True
-            if len(problem.constraints):
-                repaired = find_mask(problem, wanted=mask)
-                mask = mask if repaired is None else repaired
+            mask = self._within_limits(mask, 0)
             norm = float(np.linalg.norm(self.run.sum_of(mask)))
             if norm <= problem.radius(int(mask.sum())):
                 self.run.submit(mask)
@@ -96,7 +95,7 @@ class Starts:
         mask = (self.relaxation.dual.reduced_costs > 0) & self.problem.free
         mask |= self.problem.must_prune
         mask[core] = rng.random(core.size) < self.relaxation.weights[core]
-        return self._repaired(Start(mask, core, self.lam, 1.0), number)
+        return Start(self._within_limits(mask, self._seed(number)), core, self.lam, 1.0)
 
     def _settled(self, number: int, core_size: int, quota: int | None) -> Start | None:
         """Lead the relaxed weights to a subset, see `_continuation`; None if there is no time."""
@@ -112,15 +111,15 @@ class Starts:
         scale = float(np.median(self.squared_norms[core]))
         if whole is not None:
             total = values.astype(whole.dtype) @ whole
-            side = linear_side(problem, values, scale)
-            weights = Weights(whole, self.squared_norms, values, total, core, side)
+            springs = springs_of(problem, values, scale)
+            weights = Weights(whole, self.squared_norms, values, total, core, springs)
         else:
             mask[core] = False
             rows, part = problem.rows.take(core), values[core]
             total = self.run.sum_of(mask) + part.astype(rows.dtype) @ rows
-            side = linear_side(problem, values, scale, core)
+            springs = springs_of(problem, values, scale, core)
             norms = self.squared_norms[core]
-            weights = Weights(rows, norms, part, total, np.arange(core.size), side)
+            weights = Weights(rows, norms, part, total, np.arange(core.size), springs)
         chosen = settle(
             weights,
             self.run,
@@ -133,12 +132,12 @@ class Starts:
         if chosen is None:
             return None
         mask[core] = chosen if whole is None else chosen[core]
-        start = self._repaired(Start(mask, core, self.lam, _REHEAT), number)
+        mask = self._within_limits(mask, self._seed(number))
         if self.run.limits.num_workers == 1:
-            self.run.submit(start.mask)
+            self.run.submit(mask)
         # Outside the ball the relaxation's multiplier would lead further out.
-        is_inside = float(np.linalg.norm(self.run.sum_of(start.mask))) <= problem.epsilon
-        return self._around(start.mask, number, core_size, self.lam if is_inside else weights.lam)
+        is_inside = float(np.linalg.norm(self.run.sum_of(mask))) <= problem.epsilon
+        return self._around(mask, number, core_size, self.lam if is_inside else weights.lam)
 
     def _num_settled(self) -> tuple[int, int]:
         """How many rows near the margin to lead to 0 or 1, and of how many a copy is small."""
@@ -170,14 +169,18 @@ class Starts:
         core = np.sort(np.argpartition(cost, core_size - 1)[:core_size]).astype(np.int64)
         return Start(mask, core, lam, _REHEAT)
 
-    def _repaired(self, start: Start, number: int) -> Start:
+    def _seed(self, number: int) -> int:
+        return int(self.run.limits.seed) + number
+
+    def _within_limits(self, mask: BoolArray, seed: int) -> BoolArray:
+        """Give the nearest subset within the linear constraints, or the same if none is found."""
         if not len(self.problem.constraints):
-            return start
-        seed = int(self.run.limits.seed) + number
-        mask = find_mask(self.problem, wanted=start.mask, seed=seed)
-        return start if mask is None else Start(mask, start.core, start.lam, start.heat)
+            return mask
+        found = find_mask(self.problem, wanted=mask, seed=seed)
+        return mask if found is None else found
 
     def temperatures(self, core: IndexArray, lam: float) -> tuple[float, float]:
+        """Hot and cold end of a chain that moves these examples."""
         cost = self.squared_norms[core] / (2.0 * lam)
         cost = cost[cost > 0]
         if not cost.size:

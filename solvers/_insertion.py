@@ -1,7 +1,9 @@
 """Few examples to choose: take the best one again and again, from nothing.
 
 Where that costs little it finds starts that neither the relaxation nor swaps reach: with a dozen of
-20,000 to choose, weights between 0 and 1 say little.
+20,000 to choose, weights between 0 and 1 say little. `_local_search.LocalSearch.fill` takes best
+choices too, but with products updated through a Gram matrix where here S is read again; what these
+round differently can decide a choice, so one loop for both would change the answers.
 """
 
 from __future__ import annotations
@@ -18,38 +20,28 @@ from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
 from ._chains import search_rows
 from ._settled import sums_to_zero
 
-# A few: up to this share of all examples.
+# Up to this share of all examples counts as few.
 _RARE = 0.05
-# Share of the time that is left, or so many passes over S where no clock sets it.
+# Share of the remaining time, and passes over S where no clock sets their number.
 _SHARE, _NUM_PASSES = 0.2, 64
-# Up to so many are chosen in one pass, from four times as many.
+# One pass chooses up to _MOST_PER_PASS examples, from _CANDIDATES times as many.
 _MOST_PER_PASS, _CANDIDATES = 64, 4
-# Eq. 3: one more in a pass for so many that are chosen already.
+# Eq. 3: the choices of one pass grow by one for every so many chosen before.
 _PER_CHOSEN = 32
 
 
 def choose_few(problem: Problem, run: Run) -> tuple[BoolArray, float] | None:
-    """Eq. 4: what best choices lead to, from nothing pruned or from nothing kept.
+    """Eq. 4: best choices from nothing pruned or from nothing kept; the subset and its norm.
 
-    Parameters
-    ----------
-    problem : Problem
-        Of the form "min_norm".
-    run : Run
-        Receives what is found, too.
-
-    Returns
-    -------
-    (ndarray of shape (n,), bool; float) or None
-        The subset and its norm; None where more than a few are to be chosen.
+    None where more than a few examples are to be chosen.
     """
     assert problem.size is not None
     num_pruned = problem.size - int(problem.must_prune.sum())
     num_kept = problem.n - problem.size - int(problem.must_keep.sum())
     is_pruning = num_pruned <= num_kept
     wanted = min(num_pruned, num_kept)
-    # Of a head whose pruned and kept have the same norm a few small rows must not be what is kept:
-    # they have no curvature.
+    # Where pruned and kept have the same norm, best choices would keep a few small rows alone,
+    # which have no curvature.
     if not 0 < wanted <= _RARE * problem.n or (not is_pruning and sums_to_zero(problem)):
         return None
     mask = problem.must_prune.copy() if is_pruning else ~problem.must_keep
@@ -68,16 +60,7 @@ def choose_few(problem: Problem, run: Run) -> tuple[BoolArray, float] | None:
 
 
 def choose_until_full(problem: Problem, run: Run, most: int | None = None) -> None:
-    """Eq. 3: submit what best choices from nothing lead to.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the form "max_size".
-    run : Run
-    most : int, optional
-        To choose.
-    """
+    """Eq. 3: submit what best choices from nothing lead to, ``most`` of them at most."""
     mask = problem.must_prune.copy()
     rows, total, is_exact = search_rows(problem, mask)
     size = int(mask.sum())
@@ -120,7 +103,7 @@ class _Passes:
         return (self.allowed_time - elapsed) / max(each, 1e-7)
 
     def next_count(self, wanted: int) -> int:
-        """How many to choose in the next pass: one by one in the last half, which decides most."""
+        """How many to choose in the next pass: one in each of the last half, which decides most."""
         half = max(0.5 * self.left, 0.5)
         self.num_made += 1
         return max(1, int(np.ceil((wanted - half) / half)))

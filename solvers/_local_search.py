@@ -21,12 +21,13 @@ from ._greedy_kernels import Pool, flip_best, swap_best
 MAX_SHARED = 2500
 _POOL_SIZE = 1024
 _POOL_BYTES = 64 * 2**20
-# Pools without a better exchange after which the search is over.
+# The search ends after so many pools in a row without a better exchange.
 _NUM_POOLS = 4
-# Pairs looked at between two looks at the clock: about 20 ms.
-_PAIRS_PER_CHUNK = 2e7
-# Half of what the core tolerates, so that a norm that rounding puts on the limit counts as inside.
+# Pairs compared between two looks at the clock: about 20 ms. No call makes more than _MOST_MOVES.
+_PAIRS_PER_CALL, _MOST_MOVES = 2e7, 4096
+# Half of the engine's tolerance, so that a norm that rounding puts on the limit counts as inside.
 _SLACK = 1 + 0.5 * FEASIBILITY
+_NO_BALL = np.array([np.inf, 0.0])
 
 
 @dataclass
@@ -39,40 +40,21 @@ class _Drawn:
 
 
 class LocalSearch:
-    """A subset that is improved move by move.
+    """A subset ``mask`` (n,) with its sum ``total`` (d,), improved move by move.
 
-    Parameters
-    ----------
-    problem : Problem
-    run : Run
-        Its clock and its iterations, one per move.
-    mask : ndarray of shape (n,), bool
-        Respects everything linear; the norm may be anything.
-
-    Attributes
-    ----------
-    mask : ndarray of shape (n,), bool
-    total : ndarray of shape (d,)
-        W^T S.
+    It respects everything linear; its norm may be anything. A move is one iteration of the run.
     """
 
     def __init__(self, problem: Problem, run: Run, mask: BoolArray) -> None:
         self.problem = problem
         self.run = run
-        constraints = problem.constraints
-        matrix = constraints.matrix
-        self._columns = (matrix.indptr, matrix.indices.astype(np.int64), matrix.data)
-        self._bounds = np.stack([
-            constraints.lower - constraints.slack,
-            constraints.upper + constraints.slack,
-        ])
         radius = np.inf if problem.epsilon is None else problem.epsilon * _SLACK
         is_shrinking = problem.epsilon is not None and problem.normalization == "kept"
         self._ball = np.array([radius, radius / problem.n if is_shrinking else 0.0])
         self._free = np.flatnonzero(problem.free)
-        self._shared = self._draw(self._free) if len(self._free) <= MAX_SHARED else None
         self._draw_time = 0.0
         self.restart(mask)
+        self._shared = self._draw(self._free) if len(self._free) <= MAX_SHARED else None
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -99,58 +81,30 @@ class LocalSearch:
         return self.run.should_stop()
 
     def restart(self, mask: BoolArray) -> None:
-        """Continue from another subset that respects everything linear.
-
-        Parameters
-        ----------
-        mask : ndarray of shape (n,), bool
-        """
+        """Continue from another subset that respects everything linear."""
         self.mask = mask.copy()
         self.total = self.problem.rows.sum(self.mask)
-
-    def _limits(self) -> FloatArray:
-        return np.vstack([self.problem.constraints.activity(self.mask)[None], self._bounds])
 
     def _state(self) -> FloatArray:
         return np.array([self.squared, self.size, self.squared, 0.0, 0.0])
 
     def _take_over(self, drawn: _Drawn, chosen: BoolArray) -> None:
-        """Move the subset to what was found in a pool."""
+        """Make the moves that were found in a pool, and submit the subset if it is an answer."""
         changed = np.flatnonzero(chosen != self.mask[drawn.items])
         if changed.size:
             signs = np.where(chosen[changed], 1.0, -1.0)
             self.total = self.total + signs @ drawn.rows[changed].astype(np.float64)
             self.mask[drawn.items[changed]] = chosen[changed]
-        self.offer()
-
-    def offer(self) -> bool:
-        """Submit the subset if it answers the question.
-
-        Returns
-        -------
-        bool
-            Whether it is the new incumbent.
-        """
         size = self.problem.size
-        is_answer = self.is_inside if size is None else self.size == size
-        return is_answer and self.run.submit(self.mask)
+        if self.is_inside if size is None else self.size == size:
+            self.run.submit(self.mask)
 
     # --- pools ----------------------------------------------------------------------------------
 
     def _draw(self, items: IndexArray) -> _Drawn:
         rows = self.problem.rows.take(items)
-        indptr, members, coefficients = self._columns
-        lengths = np.diff(indptr)[items]
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        entries = np.repeat(indptr[items].astype(np.int64) - starts[:-1], lengths)
-        entries += np.arange(starts[-1])
-        pool = Pool(
-            rows @ rows.T,
-            self.problem.rows.squared_norms[items],
-            starts,
-            members[entries],
-            coefficients[entries],
-        )
+        columns = self.problem.constraints.columns(self.mask, items, slack=1.0)
+        pool = Pool(rows @ rows.T, self.problem.rows.squared_norms[items], columns)
         return _Drawn(items, rows, pool)
 
     def _gains(self, drawn: _Drawn) -> FloatArray:
@@ -160,7 +114,10 @@ class LocalSearch:
     def _pool(self, num_entering: int, num_leaving: int, skip: int = 0) -> _Drawn:
         """Gather the examples whose own move leaves the smallest norm."""
         if self._shared is not None:
-            return self._shared
+            activity = self.problem.constraints.activity(self.mask)
+            columns = self._shared.pool.columns._replace(activity=activity)
+            pool = self._shared.pool._replace(columns=columns)
+            return _Drawn(self._shared.items, self._shared.rows, pool)
         started = time.perf_counter()
         products = self.problem.rows.dot(self.total)
         squared_norms = self.problem.rows.squared_norms
@@ -182,16 +139,16 @@ class LocalSearch:
         return drawn
 
     def _fits(self, items: IndexArray) -> BoolArray:
-        """Whether each example can be pruned within the linear constraints; all, if none can."""
+        """Whether each example can be pruned within the upper limits; all, if none can."""
         constraints = self.problem.constraints
         if not len(constraints):
             return np.ones(len(items), dtype=np.bool_)
-        room = self._bounds[1] - constraints.activity(self.mask)
-        indptr, members, coefficients = self._columns
-        column_of = np.repeat(np.arange(self.problem.n), np.diff(indptr))
-        is_closed = np.zeros(self.problem.n, dtype=np.bool_)
-        is_closed[column_of[coefficients > room[members]]] = True
-        fits = ~is_closed[items]
+        room = constraints.upper + constraints.slack - constraints.activity(self.mask)
+        matrix = constraints.matrix
+        is_over = np.repeat(np.arange(self.problem.n), np.diff(matrix.indptr))[
+            matrix.data > room[matrix.indices]
+        ]
+        fits = np.isin(items, is_over, invert=True)
         return fits if fits.any() else ~fits
 
     def _pool_size(self) -> int:
@@ -201,43 +158,18 @@ class LocalSearch:
     # --- moves ----------------------------------------------------------------------------------
 
     def fill(self, until: int) -> int:
-        """Prune the example that leaves the smallest norm, again and again.
+        """Prune the example that leaves the smallest norm, up to a size; count the moves.
 
-        Parameters
-        ----------
-        until : int
-            Size to stop at; pruning stops before the norm exceeds what is allowed, too.
-
-        Returns
-        -------
-        int
-            Examples pruned.
+        Pruning stops before the norm exceeds what is allowed, too.
         """
         return self._flip(True, until, self._ball)
 
     def force(self, count: int = 1) -> int:
-        """Prune as `fill` does, whatever the norm becomes.
-
-        Returns
-        -------
-        int
-            Examples pruned.
-        """
-        return self._flip(True, self.size + count, np.array([np.inf, 0.0]))
+        """Prune as `fill` does, whatever the norm becomes."""
+        return self._flip(True, self.size + count, _NO_BALL)
 
     def drain(self, until: int) -> int:
-        """Keep the example that leaves the smallest norm, again and again.
-
-        Parameters
-        ----------
-        until : int
-            Size to stop at.
-
-        Returns
-        -------
-        int
-            Examples put back.
-        """
+        """Keep the example that leaves the smallest norm, down to a size; count the moves."""
         return self._flip(False, until, self._ball)
 
     def _flip(self, enters: bool, until: int, ball: FloatArray) -> int:
@@ -250,11 +182,9 @@ class LocalSearch:
             drawn = self._pool(most if enters else 0, 0 if enters else most)
             if self._shared is None:
                 wanted = min(wanted, max(1, len(drawn.items) // 4))
-            wanted = min(wanted, 4096, self._moves_left())
+            wanted = min(wanted, _MOST_MOVES, self._moves_left())
             chosen, gains = self.mask[drawn.items], self._gains(drawn)
-            made = flip_best(
-                drawn.pool, self._limits(), chosen, gains, self._state(), ball, enters, wanted
-            )
+            made = flip_best(drawn.pool, chosen, gains, self._state(), ball, enters, wanted)
             self._take_over(drawn, chosen)
             self.run.add_iterations(made)
             num_moves += made
@@ -263,19 +193,10 @@ class LocalSearch:
         return num_moves
 
     def exchange(self, goal: float = 0.0, patience: int = 0) -> bool:
-        """Exchange pruned for kept examples until the norm is small enough or nothing helps.
+        """Exchange pruned for kept examples until the norm is at most ``goal``; whether it is.
 
-        Parameters
-        ----------
-        goal : float
-            Norm to stop at.
-        patience : int
-            Exchanges without a new smallest norm, with the examples just moved held back.
-
-        Returns
-        -------
-        bool
-            Whether the goal was reached.
+        The search ends after ``patience`` exchanges without a new smallest norm, during which the
+        examples just moved stay where they are.
         """
         num_failed = 0
         half = self._pool_size() // 2
@@ -291,26 +212,14 @@ class LocalSearch:
         return self.squared <= goal**2
 
     def _exchange_within(self, drawn: _Drawn, goal: float, patience: int) -> None:
-        chosen, gains = self.mask[drawn.items], self._gains(drawn)
-        limits, state = self._limits(), self._state()
+        chosen, gains, state = self.mask[drawn.items], self._gains(drawn), self._state()
         best, tabu = chosen.copy(), np.zeros(len(chosen), dtype=np.int64)
         num_inside = int(np.count_nonzero(chosen))
         pairs = max(1, num_inside * (len(chosen) - num_inside))
-        per_chunk = int(min(4096, max(1, _PAIRS_PER_CHUNK // pairs)))
+        per_call = int(min(_MOST_MOVES, max(1, _PAIRS_PER_CALL // pairs)))
         while not self.run.should_stop():
-            wanted = min(per_chunk, self._moves_left())
-            made = swap_best(
-                drawn.pool,
-                limits,
-                chosen,
-                gains,
-                state,
-                best,
-                tabu,
-                goal,
-                patience,
-                wanted,
-            )
+            wanted = min(per_call, self._moves_left())
+            made = swap_best(drawn.pool, chosen, gains, state, best, tabu, goal, patience, wanted)
             self.run.add_iterations(made)
             if made < wanted:
                 break
@@ -321,13 +230,7 @@ class LocalSearch:
         return 2**31 if left is None else max(1, left)
 
     def repair(self) -> bool:
-        """Bring the norm within what is allowed: exchanges, and single moves where they lower it.
-
-        Returns
-        -------
-        bool
-            Whether it is.
-        """
+        """Bring the norm within what is allowed, by exchanges and single moves; whether it is."""
         while not self.is_inside and not self.is_over:
             if self.exchange(self.problem.radius(self.size)):
                 break
@@ -338,7 +241,7 @@ class LocalSearch:
             for enters in (False, True):
                 until = self.size + (1 if enters else -1)
                 is_possible = not enters or until <= self.problem.max_size
-                if is_possible and self._flip(enters, until, np.array([np.inf, 0.0])):
+                if is_possible and self._flip(enters, until, _NO_BALL):
                     allowed = max(self.problem.radius(self.size) ** 2, 1e-300)
                     options.append((self.squared / allowed, self.mask, self.total))
                 self.mask, self.total = mask.copy(), total

@@ -1,11 +1,12 @@
-"""The paper's own annealing for Eq. 3: uniform flips from a random start, with a penalty.
+"""The paper's own annealing for Eq. 3: uniform flips, with a penalty outside the ball.
 
-Kept so that it can be compared with. Its penalty is set above a dual norm; the naive fixed choice
-below it lets the chain settle outside the ball and come back with next to nothing.
+It is there to be compared with. Its penalty is set above a dual norm: a fixed penalty below that
+norm lets the chain cool down outside the ball and come back with next to nothing.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy as np
 from subsetsel.bounds.dual import evaluate_dual
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 
-from ._anneal_kernels import penalty_flips
-from ._chains import Schedule, budget, columns_of, quota_of, search_rows, walk
+from ._chains import budget, columns_of, quota_of, search_rows, walk
+from ._first_subset import smallest_subset
+from ._row_kernels import penalty_flips
 
 if TYPE_CHECKING:
     from ._anneal_options import AnnealOptions
@@ -26,43 +27,19 @@ _PENALTY_FACTOR = 1.5
 
 
 def search_plainly(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
-    """Maximize the size by flips on the rows themselves.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the form "max_size" with normalization "full".
-    options : AnnealOptions
-    run : Run
-
-    Returns
-    -------
-    Candidate
-    """
-    assert problem.epsilon is not None
-    start = find_mask(problem)
+    """Maximize the size, with normalization "full", by flips on the rows themselves."""
+    start = smallest_subset(problem, run)
     if start is None:
         return Candidate(is_infeasible=True)
-    run.submit(start)
-    guess = run.initial_mask()
-    if guess is not None and run.submit(guess):
-        start = guess
     free = np.flatnonzero(problem.free)
     if not free.size:
         return Candidate(limit=run.limit)
     penalty = options.penalty or _penalty(problem)
-    rng = run.generator(0)
     mask, best_mask = start.copy(), start.copy()
     rows, total, _ = search_rows(problem, mask)
-    state = np.array(
-        [float(total @ total), float(mask.sum()), penalty, problem.epsilon, -1.0],
-    )
-    columns = columns_of(problem, mask)
-
-    def call(schedule: Schedule, count: int) -> int:
-        return int(
-            penalty_flips(rows, mask, total, free, state, columns, schedule, count, rng, best_mask)
-        )
+    assert problem.epsilon is not None
+    state = np.array([float(total @ total), float(mask.sum()), penalty, problem.epsilon, -1.0])
+    columns, rng = columns_of(problem, mask), run.generator(0)
 
     def after(share: float) -> bool:
         if state[4] > run.size and (share == 1.0 or state[4] > 1.01 * run.size):
@@ -70,11 +47,10 @@ def search_plainly(problem: Problem, options: AnnealOptions, run: Run) -> Candid
         return False
 
     usual = int(np.clip(60 * free.size, 300_000, 20_000_000))
-    num_proposals = options.num_proposals or budget(run, usual)
     walk(
-        call,
+        partial(penalty_flips, rows, mask, total, free, state, columns, rng, best_mask),
         (1.0, 0.01),
-        num_proposals,
+        options.num_proposals or budget(run, usual),
         run,
         quota=quota_of(run, 1),
         entries=rows.shape[1],

@@ -28,7 +28,7 @@ from subsetsel.problem.problem import Problem
 from ._anneal_options import AnnealOptions, Proposals, Start
 from ._core_search import search_core
 from ._plain_search import search_plainly
-from ._swap_search import holds_gram, search_swaps
+from ._swap_search import can_hold_gram, search_swaps
 
 
 class AnnealSolver:
@@ -37,18 +37,7 @@ class AnnealSolver:
     Options: ClassVar[type[AnnealOptions]] = AnnealOptions
 
     def solve(self, problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
-        """Search for a subset.
-
-        Parameters
-        ----------
-        problem : Problem
-        options : AnnealOptions
-        run : Run
-
-        Returns
-        -------
-        Candidate
-        """
+        """Search for a subset; see `subsetsel.engine.registry.Solver`."""
         if problem.form == "min_norm":
             return search_swaps(problem, options, run)
         if options.start == "random":
@@ -61,7 +50,7 @@ class AnnealSolver:
     def warm_up(self, problem: Problem, options: AnnealOptions) -> None:
         """Compile or load the kernels that the problem's form, size and rows call for."""
         kind, free = Kind.of(problem), np.flatnonzero(problem.free)
-        is_small = holds_gram(problem, options, free)
+        is_small = can_hold_gram(problem, options, free)
         _compile(kind, options.start, options.proposals, is_small)
         if kind.form == "min_norm" and not is_small and is_drifting(problem):
             # The core may be small.

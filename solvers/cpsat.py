@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.engine.options import require_integer
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
@@ -24,13 +24,11 @@ from subsetsel.rows.base import BoolArray
 from subsetsel.rows.rank import Reduction
 
 from ._background import run_beside_clock
-from ._proof import Answer, Question, largest_size, prove
-from ._quantize import MAX_ROW, quantize, reduce_for_exact
-from .greedy import GreedySolver, search_around, starting_mask
+from ._model import Answer, LinearRow, Model, search_exactly, warm_up
 
-MAX_EXAMPLES = 1000
-MAX_RANK = 256
-# Squares are added in 64 bits.
+# CP-SAT adds absolute coefficients of a row in 32 bits in places (or-tools issue 5293), and squares
+# in 64 bits.
+_MAX_ROW = 2**30
 _MAX_SQUARES = 2.0**62
 
 
@@ -50,12 +48,9 @@ class CpsatOptions:
     work_limit: float = 60.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.resolution, bool) or not isinstance(self.resolution, (int, np.integer)):
-            raise OptionError(f"resolution must be an integer, got {self.resolution!r}.")
-        if not 10 <= self.resolution <= 10**8:
-            raise OptionError(
-                f"resolution must be between 10 and 10^8 units, got {self.resolution}."
-            )
+        require_integer("resolution", self.resolution, 10)
+        if self.resolution > 10**8:
+            raise OptionError(f"resolution must be at most 10^8 units, got {self.resolution}.")
         if not (isinstance(self.work_limit, (int, float)) and self.work_limit > 0):
             raise OptionError(f"work_limit must be a number > 0, got {self.work_limit!r}.")
 
@@ -70,110 +65,111 @@ class CpsatSolver:
 
     def warm_up(self, problem: Problem, options: CpsatOptions) -> None:
         """Compile the local search that gives the hint, and import OR-Tools."""
-        GreedySolver().warm_up(problem)
-        _load()
+        warm_up(type(self), problem)
 
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.engine.registry.Solver`.
-
-        Returns
-        -------
-        Candidate
 
         Raises
         ------
         OptionError
             If the problem is larger than CP-SAT can hold.
         """
-        start = starting_mask(problem, run)
-        if start is None:
-            return Candidate(is_infeasible=True)
-        reduced = reduce_for_exact(problem, "cpsat", MAX_EXAMPLES, MAX_RANK)
-        run.submit(start)
-        search_around(problem, run, start)
 
-        def ask(question: Question) -> Answer:
-            return _Model(problem, options, reduced, question, run).solve()
+        def ask(model: Model) -> Answer:
+            return _CpsatModel(model, options, run).solve()
 
-        return prove(ask, problem, run)
+        return search_exactly(ask, "cpsat", problem, run)
 
 
-@cache
-def _load() -> None:
-    problem = Problem(np.eye(3), epsilon=1.0)
-    CpsatSolver().solve(problem, CpsatOptions(), Run.quiet(problem))
+@dataclass(frozen=True)
+class Quantized:
+    """Integer rows (n, rank), the length of one integer step, and the error of a norm in steps.
+
+    The error holds for any W of the size that is allowed.
+    """
+
+    rows: NDArray[np.int64]
+    unit: float
+    error: float
 
 
-class _Model:
-    """One CP-SAT model of a `Question`."""
+def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) -> Quantized:
+    """Round S V to ``resolution`` steps per radius, or to fewer where rows are too long for that.
 
-    def __init__(
-        self,
-        problem: Problem,
-        options: CpsatOptions,
-        reduced: Reduction,
-        question: Question,
-        run: Run,
-    ) -> None:
+    A subset has at most ``max_size`` examples.
+    """
+    R = reduced.rows
+    longest = float(np.abs(R).sum(axis=0).max(initial=0.0))
+    unit = max(radius / resolution, longest / _MAX_ROW, 1e-300)
+    rows = np.rint(R / unit)
+    rest = R / unit - rows
+    by_row = np.sort(np.linalg.norm(rest, axis=1))[::-1][:max_size].sum()
+    spectral = np.linalg.norm(rest, 2) if rest.size else 0.0
+    tails = np.sort(reduced.tails)[::-1][:max_size].sum() / unit
+    # R / unit itself is rounded: 2^-53 of at most 2^30 units an entry is far below 1e-6.
+    error = min(float(by_row), math.sqrt(max_size) * float(spectral)) * (1 + 1e-9)
+    error += float(tails) + 1e-6 * math.sqrt(max(1, reduced.rank)) * max_size
+    return Quantized(rows.astype(np.int64), unit, error)
+
+
+class _CpsatModel:
+    """A `Model` in CP-SAT's terms."""
+
+    def __init__(self, model: Model, options: CpsatOptions, run: Run) -> None:
         from ortools.sat.python import cp_model
 
         self.cp_model: Any = cp_model
-        self.problem = problem
-        self.options = options
-        self.question = question
-        self.run = run
-        self.most = largest_size(problem)
-        self.least = problem.size if problem.size is not None else question.least
-        radius = question.cutoff if problem.epsilon is None else problem.radius(self.least)
-        if not np.isfinite(radius):
-            radius = float(np.sqrt(problem.rows.squared_norms).sum())
-        self.radius = radius
-        self.quantized = quantize(reduced, radius, int(options.resolution), max(1, self.most))
+        self.given, self.options, self.run = model, options, run
+        self.radius = model.radius(model.least)
+        most = max(1, model.most)
+        self.quantized = quantize(model.reduced, self.radius, int(options.resolution), most)
         self.model: Any = cp_model.CpModel()
-        self.x = [self.model.new_bool_var("") for _ in range(problem.n)]
-        self._build(reduced)
+        self.x = [self.model.new_bool_var("") for _ in range(model.problem.n)]
+        self._build()
 
     # --- model ----------------------------------------------------------------------------------
 
     def _limit(self, size: int) -> int:
         """Squared norm allowed at a size, in units, enlarged or shrunk."""
-        problem, quantized = self.problem, self.quantized
-        radius = self.question.cutoff if problem.epsilon is None else problem.radius(size)
-        radius = min(radius, self.radius) / quantized.unit
-        if not self.question.is_outer:
+        quantized = self.quantized
+        radius = min(self.given.radius(size), self.radius) / quantized.unit
+        if not self.given.is_outer:
             radius -= quantized.error
             return math.floor(radius**2 * (1 - 1e-12)) if radius >= 0 else -1
         return math.floor((radius * (1 + FEASIBILITY) + quantized.error) ** 2 * (1 + 1e-12))
 
-    def _build(self, reduced: Reduction) -> None:
-        model, problem, x = self.model, self.problem, self.x
+    def _build(self) -> None:
+        given, model, x = self.given, self.model, self.x
         size = sum(x)
-        model.add(size >= self.least)
-        model.add(size <= self.most)
-        for i in np.flatnonzero(problem.must_prune):
+        model.add(size >= given.least)
+        model.add(size <= given.most)
+        for i in np.flatnonzero(given.problem.must_prune):
             model.add(x[i] == 1)
-        for i in np.flatnonzero(problem.must_keep):
+        for i in np.flatnonzero(given.problem.must_keep):
             model.add(x[i] == 0)
-        self._add_linear()
+        for row in given.linear_rows():
+            self._add_row(row)
         self._add_norm(size)
-        self._add_direction(reduced)
-        for mask in self.question.excluded:
+        self._add_relaxation(size)
+        for mask in given.excluded:
             model.add_bool_or([
                 v.negated() if pruned else v for v, pruned in zip(x, mask, strict=True)
             ])
-        if problem.epsilon is not None:
+        if given.problem.epsilon is not None:
             model.maximize(size)
-        if self.question.hint is not None:
-            for v, pruned in zip(x, self.question.hint, strict=True):
+        if given.hint is not None:
+            for v, pruned in zip(x, given.hint, strict=True):
                 model.add_hint(v, bool(pruned))
 
     def _weighted(self, coefficients: NDArray[np.int64]) -> Any:
         return self.cp_model.LinearExpr.weighted_sum(self.x, coefficients.tolist())
 
     def _add_norm(self, size: Any) -> None:
-        model, rows = self.model, self.quantized.rows
-        limits = [self._limit(m) for m in range(self.problem.n + 1)]
-        largest = max(0, *limits[self.least : self.most + 1])
+        given, model, rows = self.given, self.model, self.quantized.rows
+        problem = given.problem
+        limits = [self._limit(m) for m in range(problem.n + 1)]
+        largest = max(0, *limits[given.least : given.most + 1])
         length = math.isqrt(largest)
         if rows.shape[1] * float(largest) >= _MAX_SQUARES:
             raise OptionError(
@@ -188,48 +184,41 @@ class _Model:
             model.add_multiplication_equality(square, [value, value])
             squares.append(square)
         total = sum(squares)
-        if self.problem.epsilon is None:
-            model.add(total <= limits[self.least])
-            model.minimize(total)
-        elif self.problem.normalization == "full":
-            model.add(total <= limits[self.least])
-        else:
+        if problem.epsilon is not None and problem.normalization == "kept":
             allowed = model.new_int_var(-1, largest, "")
             model.add_element(size, limits, allowed)
             model.add(total <= allowed)
+            return
+        model.add(total <= limits[given.least])
+        if problem.epsilon is None:
+            model.minimize(total)
 
-    def _add_direction(self, reduced: Reduction) -> None:
-        """Add what the ball implies along the relaxation's dual: its bound as one linear row."""
-        relaxation = self.run.solve_relaxation()
-        if relaxation is None:
+    def _add_relaxation(self, size: Any) -> None:
+        """Add the relaxation's bound, and what the ball implies along its dual."""
+        given, unit = self.given, self.quantized.unit
+        if math.isfinite(given.largest_size):
+            self.model.add(size <= int(given.largest_size))
+        if given.direction is None:
             return
-        self.model.add(sum(self.x) <= math.floor(relaxation.bound))
-        u = reduced.basis.T @ relaxation.dual.u
-        length = float(np.linalg.norm(u))
-        if length == 0.0:
-            return
-        unit = self.quantized.unit
         # Rounded down with room for float64 rounding, so that no feasible subset is lost.
-        products = reduced.rows @ (u / length) / unit - reduced.tails / unit - 1e-6
-        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * self.problem.n
+        products = given.reduced.rows @ given.direction / unit - given.reduced.tails / unit - 1e-6
+        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * given.problem.n
         self.model.add(self._weighted(np.floor(products).astype(np.int64)) <= math.ceil(radius))
 
-    def _add_linear(self) -> None:
-        constraints = self.problem.constraints
-        slack = constraints.slack
-        for c in range(len(constraints)):
-            row = constraints.matrix[[c], :].toarray()[0]
-            unit = 1.0
-            if not np.array_equal(row, np.rint(row)) or np.abs(row).sum() > MAX_ROW:
-                unit = float(np.abs(row).sum()) / MAX_ROW
-            rounded = np.rint(row / unit)
-            error = 0.0 if unit == 1.0 else float(np.abs(row / unit - rounded).sum()) + 1e-3
-            margin = slack[c] / unit + error if self.question.is_outer else -error
-            expression = self._weighted(rounded.astype(np.int64))
-            if np.isfinite(constraints.lower[c]):
-                self.model.add(expression >= math.ceil(constraints.lower[c] / unit - margin))
-            if np.isfinite(constraints.upper[c]):
-                self.model.add(expression <= math.floor(constraints.upper[c] / unit + margin))
+    def _add_row(self, row: LinearRow) -> None:
+        """Add a linear constraint in integers, enlarged or shrunk by what rounding may do."""
+        coefficients, unit = row.coefficients, 1.0
+        longest = float(np.abs(coefficients).sum())
+        if not np.array_equal(coefficients, np.rint(coefficients)) or longest > _MAX_ROW:
+            unit = longest / _MAX_ROW
+        rounded = np.rint(coefficients / unit)
+        error = 0.0 if unit == 1.0 else float(np.abs(coefficients / unit - rounded).sum()) + 1e-3
+        margin = row.slack / unit + error if self.given.is_outer else -error
+        expression = self._weighted(rounded.astype(np.int64))
+        if np.isfinite(row.lower):
+            self.model.add(expression >= math.ceil(row.lower / unit - margin))
+        if np.isfinite(row.upper):
+            self.model.add(expression <= math.floor(row.upper / unit + margin))
 
     # --- search ---------------------------------------------------------------------------------
 
@@ -247,17 +236,7 @@ class _Model:
             parameters.max_number_of_conflicts = run.iterations_left
 
     def solve(self) -> Answer:
-        """Run CP-SAT and translate its answer.
-
-        Returns
-        -------
-        Answer
-
-        Raises
-        ------
-        SolverError
-            If CP-SAT rejects the model.
-        """
+        """Run CP-SAT and translate its answer."""
         cp_model, run, x = self.cp_model, self.run, self.x
         solver = cp_model.CpSolver()
         self._parameters(solver)
@@ -286,13 +265,11 @@ class _Model:
             return Answer("stopped")
         mask = np.array([solver.boolean_value(v) for v in x], dtype=np.bool_)
         bound = self._bound(float(solver.best_objective_bound))
-        if status == cp_model.OPTIMAL:
-            return Answer("optimal", mask, bound)
-        return Answer("stopped", mask, bound)
+        return Answer("optimal" if status == cp_model.OPTIMAL else "stopped", mask, bound)
 
     def _bound(self, value: float) -> float:
         """Translate the model's bound to the true problem."""
-        if self.problem.epsilon is not None:
+        if self.given.problem.epsilon is not None:
             return value
         length = math.sqrt(max(0.0, value)) * (1 - 1e-12) - self.quantized.error
         return max(0.0, length * self.quantized.unit)

@@ -22,13 +22,14 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray
 from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
-from ._local_search import LocalSearch
-from .greedy import GreedyOptions, GreedySolver, improve, starting_mask
+from ._first_subset import fixed_subset
+from ._local_search import MAX_SHARED, LocalSearch
+from .greedy import GreedyOptions, GreedySolver, improve
 
 # Entries of R in the cone program: about half a minute and 1 GB.
 MAX_ENTRIES = 1_000_000
-# Seconds per interior-point step, per multiply-add of the factorization, on one older core; only
-# used to leave the relaxation out where the time limit has no room for it.
+# Seconds per multiply-add of the factorization in an interior-point step, on one older core. They
+# decide whether the time limit has room for the relaxation.
 _STEP_TIME = 4e-9
 _NUM_STEPS = 15
 
@@ -65,16 +66,12 @@ class RelaxSolver:
     def solve(self, problem: Problem, options: RelaxOptions, run: Run) -> Candidate:
         """Search for a subset; see `subsetsel.engine.registry.Solver`.
 
-        Returns
-        -------
-        Candidate
-
         Raises
         ------
         OptionError
             If the cone program would be too large.
         """
-        start = starting_mask(problem, run)
+        start = fixed_subset(problem, run, MAX_SHARED)
         if start is None:
             return Candidate(is_infeasible=True)
         run.submit(start)

@@ -23,6 +23,7 @@ PACKAGE = "subsetsel"
 GROUND = "errors"
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
+MAX_POSITIONAL = 6
 
 Graph = Mapping[str, set[str]]
 
@@ -179,6 +180,15 @@ def _lines_of_code(source: str) -> set[int]:
     return lines
 
 
+def long_calls_of(module: Module) -> list[tuple[int, str, int]]:
+    """Calls by more positional arguments than six: line, what is called, how many."""
+    return [
+        (node.lineno, ast.unparse(node.func), len(node.args))
+        for node in ast.walk(ast.parse(module.source))
+        if isinstance(node, ast.Call) and len(node.args) > MAX_POSITIONAL
+    ]
+
+
 @dataclass(frozen=True)
 class House:
     """What was counted below one root."""
@@ -193,10 +203,11 @@ class House:
     circles_of_rooms: list[list[str]]
     long_files: list[tuple[str, int]]
     long_functions: list[tuple[str, str, int]]
+    long_calls: list[tuple[str, int, str, int]]
 
     @property
     def is_in_order(self) -> bool:
-        """No circle, no arrow up, no long file, no long function."""
+        """No circle, no arrow up, no long file, no long function; long calls are only listed."""
         return not (
             self.climbing
             or self.circles_of_files
@@ -242,6 +253,12 @@ def count(root: Path) -> House:
         circles,
         [(str(m.path), m.num_lines) for m in housed.values() if m.num_lines > MAX_FILE_LINES],
         [(str(m.path), *found) for m in modules.values() for found in long_functions_of(m)],
+        [
+            (str(m.path), *found)
+            for m in housed.values()
+            if not m.name.endswith("_kernels")
+            for found in long_calls_of(m)
+        ],
     )
 
 
@@ -276,6 +293,10 @@ def report(house: House) -> Iterator[str]:
     yield from _listed(
         f"functions above {MAX_FUNCTION_LINES} lines of code",
         (f"{path}: {name}, {n}" for path, name, n in house.long_functions),
+    )
+    yield from _listed(
+        f"calls by more than {MAX_POSITIONAL} positional arguments, kernels' own left out",
+        (f"{path}:{line}: {name}, {n}" for path, line, name, n in house.long_calls),
     )
 
 

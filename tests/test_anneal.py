@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from subsetsel.solvers import _anneal_kernels as kernels
+from subsetsel.solvers import _gram_kernels, _row_kernels, _shared_kernels
 from subsetsel.solvers._chains import columns_of, gram_matrix, walk
 from subsetsel.solvers._local_search import LocalSearch
 from subsetsel.solvers._swap_search import close_by_exchanges
@@ -44,39 +44,39 @@ def _run_core(function: Any, calls: list[int], seed: int = 1) -> tuple[Any, ...]
     done = 0
     for count in calls:
         schedule = (1.0, 0.05, float(done), float(sum(calls)))
-        function(rows @ rows.T, chosen, products, state, columns, schedule, count, rng, best)
+        function(rows @ rows.T, chosen, products, state, columns, rng, best, schedule, count)
         done += count
     return rows, chosen, products, state, best
 
 
-def test_core_chain_keeps_its_books() -> None:
+def test_gram_flips_keep_their_books() -> None:
     """Products, squared norm and count equal what is recomputed from the chosen rows."""
-    rows, chosen, products, state, _ = _run_core(kernels.core_chain, [4096])
+    rows, chosen, products, state, _ = _run_core(_gram_kernels.gram_flips, [4096])
     total = rows[chosen].sum(axis=0)
     np.testing.assert_allclose(products, rows @ total, atol=1e-9)
     np.testing.assert_allclose(state[0], total @ total, atol=1e-9)
     assert state[1] == chosen.sum()
 
 
-def test_core_chain_remembers_a_feasible_best() -> None:
+def test_gram_flips_remember_a_feasible_best() -> None:
     """The best subset has the size it claims and lies inside the ball."""
-    rows, _, _, state, best = _run_core(kernels.core_chain, [4096])
+    rows, _, _, state, best = _run_core(_gram_kernels.gram_flips, [4096])
     assert state[4] == best.sum() > 0
     assert np.linalg.norm(rows[best].sum(axis=0)) <= 4.0 * (1 + 1e-12)
 
 
-def test_core_chain_walks_the_same_path_in_pieces() -> None:
+def test_gram_flips_walk_the_same_path_in_pieces() -> None:
     """Four calls of 512 proposals end where one of 2,048 does."""
-    whole = _run_core(kernels.core_chain, [2048])
-    pieces = _run_core(kernels.core_chain, [512] * 4)
+    whole = _run_core(_gram_kernels.gram_flips, [2048])
+    pieces = _run_core(_gram_kernels.gram_flips, [512] * 4)
     np.testing.assert_array_equal(whole[1], pieces[1])
     np.testing.assert_array_equal(whole[3], pieces[3])
 
 
-def test_core_chain_agrees_with_its_python_form() -> None:
+def test_gram_flips_agree_with_their_python_form() -> None:
     """Compiled and plain Python walk the same path from the same seed."""
-    compiled = _run_core(kernels.core_chain, [768])
-    plain = _run_core(_plain(kernels.core_chain), [768])
+    compiled = _run_core(_gram_kernels.gram_flips, [768])
+    plain = _run_core(_plain(_gram_kernels.gram_flips), [768])
     np.testing.assert_array_equal(compiled[1], plain[1])
     np.testing.assert_allclose(compiled[3], plain[3], rtol=1e-12)
 
@@ -91,15 +91,17 @@ def _run_rows(name: str, count: int = 4096) -> tuple[Any, ...]:
     rng, schedule, best = np.random.default_rng(2), (1.0, 0.05, 0.0, float(count)), mask.copy()
     state = np.array([total @ total, mask.sum(), 5.0, 4.0, -1.0])
     if name == "row_swaps":
-        kernels.row_swaps(
-            rows, mask, total, order, norms[order], np.inf, columns, schedule, count, rng
+        _row_kernels.row_swaps(
+            rows, mask, total, order, norms[order], np.inf, columns, rng, schedule, count
         )
     elif name == "row_flips":
-        kernels.row_flips(
-            rows, mask, total, order, norms[order], state, columns, schedule, count, rng, best
+        _row_kernels.row_flips(
+            rows, mask, total, order, norms[order], state, columns, rng, best, schedule, count
         )
     else:
-        kernels.penalty_flips(rows, mask, total, order, state, columns, schedule, count, rng, best)
+        _row_kernels.penalty_flips(
+            rows, mask, total, order, state, columns, rng, best, schedule, count
+        )
     return rows, mask, total, state, best
 
 
@@ -132,9 +134,9 @@ def test_moves_respect_limits() -> None:
     mask = np.zeros(_N, bool)
     mask[[0, 2]] = True
     columns = columns_of(problem, mask)
-    assert not kernels.is_allowed(columns, -1, 4)
-    assert kernels.is_allowed(columns, 0, 4)
-    assert kernels.is_allowed(columns, -1, 1)
+    assert not _shared_kernels.is_allowed(columns, -1, 4)
+    assert _shared_kernels.is_allowed(columns, 0, 4)
+    assert _shared_kernels.is_allowed(columns, -1, 1)
     assert columns.activity[0] == 2.0
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subsetsel.solvers._continuation import Weights, linear_side, settle
-from subsetsel.solvers._continuation_kernels import LinearSide, sweep
-from subsetsel.solvers._pursuit import Aim
+from subsetsel.solvers._continuation import Aim, Weights, settle, springs_of
+from subsetsel.solvers._continuation_kernels import Springs, sweep
 
 import subsetsel
 from subsetsel.engine.options import Limits
@@ -25,28 +24,29 @@ def uneven(n: int, d: int, seed: int = 0) -> Any:
     return rng.normal(size=(n, d)) * rng.lognormal(0.0, 1.5, size=(n, 1))
 
 
-def weights_of(problem: subsetsel.Problem, values: Any, held: Any = None) -> Weights:
+def weights_of(problem: subsetsel.Problem, values: Any, preserved: Any = None) -> Weights:
     """The weights of all examples of a problem."""
     S: Any = problem.rows.dense()
     norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms)), held=held)
-    return Weights(S, norms, values, values @ S, np.arange(problem.n), side)
+    springs = springs_of(problem, values, float(np.median(norms)), preserved=preserved)
+    return Weights(S, norms, values, values @ S, np.arange(problem.n), springs)
 
 
-def objective(S: Any, values: Any, concavity: Any, side: LinearSide, lam: float) -> Any:
+def objective(S: Any, values: Any, concavity: Any, springs: Springs, lam: float) -> Any:
     """What a sweep lowers, computed from nothing but the weights."""
     total = values @ S
-    matrix = np.zeros((len(side.lower), len(S)))
+    columns, stiffness = springs
+    matrix = np.zeros((len(columns.lower), len(S)))
     for i in range(len(S)):
-        for entry in range(side.starts[i], side.starts[i + 1]):
-            matrix[side.members[entry], i] = side.coefficients[entry]
+        for entry in range(columns.starts[i], columns.starts[i + 1]):
+            matrix[columns.members[entry], i] = columns.coefficients[entry]
     activity = matrix @ values
-    excess = activity - np.clip(activity, side.lower, side.upper)
-    curvature = (S**2).sum(axis=1) + (side.stiffness[:, None] * matrix**2).sum(axis=0)
+    excess = activity - np.clip(activity, columns.lower, columns.upper)
+    curvature = (S**2).sum(axis=1) + (stiffness[:, None] * matrix**2).sum(axis=0)
     return (
         0.5 * total @ total
         - lam * values.sum()
-        + 0.5 * (side.stiffness * excess**2).sum()
+        + 0.5 * (stiffness * excess**2).sum()
         + 0.5 * (concavity * curvature * values * (1 - values)).sum()
     )
 
@@ -63,12 +63,12 @@ def test_sweep_minimizes_each_weight(seed: int, most: float, lam: float) -> None
     concavity = np.full(6, most)
     i = int(rng.integers(6))
     sweep(S, np.array([i]), values, weights.total, weights.squared_norms, concavity,
-          weights.side, lam)  # fmt: skip
-    found = objective(S, values, concavity, weights.side, lam)
+          weights.springs, lam)  # fmt: skip
+    found = objective(S, values, concavity, weights.springs, lam)
     for other in np.linspace(0.0, 1.0, 51):
         tried = values.copy()
         tried[i] = other
-        assert found <= objective(S, tried, concavity, weights.side, lam) + 1e-9
+        assert found <= objective(S, tried, concavity, weights.springs, lam) + 1e-9
 
 
 def test_sweep_keeps_its_sums() -> None:
@@ -77,11 +77,11 @@ def test_sweep_keeps_its_sums() -> None:
     problem = subsetsel.Problem(S, size=15)
     relative = (S**2).sum(axis=1)
     weights = weights_of(problem, np.full(40, 0.4), (relative, 0.1))
-    args = (weights.squared_norms, np.full(40, 0.5), weights.side, 0.3)
+    args = (weights.squared_norms, np.full(40, 0.5), weights.springs, 0.3)
     sweep(S, np.arange(40), weights.values, weights.total, *args)
     np.testing.assert_allclose(weights.total, weights.values @ S, atol=1e-12)
     expected = [weights.values.sum(), weights.values @ relative]
-    np.testing.assert_allclose(weights.side.activity, expected)
+    np.testing.assert_allclose(weights.springs.columns.activity, expected)
 
 
 def test_compiled_sweep_equals_python() -> None:
@@ -92,7 +92,7 @@ def test_compiled_sweep_equals_python() -> None:
     found = []
     for kernel in (sweep, python):
         weights = weights_of(problem, np.full(30, 0.3))
-        args = (weights.squared_norms, np.full(30, 0.9), weights.side, 0.1)
+        args = (weights.squared_norms, np.full(30, 0.9), weights.springs, 0.1)
         kernel(S, np.arange(30), weights.values, weights.total, *args)
         found.append(weights.values)
     np.testing.assert_allclose(found[0], found[1], atol=1e-9)
@@ -161,11 +161,11 @@ def test_float32_sums_do_not_drift_on_the_way() -> None:
     relaxation = Run.quiet(problem).solve_relaxation()
     assert relaxation is not None
     assert problem.epsilon is not None
-    side = linear_side(problem, relaxation.weights, 1.0)
+    springs = springs_of(problem, relaxation.weights, 1.0)
     values = relaxation.weights.copy()
     total = (values @ S).astype(np.float32)
     norms = problem.rows.squared_norms
-    weights = Weights(S, norms, values, total, np.arange(problem.n), side)
+    weights = Weights(S, norms, values, total, np.arange(problem.n), springs)
     aim = Aim(problem.epsilon / float(np.linalg.norm(relaxation.dual.u)), problem.epsilon)
     rng = np.random.default_rng(0)
     mask = settle(weights, Run.quiet(problem), rng, share=0.5, num_stages=400, aim=aim)
@@ -246,12 +246,12 @@ def test_no_time_gives_no_subset() -> None:
     assert settle(weights, run, np.random.default_rng(0), share=0.5, quota=200) is None
 
 
-def test_linear_side_without_limits_is_empty() -> None:
+def test_springs_of_without_limits_is_empty() -> None:
     """An uncapped Eq. 3 without constraints has no springs."""
     problem = subsetsel.Problem(uneven(5, 2), epsilon=1.0)
-    side = linear_side(problem, np.zeros(5), 1.0)
-    assert isinstance(side, LinearSide)
-    assert side.activity.size == 0
+    springs = springs_of(problem, np.zeros(5), 1.0)
+    assert isinstance(springs, Springs)
+    assert springs.columns.activity.size == 0
 
 
 def test_start_at_random_does_not_settle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import pytest
 from enumeration import best, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subsetsel.solvers import cpsat
-from subsetsel.solvers._quantize import quantize
+from subsetsel.solvers import _model
+from subsetsel.solvers.cpsat import quantize
 
 import subsetsel
 from subsetsel import Problem
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProb
 @pytest.fixture(autouse=True)
 def no_local_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found here is CP-SAT's own: the greedy hint is left out."""
-    monkeypatch.setattr(cpsat, "search_around", lambda problem, run, start: None)
+    monkeypatch.setattr(_model, "search_around", lambda problem, run, start: None)
 
 
 def solve(problem: Problem, **options: Any) -> subsetsel.Solution:

@@ -1,4 +1,4 @@
-"""Eq. 4 where the rows' sum is far from zero: `_drift`, and what is built on it."""
+"""Eq. 4 where the rows' sum is far from zero: `_settled.Margin`, and what is built on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import min_norm_problems
-from subsetsel.solvers._continuation import Weights, linear_side, relax_weights
-from subsetsel.solvers._drift import Margin
-from subsetsel.solvers._settled import settled_start
+from subsetsel.solvers._continuation import Weights, relax_weights, springs_of
+from subsetsel.solvers._settled import Margin, settled_start
 
 import subsetsel
 from subsetsel.bounds.dual import is_drifting, norm_along
@@ -31,8 +30,8 @@ def relaxed(problem: subsetsel.Problem) -> tuple[Weights, Any]:
     S: Any = problem.rows.dense()
     values = np.full(problem.n, (problem.size or 0) / problem.n)
     norms = problem.rows.squared_norms
-    side = linear_side(problem, values, float(np.median(norms)))
-    weights = Weights(S, norms, values, values @ S, np.arange(problem.n), side)
+    springs = springs_of(problem, values, float(np.median(norms)))
+    weights = Weights(S, norms, values, values @ S, np.arange(problem.n), springs)
     run, rng = Run(problem, Limits()), np.random.default_rng(0)
     return weights, relax_weights(weights, run, rng, share=1.0, quota=None)[0]
 

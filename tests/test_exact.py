@@ -9,7 +9,7 @@ import pytest
 from enumeration import best, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from subsetsel.solvers import exact
+from subsetsel.solvers import _model
 
 import subsetsel
 from subsetsel import Problem
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.errors.DegenerateProb
 @pytest.fixture(autouse=True)
 def no_local_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found here is SCIP's own: the greedy hint is left out."""
-    monkeypatch.setattr(exact, "search_around", lambda problem, run, start: None)
+    monkeypatch.setattr(_model, "search_around", lambda problem, run, start: None)
 
 
 def solve(problem: Problem, **options: Any) -> subsetsel.Solution:

@@ -257,6 +257,13 @@ def test_a_table_that_is_no_subset_is_refused(text: str, tmp_path: Path) -> None
         read_solution(tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize("pruned", [[[0], [1]], [[0], [1, 0]], [0, None], [0.5, 1.0], ["0", "?"]])
+def test_a_parquet_file_that_is_no_subset_is_refused(pruned: Any, tmp_path: Path) -> None:
+    """Lists, missing values, shares and words are no marks."""
+    with pytest.raises(FileFormatError):
+        read_solution(parquet(tmp_path / "s.parquet", {"index": [0, 1], "pruned": pruned}))
+
+
 def test_an_unknown_ending_is_refused(solution: Solution, tmp_path: Path) -> None:
     """The message lists those that are known."""
     with pytest.raises(OptionError, match=r"\.npz, \.safetensors, \.parquet"):

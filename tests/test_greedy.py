@@ -190,9 +190,7 @@ def test_best_swap_is_the_best_of_all_pairs(search: LocalSearch) -> None:
     chosen, gains = search.mask[drawn.items], search._gains(drawn)
     state = search._state()
     tabu = np.zeros(len(chosen), dtype=np.int64)
-    enters, leaves, change = kernels.best_swap(
-        drawn.pool, search._limits(), chosen, gains, state, tabu
-    )
+    enters, leaves, change = kernels.best_swap(drawn.pool, chosen, gains, state, tabu)
     found = []
     for i in np.flatnonzero(~chosen):
         for j in np.flatnonzero(chosen):
@@ -206,17 +204,16 @@ def test_best_swap_is_the_best_of_all_pairs(search: LocalSearch) -> None:
 
 def test_flip_keeps_every_quantity_up_to_date(search: LocalSearch) -> None:
     """Norm, size, gains and left-hand sides equal a recomputation, compiled or not."""
-    drawn = search._shared
-    assert drawn is not None
     for flip in (kernels.flip, getattr(kernels.flip, "py_func", kernels.flip)):
-        chosen, gains = search.mask[drawn.items], search._gains(drawn)
-        limits, state = search._limits(), search._state()
+        drawn = search._pool(1, 1)
+        chosen, gains, state = search.mask[drawn.items], search._gains(drawn), search._state()
         for i in (4, 9, 4, 20):
-            flip(drawn.pool, limits, chosen, gains, state, i)
+            flip(drawn.pool, chosen, gains, state, i)
         mask = search.mask.copy()
         mask[drawn.items] = chosen
         total = search.problem.rows.sum(mask)
         np.testing.assert_allclose(gains, drawn.rows @ total, atol=1e-12)
-        np.testing.assert_allclose(limits[0], search.problem.constraints.activity(mask))
+        expected = search.problem.constraints.activity(mask)
+        np.testing.assert_allclose(drawn.pool.columns.activity, expected)
         assert state[kernels.SQUARED] == pytest.approx(total @ total)
         assert state[kernels.SIZE] == mask.sum()

@@ -103,6 +103,14 @@ def test_long_files_and_functions_are_found(tmp_path: Path) -> None:
     assert house.count(tmp_path).long_files == [(path, 351)]
 
 
+def test_calls_by_many_positional_arguments_are_listed(tmp_path: Path) -> None:
+    """Named arguments do not count, and a kernel may call another as it likes."""
+    text = "f(1, 2, 3, 4, 5, 6, g=7)\nf(1, 2, 3, 4, 5, 6, 7)\n"
+    counted = write_tree(tmp_path, {"solvers/greedy.py": text, "solvers/_greedy_kernels.py": text})
+    assert counted.long_calls == [(str(Path("solvers/greedy.py")), 2, "f", 7)]
+    assert counted.is_in_order
+
+
 def test_the_table_has_a_line_for_each_room(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,7 +171,7 @@ def test_damaged_files_raise_nothing_else(
     cut: int, noise: bytes, suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A file overwritten anywhere is read whole or refused as damaged: no other exception."""
-    folder = tmp_path_factory.mktemp("fuzz")
+    folder = tmp_path_factory.getbasetemp()
     stream = io.BytesIO()
     if suffix == "npy":
         np.save(stream, S)

@@ -122,7 +122,8 @@ def test_frozen_parameters_do_not_count() -> None:
     model.requires_grad_(False)[-1].requires_grad_(True)
     score = scores.grand(model, data, device="cpu")
     np.testing.assert_allclose(score.values, expected, rtol=2e-5)
-    named = scores.grand(model, data, parameters=["0"], device="cpu")
+    named = scores.grand(model, data, parameters="0", device="cpu")
+    assert named.about["parameters"] == ["0"]
     np.testing.assert_allclose(named.values, first, rtol=2e-5)
 
 
@@ -169,9 +170,8 @@ def test_double_precision_is_kept() -> None:
     [
         ({"model": []}, "non-empty sequence"),
         ({"model": ["no"]}, "torch.nn.Module"),
-        ({"parameters": ["7"]}, "no parameter '7'"),
-        ({"parameters": "5"}, "sequence of names"),
-        ({"parameters": []}, "parameters is empty"),
+        ({"parameters": ["7"]}, "names '7', which is no parameter"),
+        ({"parameters": []}, "must name at least one parameter"),
         ({"data": DataLoader(small_data(), shuffle=True)}, "shuffle"),
         ({"data": TensorDataset(torch.zeros(2, 1, 4, 4), torch.tensor([0, 3]))}, "example 1 has"),
         ({"model": nn.Flatten(0)}, "no parameter of the model requires a gradient"),

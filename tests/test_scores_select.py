@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subsetsel import OptionError, Problem, ProblemError, Solution, scores
-from subsetsel.problem.constraints import group_constraints
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.page import render_page
 
@@ -88,18 +87,22 @@ def test_no_feasible_choice_has_a_better_sum(data: st.DataObject) -> None:
         must_prune=fixed == "p",
         must_keep=fixed == "k",
     )
-    constraints = group_constraints(n, groups, limits)
-    sums = []
-    for pruned in itertools.combinations(range(n), size):
-        mask = np.zeros(n, dtype=np.bool_)
-        mask[list(pruned)] = True
-        if (mask[fixed == "p"]).all() and not mask[fixed == "k"].any():
-            sums += [] if constraints.violations(mask) else [values[~mask].sum()]
-    assert solution.status == ("feasible" if sums else "infeasible")
-    if sums:
-        assert values[solution.kept].sum() == max(sums)
-        assert not constraints.violations(solution.mask)
-        assert solution.size == size
+    masks = np.array(list(itertools.product([False, True], repeat=n)))
+
+    def are_feasible(masks: Any) -> Any:
+        are = (
+            (masks.sum(1) == size) & masks[:, fixed == "p"].all(1) & ~masks[:, fixed == "k"].any(1)
+        )
+        for label, (low, high) in limits.items():
+            counts = masks[:, groups == label].sum(1)
+            are &= (low <= counts) & (counts <= high)
+        return are
+
+    feasible = masks[are_feasible(masks)]
+    assert solution.status == ("feasible" if len(feasible) else "infeasible")
+    if len(feasible):
+        assert values[solution.kept].sum() == (~feasible @ values).max()
+        assert are_feasible(solution.mask[None]).all()
 
 
 def test_quotas_that_cannot_be_met_are_no_error() -> None:

@@ -48,14 +48,27 @@ def test_nothing_is_compiled_on_the_clock(question: dict[str, Any]) -> None:
 
     Mutation: with ``num_chains=1`` in the annealer's `_compile` the first case fails.
     """
-    from subsetsel.solvers import _anneal_kernels, _greedy_kernels
+    from subsetsel.solvers import (
+        _continuation_kernels,
+        _gram_kernels,
+        _greedy_kernels,
+        _row_kernels,
+        _shared_kernels,
+    )
     from subsetsel.solvers._anneal_options import AnnealOptions
     from subsetsel.solvers.anneal import AnnealSolver
 
     from subsetsel.bounds import _relaxation_kernels
 
     def count() -> int:
-        modules = (_relaxation_kernels, _anneal_kernels, _greedy_kernels)
+        modules = (
+            _relaxation_kernels,
+            _continuation_kernels,
+            _gram_kernels,
+            _greedy_kernels,
+            _row_kernels,
+            _shared_kernels,
+        )
         kernels = [kernel for module in modules for kernel in vars(module).values()]
         return sum(len(getattr(kernel, "signatures", ())) for kernel in kernels)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
@@ -46,11 +47,9 @@ def coordinate_pass(
     lam: float,
     squared_norms: Array,
     diagonal: Array,
-    starts: Array,
-    members: Array,
-    coefficients: Array,
-    activity: Array,
-    limits: Array,
+    columns: Columns,
+    multipliers: Array,
+    penalties: Array,
 ) -> int:
     """Maximize over one weight at a time, in the given order.
 
@@ -69,12 +68,10 @@ def coordinate_pass(
         ``weights`` is modified in place.
     total : (d,) float64
         S^T w, modified in place.
-    starts, members, coefficients
-        Columns of the constraint matrix in compressed form.
-    activity : (c,) float64
-        A w, modified in place.
-    limits : (4, c) float64
-        Lower limits, upper limits, multipliers y and penalties rho.
+    columns : Columns
+        Its activity is modified in place.
+    multipliers, penalties : (c,) float64
+        y and rho of the augmented Lagrangian.
 
     Returns
     -------
@@ -88,11 +85,11 @@ def coordinate_pass(
         moved = dot(rows[position], total) + diagonal[i] * (0.5 - weights[i])
         gradient = 1.0 - moved * inverse
         curvature = (squared_norms[i] - diagonal[i]) * inverse
-        for entry in range(starts[i], starts[i + 1]):
-            c = members[entry]
-            price = multiplier(activity[c], limits[0, c], limits[1, c], limits[2, c], limits[3, c])
-            gradient -= coefficients[entry] * price
-            curvature += limits[3, c] * coefficients[entry] ** 2
+        for entry in range(columns.starts[i], columns.starts[i + 1]):
+            c, coefficient = columns.members[entry], columns.coefficients[entry]
+            value, lower, upper = columns.activity[c], columns.lower[c], columns.upper[c]
+            gradient -= coefficient * multiplier(value, lower, upper, multipliers[c], penalties[c])
+            curvature += penalties[c] * coefficient**2
         old = weights[i]
         if curvature > 0.0:
             new = min(1.0, max(0.0, old + gradient / curvature))
@@ -104,6 +101,6 @@ def coordinate_pass(
             weights[i] = new
             for k in range(total.size):
                 total[k] += step * rows[position, k]
-            for entry in range(starts[i], starts[i + 1]):
-                activity[members[entry]] += step * coefficients[entry]
+            for entry in range(columns.starts[i], columns.starts[i + 1]):
+                columns.activity[columns.members[entry]] += step * columns.coefficients[entry]
     return num_changed

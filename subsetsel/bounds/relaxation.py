@@ -128,15 +128,10 @@ class Ascent:
 
     def _set_constraints(self) -> None:
         constraints = self.problem.constraints
-        matrix = constraints.matrix
-        self.starts = matrix.indptr.astype(np.int64)
-        self.members = matrix.indices.astype(np.int64)
-        self.coefficients = matrix.data.astype(np.float64)
-        self.activity = constraints.activity(self.weights)
-        spread = np.sqrt(np.asarray((matrix**2).sum(axis=1)).ravel())
-        rho = 1.0 / np.maximum(spread, 1.0)
-        zeros = np.zeros(len(constraints))
-        self.limits = np.stack([constraints.lower, constraints.upper, zeros, rho])
+        self.columns = constraints.columns(self.weights)
+        spread = np.sqrt(np.asarray((constraints.matrix**2).sum(axis=1)).ravel())
+        self.multipliers = np.zeros(len(constraints))
+        self.penalties = 1.0 / np.maximum(spread, 1.0)
 
     # --- passes ---------------------------------------------------------------------------------
 
@@ -158,11 +153,9 @@ class Ascent:
                 self.lam,
                 self.squared_norms,
                 self.diagonal,
-                self.starts,
-                self.members,
-                self.coefficients,
-                self.activity,
-                self.limits,
+                self.columns,
+                self.multipliers,
+                self.penalties,
             )
         )
 
@@ -209,9 +202,9 @@ class Ascent:
         self.stride, self.miss = min(1.0, self.stride), miss
         moved = self.lam * float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
         self.lam = min(self.largest_lam, max(self.least_lam, moved))
-        for c in range(len(self.activity)):
-            lower, upper, y, rho = self.limits[:, c]
-            self.limits[2, c] = multiplier(self.activity[c], lower, upper, y, rho)
+        of_each = (*self.columns[3:], self.multipliers, self.penalties)
+        for c in range(len(self.multipliers)):
+            self.multipliers[c] = multiplier(*(values[c] for values in of_each))
 
     def _length(self) -> float:
         """Compute the length that is to become equal to the radius."""
@@ -221,7 +214,7 @@ class Ascent:
 
     def _dual(self) -> Dual:
         """Evaluate the bound at this point."""
-        return evaluate_dual(self.problem, self.total / self.lam, self.limits[2])
+        return evaluate_dual(self.problem, self.total / self.lam, self.multipliers)
 
     def _evaluate(self) -> float:
         """Evaluate the bound here, and return the value of weights that are surely feasible."""

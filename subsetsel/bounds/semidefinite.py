@@ -106,8 +106,8 @@ class _TightAscent(Ascent):
         self.weights, self.lam = weights.copy(), lam
         self.least_lam, self.largest_lam = 1e-3 * lam, 1e3 * lam
         self.total = self.rows.sum(weights)
-        self.activity = self.problem.constraints.activity(weights)
-        self.limits[2] = y
+        self.columns = self.problem.constraints.columns(weights)
+        self.multipliers = y.copy()
 
     def tighten(self, diagonal: FloatArray, time_limit: float) -> float:
         """Ascend with this diagonal; give the bound."""
@@ -117,7 +117,7 @@ class _TightAscent(Ascent):
         return self.best.bound
 
     def _dual(self) -> Dual:
-        return tangent_bound(self.problem, self.diagonal, self.weights, self.limits[2] * self.lam)
+        return tangent_bound(self.problem, self.diagonal, self.weights, self.multipliers * self.lam)
 
     def _length(self) -> float:
         weights = self.weights

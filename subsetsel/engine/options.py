@@ -56,13 +56,24 @@ class Limits:
             value = getattr(self, name)
             if name == "max_iterations" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
+            require_integer(name, value, least)
         if not isinstance(self.bound, bool) and self.bound != "tight":
             raise OptionError(f"bound must be True, False or 'tight', got {self.bound!r}.")
         for name in ("callback", "progress"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise OptionError(f"{name} must be callable, got {getattr(self, name)!r}.")
+
+
+def require_integer(name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number or below the least.
+
+    Raises
+    ------
+    OptionError
+        Naming the option.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
 
 
 def _is_number(value: Any) -> bool:

@@ -73,8 +73,8 @@ def smallest_rows(problem: Problem) -> BoolArray:
     Parameters
     ----------
     problem : Problem
-        Where it is not of the form "max_size" with normalization "full" and without linear
-        constraints, this is no more than ``must_prune``.
+        Where it is not of the form "max_size" without linear constraints, this is no more than
+        ``must_prune``.
 
     Returns
     -------
@@ -82,12 +82,15 @@ def smallest_rows(problem: Problem) -> BoolArray:
         Feasible where ``must_prune`` is: ||W^T S|| <= sum of the norms of what is pruned.
     """
     mask = problem.must_prune.copy()
-    if problem.epsilon is None or problem.normalization == "kept" or len(problem.constraints):
+    if problem.epsilon is None or len(problem.constraints):
         return mask
     order = np.argsort(np.where(problem.free, problem.rows.squared_norms, np.inf), kind="stable")
-    order = order[: min(int(problem.free.sum()), problem.max_size - int(mask.sum()))]
-    room = problem.epsilon - (problem.norm(mask) if mask.any() else 0.0)
-    lengths = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
-    # A little less than epsilon, since the sum is rounded.
-    mask[order[lengths <= room * (1 - 1e-9)]] = True
+    size = int(mask.sum())
+    order = order[: min(int(problem.free.sum()), problem.max_size - size)]
+    sums = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
+    sums += problem.norm(mask) if size else 0.0
+    is_kept = problem.normalization == "kept"
+    shares = 1.0 - (size + np.arange(1, order.size + 1)) / problem.n if is_kept else 1.0
+    # A little less than is allowed, since the sum is rounded.
+    mask[order[sums <= problem.epsilon * shares * (1 - 1e-9)]] = True
     return mask

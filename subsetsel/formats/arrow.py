@@ -84,21 +84,15 @@ def _numbers(column: Any, name: str, start: int) -> Array:
     return numbers.reshape(num_rows, -1)
 
 
-def complete(column: Any, name: str) -> Any:
-    """Join the chunks of a column, and refuse one that lacks a value."""
+def read_labels(what: str, column: Any, name: str) -> Array:
+    """Turn a column of labels or ids, which must be complete, into an array of numbers or texts."""
+    types = import_extra("pyarrow", "parquet", "columns of Arrow").types
     column = column.combine_chunks()
-    if hasattr(column, "dictionary_decode"):
+    if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise ProblemError(f"column {name!r} has no value in row {row}.")
-    return column
-
-
-def read_labels(what: str, column: Any, name: str) -> Array:
-    """Turn a column of labels or ids into an array of numbers or texts."""
-    types = import_extra("pyarrow", "parquet", "columns of Arrow").types
-    column = complete(column, name)
     if types.is_string(column.type) or types.is_large_string(column.type):
         return as_text(f"{what}: column {name!r}", column.to_pylist())
     values: Array = column.to_numpy(zero_copy_only=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.formats.arrow import complete, join_features, read_labels
+from subsetsel.formats.arrow import join_features, read_labels
 from subsetsel.formats.data import Array, Data, require_columns
 from subsetsel.formats.tables import LABEL_CURE
 from subsetsel.support.memory import check_fits
@@ -40,10 +40,10 @@ def read_parquet(path: Path, label: str, identity: str) -> Data:
 
 
 def read_parquet_columns(path: Path, names: Sequence[str]) -> list[list[Any]]:
-    """Read columns of any type, each without missing values."""
+    """Read columns of numbers or texts without missing values."""
     with _opened(path) as file:
         require_columns(str(path), names, file.schema_arrow.names, FileFormatError)
-        return [complete(_column(file, name), name).to_pylist() for name in names]
+        return [read_labels(str(path), _column(file, name), name).tolist() for name in names]
 
 
 def read_parquet_metadata(path: Path) -> dict[bytes, bytes]:

@@ -29,10 +29,6 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     key : str, optional
         Which array of an ``.npz`` or ``.safetensors`` that holds several.
 
-    Returns
-    -------
-    ndarray
-
     Raises
     ------
     FileFormatError
@@ -73,10 +69,6 @@ def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
     label, identity : str
         Columns of a table that hold the labels and the ids; all others are features. A column of
         lists in a parquet file stands for as many features.
-
-    Returns
-    -------
-    Data
 
     Raises
     ------

@@ -85,10 +85,6 @@ def solution_table(solution: Solution, ids: Array | None = None, delimiter: str 
 def read_solution(path: str | PathLike[str]) -> Solution:
     """Read what `write_solution` wrote.
 
-    Parameters
-    ----------
-    path : str or path-like
-
     Returns
     -------
     Solution

@@ -72,10 +72,6 @@ def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any
     column : str
         Its name; not there yet.
 
-    Returns
-    -------
-    datasets.Dataset
-
     Raises
     ------
     ProblemError

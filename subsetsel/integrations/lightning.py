@@ -11,13 +11,7 @@ import torch
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import OrderedData, split_batch
-from subsetsel.influence.features.capture import (
-    Capture,
-    ModelFeatures,
-    Pooling,
-    find_classifier,
-    own_head,
-)
+from subsetsel.influence.features.capture import Capture, ModelFeatures, Pooling, find_classifier
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.problem.problem import Problem
 from subsetsel.support.optional import import_extra
@@ -81,10 +75,6 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         **question
             As in `Problem.from_head`: a goal, formulation, limits.
 
-        Returns
-        -------
-        Problem
-
         Raises
         ------
         ProblemError
@@ -96,14 +86,8 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
                 "over the training examples in their own order."
             )
         found = self.found
-        head = fit_head(
-            found.X,
-            found.y,
-            l2=l2,
-            num_classes=found.num_classes,
-            theta=found.theta,
-            device=device,
-        )
+        known: dict[str, Any] = {"num_classes": found.num_classes, "theta": found.theta}
+        head = fit_head(found.X, found.y, l2=l2, device=device, **known)
         return Problem.from_head(head, **question)
 
     # --- what the trainer calls -----------------------------------------------------------------
@@ -147,8 +131,8 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
     on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Put the pass together."""
-        self._end(pl_module)
+        """Join the batches of the pass."""
+        self._end()
 
     on_test_end = on_validation_end
     on_predict_end = on_validation_end
@@ -184,10 +168,10 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         self._capture = Capture(module, name, self.pooling)
         self._hook.enter_context(self._capture.attached())
 
-    def _end(self, module: Any) -> None:
+    def _end(self) -> None:
         if self._capture is None:
             return
-        name = self._capture.classifier
+        capture = self._capture
         rows, labels = (torch.cat(parts).numpy() for parts in zip(*self._rows, strict=True))
         self._forget()
         if len(rows) != self._n:
@@ -195,15 +179,7 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
                 f"the pass saw {len(rows)} of {self._n} examples; lift limit_val_batches and its "
                 "like."
             )
-        layer = module.get_submodule(name)
-        is_wide = layer.out_features > 1
-        self.found = ModelFeatures(
-            rows,
-            labels.astype(np.int64),
-            max(2, layer.out_features),
-            own_head(layer) if is_wide else None,
-            name,
-        )
+        self.found = capture.model_features(rows, labels.astype(np.int64))
 
     def _forget(self) -> None:
         self._hook.close()

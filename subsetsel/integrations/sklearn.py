@@ -101,10 +101,6 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         y : array_like of shape (n,)
             Labels.
 
-        Returns
-        -------
-        Pruner
-
         Raises
         ------
         ProblemError

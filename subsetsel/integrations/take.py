@@ -46,17 +46,7 @@ def take_kept(data: Any, solution: Solution) -> Any:
 
 
 def take_pruned(data: Any, solution: Solution) -> Any:
-    """Take the examples that are left out; see `take_kept`.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ProblemError
-        As for `take_kept`.
-    """
+    """Take the examples that are left out; all else is as for `take_kept`."""
     return _take(data, solution.pruned, solution.n)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits
-from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 # Relative slack in the check of a linear constraint. It is far above the rounding error of a sum
 # of 10^6 terms and far below one example.
@@ -41,6 +41,29 @@ class LinearConstraint:
     lower: float | None = None
     upper: float | None = None
     name: str = ""
+
+
+class Columns(NamedTuple):
+    """Linear constraints by column, as compiled code takes them, with left-hand sides to update.
+
+    Attributes
+    ----------
+    starts : ndarray of shape (k + 1,), int64
+        What example i adds stands at ``starts[i]`` to ``starts[i + 1]`` of the next two.
+    members : ndarray of int64
+        To which constraint.
+    coefficients : ndarray of float64
+        How much.
+    activity, lower, upper : ndarray of shape (c,), float64
+        Left-hand sides and their limits.
+    """
+
+    starts: IndexArray
+    members: IndexArray
+    coefficients: FloatArray
+    activity: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
 
 class Constraints:
@@ -149,6 +172,39 @@ class Constraints:
         """
         values: FloatArray = self.matrix @ np.asarray(weights, dtype=np.float64)
         return values
+
+    def columns(
+        self,
+        weights: FloatArray | BoolArray,
+        items: IndexArray | None = None,
+        *,
+        slack: float = 0.0,
+    ) -> Columns:
+        """Pack them by column; nothing in the result is shared with the constraints.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n,)
+            Whose left-hand sides to start from.
+        items : ndarray of shape (k,), int64, optional
+            Give the columns of these examples only.
+        slack : float
+            Widen the limits by so many times `slack`.
+
+        Returns
+        -------
+        Columns
+        """
+        matrix = self.matrix if items is None else self.matrix[:, items]
+        margin = slack * self.slack
+        return Columns(
+            matrix.indptr.astype(np.int64),
+            matrix.indices.astype(np.int64),
+            matrix.data.astype(np.float64),
+            self.activity(weights),
+            self.lower - margin,
+            self.upper + margin,
+        )
 
     @property
     def slack(self) -> FloatArray:

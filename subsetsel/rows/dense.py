@@ -97,10 +97,6 @@ def as_rows(S: Any) -> Rows:
     S : Rows, ndarray, torch.Tensor, memory map or nested sequence
         Shape (n, d). A tensor on a GPU is copied to the host; everything else is used in place.
 
-    Returns
-    -------
-    Rows
-
     Raises
     ------
     ProblemError

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from subsetsel.influence.features.batches import Batch
+    from subsetsel.influence.features.batches import Batch, OrderedData
+    from subsetsel.influence.network.network import Network
 
 # Memory for the gradients that are computed at once, where the caller names no chunk size.
 _GRADIENT_BYTES = 2**29
@@ -25,7 +26,7 @@ def grand(
     model: Any,
     data: Any,
     *,
-    parameters: Sequence[str] | None = None,
+    parameters: str | Sequence[str] | None = None,
     batch_size: int | None = None,
     chunk_size: int | None = None,
     num_workers: int | None = None,
@@ -41,7 +42,7 @@ def grand(
         networks from different seeds, after a few epochs.
     data : Dataset or DataLoader
         Yields (inputs, labels) or mappings; not shuffled, without random augmentation.
-    parameters : sequence of str, optional
+    parameters : str or sequence of str, optional
         Names of parameters, or of modules whose parameters are meant; all that require a gradient
         by default.
     batch_size : int, optional
@@ -75,6 +76,7 @@ def grand(
     from subsetsel.influence.device import feature_device
     from subsetsel.influence.features.batches import OrderedData
 
+    wanted = [parameters] if isinstance(parameters, str) else parameters
     models = [model] if isinstance(model, nn.Module) else list(model)
     if not models or not all(isinstance(one, nn.Module) for one in models):
         raise ProblemError("model must be a torch.nn.Module or a non-empty sequence of them.")
@@ -85,91 +87,62 @@ def grand(
     where = feature_device(device)
     values = np.zeros(ordered.n)
     for one in models:
-        values += _gradient_norms(one, ordered, parameters, chunk_size, where)
-    about = {
-        "num_models": len(models),
-        "parameters": "all" if parameters is None else list(parameters),
-    }
+        values += _gradient_norms(one, ordered, wanted, chunk_size, where)
+    about = {"num_models": len(models), "parameters": list(wanted) if wanted is not None else "all"}
     return Score("grand", values / len(models), "highest", about)
 
 
 def _gradient_norms(
     model: nn.Module,
-    data: Any,
-    names: Sequence[str] | None,
+    data: OrderedData,
+    parameters: Sequence[str] | None,
     chunk_size: int | None,
     device: torch.device,
 ) -> FloatArray:
-    """Length of the gradient of each example, for one network."""
-    from subsetsel.influence.features.batches import split_batch
+    """Length of the gradient of each example's cross-entropy, for one network."""
     from subsetsel.influence.features.capture import borrowed
+    from subsetsel.influence.network.network import Network, choose_parameters
 
+    if parameters is not None:
+        names = choose_parameters(model, parameters)
+    else:
+        names = tuple(name for name, p in model.named_parameters() if p.requires_grad)
+        if not names:
+            raise ProblemError("no parameter of the model requires a gradient; name frozen ones.")
     out = np.empty(data.n)
-    start = 0
+    start = num_classes = 0
     with borrowed(model, device):
-        actual = next((p.device for p in model.parameters()), device)
-        chosen = _choose(model, names)
-        count = sum(p.numel() * p.element_size() for p in chosen.values())
-        chunk = chunk_size or max(1, _GRADIENT_BYTES // count)
-        num_classes = 0
-        for raw in data.batches():
-            batch = split_batch(raw, actual)
-            num_classes = num_classes or _num_classes(model, batch)
+        network = Network(model, data, names, next(model.parameters()).device)
+        size = sum(p.numel() * p.element_size() for p in network.parameters.values())
+        for batch in network.batches():
+            num_classes = num_classes or network.num_classes(batch)
             _check_labels(batch, start, num_classes)
-            norms = _batch_norms(model, chosen, batch, chunk)
+            norms = _batch_norms(network, batch, chunk_size or max(1, _GRADIENT_BYTES // size))
             out[start : start + len(norms)] = norms
             start += len(norms)
     return out
 
 
-def _choose(model: nn.Module, names: Sequence[str] | None) -> dict[str, torch.Tensor]:
-    """Find the parameters with respect to which the gradient is taken."""
-    known = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    if names is None:
-        if not known:
-            raise ProblemError("no parameter of the model requires a gradient; name no frozen one.")
-        return known
-    if isinstance(names, str):
-        raise ProblemError(f"parameters must be a sequence of names, got the text {names!r}.")
-    chosen = {}
-    for wanted in names:
-        found = {
-            name: p.detach()
-            for name, p in model.named_parameters()
-            if name == wanted or name.startswith(f"{wanted}.")
-        }
-        if not found:
-            some = ", ".join(list(known)[-5:])
-            raise ProblemError(f"the model has no parameter {wanted!r}; its last ones are: {some}.")
-        chosen.update(found)
-    if not chosen:
-        raise ProblemError("parameters is empty; leave it out for all of them.")
-    return chosen
-
-
-def _batch_norms(
-    model: nn.Module, chosen: dict[str, torch.Tensor], batch: Batch, chunk_size: int
-) -> FloatArray:
+def _batch_norms(network: Network, batch: Batch, chunk_size: int) -> FloatArray:
+    """Reduce each gradient to its length at once, so that a chunk of gradients is held at most."""
     import torch
-    from torch.func import functional_call, grad, vmap
+    from torch.func import grad, vmap
 
-    rest = {name: p.detach() for name, p in model.named_parameters() if name not in chosen}
-    rest.update(model.named_buffers())
+    from subsetsel.influence.network.network import as_batch
 
-    def loss(own: dict[str, torch.Tensor], args: Any, kwargs: Any, label: Any) -> torch.Tensor:
-        alone = tuple(tensor.unsqueeze(0) for tensor in args)
-        named = {name: tensor.unsqueeze(0) for name, tensor in kwargs.items()}
-        found = functional_call(model, {**rest, **own}, alone, named)
-        logits = _wide(getattr(found, "logits", found))
-        return torch.nn.functional.cross_entropy(logits, label.unsqueeze(0))
+    parameters = network.parameters
+
+    def loss(moved: dict[str, torch.Tensor], args: Any, kwargs: Any, label: Any) -> torch.Tensor:
+        logits = _wide(network.logits(moved, *as_batch(args, kwargs)))
+        return torch.nn.functional.cross_entropy(logits, label[None])
 
     def length(args: Any, kwargs: Any, label: Any) -> torch.Tensor:
-        gradients = grad(loss)(chosen, args, kwargs, label)
+        gradients = grad(loss)(parameters, args, kwargs, label)
         parts = [torch.linalg.vector_norm(_wide(g)) for g in gradients.values()]
         total: torch.Tensor = torch.linalg.vector_norm(torch.stack(parts))
         return total
 
-    labels = batch.labels.to(next(iter(chosen.values())).device)
+    labels = batch.labels.to(network.device)
     try:
         norms = vmap(length, chunk_size=chunk_size)(batch.args, batch.kwargs, labels)
     except (RuntimeError, ValueError) as error:
@@ -184,21 +157,6 @@ def _batch_norms(
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
     """Widen half precision to single."""
     return tensor if tensor.element_size() >= 4 else tensor.float()
-
-
-def _num_classes(model: nn.Module, batch: Batch) -> int:
-    import torch
-
-    with torch.no_grad():
-        found = model(*batch.args, **batch.kwargs)
-    logits = getattr(found, "logits", found)
-    shape = tuple(getattr(logits, "shape", ()))
-    if len(shape) != 2 or shape[0] != len(batch.labels) or shape[1] < 2:
-        raise ProblemError(
-            f"the model must return logits of shape ({len(batch.labels)}, C >= 2) for a batch of "
-            f"{len(batch.labels)} examples, got {shape or type(found).__name__}."
-        )
-    return int(shape[1])
 
 
 def _check_labels(batch: Batch, start: int, num_classes: int) -> None:

@@ -122,12 +122,7 @@ class TrainingRecorder:
         self.num_epochs += 1
 
     def forgetting(self) -> Score:
-        """Forgetting counts of all presentations so far; see `subsetsel.scores.forgetting`.
-
-        Returns
-        -------
-        Score
-        """
+        """Forgetting counts of all presentations so far; see `subsetsel.scores.forgetting`."""
         self._demand_all(self._num_shown, "was never shown in training")
         values = forgetting_counts(
             self._num_forgotten, self._is_learned, int(self._num_shown.max())
@@ -135,12 +130,7 @@ class TrainingRecorder:
         return Score("forgetting", values, "highest", {"num_presentations": self._presentations()})
 
     def aum(self) -> Score:
-        """Mean margin over all presentations so far; see `subsetsel.scores.aum`.
-
-        Returns
-        -------
-        Score
-        """
+        """Mean margin over all presentations so far; see `subsetsel.scores.aum`."""
         self._demand_all(self._num_shown, "was never shown in training")
         values = self._margin_sum / self._num_shown
         return Score("aum", values, "lowest", {"num_presentations": self._presentations()})

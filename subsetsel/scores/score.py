@@ -92,17 +92,7 @@ class Score:
         return order.astype(np.int64)
 
     def select(self, **question: Any) -> Solution:
-        """Keep the end that this score keeps: `subsetsel.scores.select` of it.
-
-        Parameters
-        ----------
-        **question
-            As there.
-
-        Returns
-        -------
-        Solution
-        """
+        """Keep the end that this score keeps: `select` of it, with the same arguments."""
         return select(self, **question)
 
     def __repr__(self) -> str:

@@ -84,10 +84,6 @@ def strata_quotas(
     seed : int
         Draws which of equal values are cut.
 
-    Returns
-    -------
-    Strata
-
     Raises
     ------
     ProblemError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numba
@@ -11,12 +11,15 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def njit(**options: Any) -> Callable[[Function], Function]:
+def njit(*, calls: Sequence[Any] = (), **options: Any) -> Callable[[Function], Function]:
     """Compile as `numba.njit` does, with a disk cache where one can be written.
 
     Numba refuses to define a cached function where neither the package's folder nor the user's
     cache folder can be written to (a container with a read-only home), and fails in the middle of
     a run where the disk or the quota is full. In both cases each process compiles the kernels anew.
+
+    ``calls`` names compiled functions of other files that the function calls. An edit of such a
+    file makes the cached code stale, which numba itself does not notice.
     """
 
     def compile_lazily(function: Function) -> Function:
@@ -27,6 +30,7 @@ def njit(**options: Any) -> Callable[[Function], Function]:
                 raise
             compiled = numba.njit(**options)(function)
         _forgive_a_full_disk(compiled)
+        _watch(compiled, calls)
         result: Function = compiled
         return result
 
@@ -46,3 +50,11 @@ def _forgive_a_full_disk(compiled: Any) -> None:
 
     with contextlib.suppress(AttributeError):
         cache.save_overload = save_if_possible
+
+
+def _watch(compiled: Any, calls: Sequence[Any]) -> None:
+    """Add the stamps of other files, as numba takes them, to the one that the cache is kept by."""
+    with contextlib.suppress(AttributeError):
+        own = compiled._cache._cache_file
+        others = [called._cache._cache_file._source_stamp for called in calls]
+        own._source_stamp = (own._source_stamp, *others)

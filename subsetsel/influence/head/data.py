@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.rows.base import FloatArray, IndexArray
+from subsetsel.support.arrays import to_numpy
 
 # The Hessian needs squares of features; those of larger numbers would overflow.
 _MAX_FEATURE = 1e100
@@ -33,7 +34,7 @@ def check_choices(**given: str) -> None:
 
 def check_features(X: Any, num_features: int | None = None) -> FloatArray:
     """Features, shape (n, h), as finite float64 numbers of sensible size, or a ProblemError."""
-    array = _to_numpy(X, "X")
+    array = to_numpy(X, "X")
     if array.dtype.kind not in "fiub":
         raise ProblemError(
             f"X must hold real numbers, got dtype {array.dtype}; encode texts and categories first."
@@ -121,7 +122,7 @@ def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
 
 def check_weights(sample_weight: Any, n: int) -> FloatArray:
     """Weights of n examples, positive and finite, as float64."""
-    weights = _to_numpy(sample_weight, "sample_weight")
+    weights = to_numpy(sample_weight, "sample_weight")
     if weights.shape != (n,) or weights.dtype.kind not in "fiub":
         raise ProblemError(
             f"sample_weight must hold one number per example, shape ({n},); got {weights.dtype} "
@@ -153,7 +154,7 @@ def check_l2(l2: Any) -> float:
 
 
 def _check_labels(y: Any) -> NDArray[Any]:
-    labels = _to_numpy(y, "y")
+    labels = to_numpy(y, "y")
     if labels.ndim != 1:
         raise ProblemError(
             f"y must have one dimension (one label per example), got shape {labels.shape}; "
@@ -186,17 +187,6 @@ def _check_labels(y: Any) -> NDArray[Any]:
             "drop examples without a label."
         )
     return labels.astype(np.int64)
-
-
-def _to_numpy(given: Any, name: str) -> NDArray[Any]:
-    # A tensor is recognised by its methods: bfloat16 has no NumPy counterpart and is widened.
-    if hasattr(given, "detach") and hasattr(given, "cpu"):
-        given = given.detach().cpu()
-        given = (given.double() if given.is_floating_point() else given).numpy()
-    try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise ProblemError(f"{name} is not a rectangular array: {error}.") from error
 
 
 def _name_rows(indices: IndexArray, most: int = 5) -> str:

@@ -100,8 +100,8 @@ class Network:
         if not isinstance(found, Tensor) or found.dim() != 2 or found.shape[1] < 2:
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ProblemError(
-                "with parameters= the model must return logits of shape (examples, classes), two "
-                f"classes at least, or an object with such .logits; it returned {shape}."
+                "the model must return logits of shape (examples, classes), two classes at least, "
+                f"or an object with such .logits; it returned {shape}."
             )
         return found
 
@@ -109,7 +109,7 @@ class Network:
         """Gradient of each example's cross-entropy, shape (b, d), float64."""
 
         def loss(parameters: dict[str, Tensor], args: Any, kwargs: Any, label: Tensor) -> Tensor:
-            logits = self.logits(parameters, *_as_batch(args, kwargs))
+            logits = self.logits(parameters, *as_batch(args, kwargs))
             return nn.functional.cross_entropy(logits, label[None])
 
         return self._map(grad(loss), batch, width=1)
@@ -121,7 +121,7 @@ class Network:
         """
 
         def outputs(parameters: dict[str, Tensor], args: Any, kwargs: Any, _: Tensor) -> Tensor:
-            logits = self.logits(parameters, *_as_batch(args, kwargs))[0]
+            logits = self.logits(parameters, *as_batch(args, kwargs))[0]
             p = torch.softmax(logits, dim=0).detach()
             # (diag p - p p^T) = B B^T with B = (I - p 1^T) diag(sqrt p).
             return p.sqrt() * (logits - (p * logits).sum())
@@ -211,7 +211,7 @@ class Network:
         return out
 
 
-def _as_batch(args: Any, kwargs: Any) -> tuple[Any, Any]:
+def as_batch(args: Any, kwargs: Any) -> tuple[Any, Any]:
     """Make a batch of one example."""
     unsqueezed = tree_map(lambda leaf: leaf.unsqueeze(0), (args, kwargs))
     return unsqueezed[0], unsqueezed[1]
