@@ -16,7 +16,7 @@ PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
 	tests/test_continuation.py -k "not pools_replace and not large_rows_are_pruned \
 	and not uneven_rows and not same_call"
 
-.PHONY: help demo test lint house walk docs screenshots bench clean coverage coverage-of-kernels \
+.PHONY: help demo test lint house docs screenshots bench clean coverage coverage-of-kernels \
 	coverage-report mutations fuzz lock lowest audit sbom reproducible
 
 help:
@@ -24,7 +24,6 @@ help:
 	@echo "make test    run the test suite"
 	@echo "make lint    style, types, and who may import whom"
 	@echo "make house   count rooms, floors, arrows, circles and lines (ARGS=--check to fail where one is out of order)"
-	@echo "make walk    list the files that one call of solve goes through"
 	@echo "make docs    build the documentation, warnings as errors"
 	@echo "make screenshots  draw the pictures of the documentation (needs Chromium)"
 	@echo "make bench   compare all solvers on the named instances (ARGS=--smoke for a minute's worth)"
@@ -50,10 +49,6 @@ lint: $(STAMP)
 
 house: $(STAMP)
 	$(BIN)/python tests/house.py $(ARGS)
-
-# Through which files one Problem goes in one solve.
-walk: $(STAMP)
-	$(BIN)/python tests/walk.py $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs $(ARGS)
@@ -98,7 +93,7 @@ lowest: $(TOOLS)/.installed
 		--editable . pytest hypothesis "scikit-learn>=1.6" "matplotlib>=3.9"
 	.venv-lowest/bin/python -m pytest -W default -m "not slow" -k "not demo" tests/test_solve.py \
 		tests/test_conformance.py tests/test_influence.py tests/test_head.py tests/test_verify.py \
-		tests/test_solution.py tests/test_read.py tests/test_manifest.py tests/test_cli.py
+		tests/test_solution.py tests/test_read.py tests/test_manifest.py tests/test_cli_*.py
 
 audit: $(TOOLS)/.installed
 	$(TOOLS)/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip

@@ -8,8 +8,6 @@ from typing import Literal
 from subsetsel.errors import OptionError
 
 Start = Literal["relax", "random"]
-
-
 Proposals = Literal["norm", "plain"]
 
 

@@ -41,16 +41,14 @@ def chunk_chain(
     free: IndexArray,
     temperatures: tuple[float, float],
     rng: np.random.Generator,
-    *,
-    chunk_size: int | None = None,
 ) -> BoolArray:
     """Pass through all free rows a few times, cooling down, and swap within random chunks.
 
     Searched is the proxy of the rows; ``mask`` (n,) is the start and is modified in place, ``free``
-    lists the examples that may change sides, ``chunk_size`` is the side of a Gram matrix.
+    lists the examples that may change sides.
     """
     rows = problem.rows.proxy
-    size = chunk_size or int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
+    size = int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
     num_chunks = -(-free.size // size)
     total = rows.sum(mask)
     num_proposals = _PROPOSALS * size

@@ -74,19 +74,9 @@ _NEAR, _NUM_RETURNS, _LOWER = 1.005, 2, 0.98
 class Weights:
     """Weights on their way to a subset, with what they add up to.
 
-    Attributes
-    ----------
-    rows : ndarray of shape (k, d)
-    squared_norms : ndarray of shape (k,)
-    values : ndarray of shape (k,)
-        Between 0 and 1.
-    total : ndarray of shape (d,)
-        S^T w, of these rows and of whatever else is pruned.
-    items : ndarray of int64
-        Those that may move.
-    springs : Springs
-    lam : float
-        The multiplier of Eq. 3 that they ended with.
+    The rows (k, d) may be some of S only; ``total`` is S^T w (d,), of these rows and of whatever
+    else is pruned. ``values`` (k,) are between 0 and 1, and those of ``items`` may move. ``lam`` is
+    the multiplier of Eq. 3 that they ended with.
     """
 
     rows: AnyFloatArray

@@ -56,15 +56,8 @@ def search_core(problem: Problem, options: AnnealOptions, run: Run) -> Candidate
     if run.size <= _FEW:
         choose_until_full(problem, run, 2 * _FEW)
     num_generations = search.go()
-    return Candidate(
-        limit=run.limit,
-        stats={
-            "num_generations": num_generations,
-            "core_size": search.core_size,
-            "relaxed_value": relaxation.value,
-            "relaxation_time": relaxation.solve_time,
-        },
-    )
+    stats = {"num_generations": num_generations, "core_size": search.core_size}
+    return Candidate(limit=run.limit, stats=stats)
 
 
 class _CoreSearch:

@@ -38,12 +38,8 @@ class Start:
 class Starts:
     """Starting points on the margin of the relaxation.
 
-    Attributes
-    ----------
-    lam : float
-        ||v||^2 / (2 lam) - count has the slope of the dual where ||v|| = epsilon.
-    num_fractional : int
-        Weights of the relaxation strictly between 0 and 1.
+    With ``lam`` the energy ||v||^2 / (2 lam) - count has the slope of the dual where ||v|| =
+    epsilon. ``num_fractional`` weights of the relaxation are strictly between 0 and 1.
     """
 
     def __init__(self, problem: Problem, run: Run, relaxation: Relaxation) -> None:

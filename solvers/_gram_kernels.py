@@ -1,8 +1,8 @@
 """Metropolis chains on examples whose Gram matrix is at hand: O(1) proposals, O(k) accepts.
 
-Every kernel makes ``num_proposals`` proposals and returns, so that Python holds the clock. State is
-passed in and modified in place: ten calls of a thousand proposals walk the same path as one call of
-ten thousand. v is W^T S, the sum of the pruned rows.
+Every kernel makes ``num_proposals`` proposals and returns, so that Python can watch the clock.
+State is passed in and modified in place: ten calls of a thousand proposals walk the same path as
+one call of ten thousand. v is W^T S, the sum of the pruned rows.
 """
 
 from __future__ import annotations
@@ -15,22 +15,13 @@ from numpy.typing import NDArray
 from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
-from ._shared_kernels import (
-    SHARED,
-    STRIDE,
-    Schedule,
-    apply_move,
-    follow_norm,
-    is_accepted,
-    is_allowed,
-    move_row,
-    temperature_at,
-)
+from . import _shared_kernels as shared
+from ._shared_kernels import Schedule
 
 Array = NDArray[Any]
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=shared.KERNELS)
 def gram_flips(
     gram: Array,
     chosen: Array,
@@ -56,9 +47,9 @@ def gram_flips(
     temperature = schedule[0]
     inverse = 0.5 / lam
     for step in range(num_proposals):
-        if step % STRIDE == 0:
-            temperature = temperature_at(schedule, step)
-            lam = follow_norm(lam, first, squared, epsilon)
+        if step % shared.STRIDE == 0:
+            temperature = shared.temperature_at(schedule, step)
+            lam = shared.follow_norm(lam, first, squared, epsilon)
             inverse = 0.5 / lam
         i = int(rng.random() * k)
         change = (-2.0 if chosen[i] else 2.0) * products[i] + gram[i, i]
@@ -71,14 +62,14 @@ def gram_flips(
                 change += (-2.0 if chosen[j] else 2.0) * products[j] + gram[j, j]
                 change -= 2.0 * gram[i, j]
                 num_added = 0
-        if not is_accepted(change * inverse - num_added, temperature, rng):
+        if not shared.is_accepted(change * inverse - num_added, temperature, rng):
             continue
         leaving = i if chosen[i] else j
         joining = j if chosen[i] else i
-        if not is_allowed(columns, leaving, joining):
+        if not shared.is_allowed(columns, leaving, joining):
             continue
-        apply_move(columns, leaving, joining)
-        move_row(chosen, products, gram, leaving, joining)
+        shared.apply_move(columns, leaving, joining)
+        shared.move_row(chosen, products, gram, leaving, joining)
         squared = max(0.0, squared + change)
         count += num_added
         if count > best and squared <= allowed:
@@ -87,7 +78,7 @@ def gram_flips(
     state[0], state[1], state[2], state[4] = squared, count, lam, best
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=shared.KERNELS)
 def gram_swaps(
     gram: Array,
     pruned: Array,
@@ -106,17 +97,17 @@ def gram_swaps(
     temperature = schedule[0]
     squared = state[0]
     for step in range(num_proposals):
-        if step % STRIDE == 0:
-            temperature = temperature_at(schedule, step)
+        if step % shared.STRIDE == 0:
+            temperature = shared.temperature_at(schedule, step)
         p = int(rng.random() * pruned.size)
         q = int(rng.random() * kept.size)
         i, j = pruned[p], kept[q]
         change = 2.0 * (products[j] - products[i]) + gram[i, i] + gram[j, j] - 2.0 * gram[i, j]
-        if not is_accepted(change, temperature, rng):
+        if not shared.is_accepted(change, temperature, rng):
             continue
-        if not is_allowed(columns, i, j):
+        if not shared.is_allowed(columns, i, j):
             continue
-        apply_move(columns, i, j)
+        shared.apply_move(columns, i, j)
         pruned[p], kept[q] = j, i
         for m in range(products.size):
             products[m] += gram[j, m] - gram[i, m]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
-from ._shared_kernels import SHARED, apply_move, is_allowed, move_row
+from ._shared_kernels import KERNELS, apply_move, is_allowed, move_row
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class Pool(NamedTuple):
     columns: Columns
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=KERNELS)
 def flip(pool: Pool, chosen: Array, gains: Array, state: Array, i: int) -> None:
     """Move one example to the other side."""
     sign = -1.0 if chosen[i] else 1.0
@@ -43,7 +43,7 @@ def flip(pool: Pool, chosen: Array, gains: Array, state: Array, i: int) -> None:
     move_row(chosen, gains, pool.gram, leaving, joining)
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=KERNELS)
 def flip_best(
     pool: Pool,
     chosen: Array,
@@ -77,7 +77,7 @@ def flip_best(
     return max_moves
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=KERNELS)
 def best_swap(
     pool: Pool, chosen: Array, gains: Array, state: Array, tabu: Array
 ) -> tuple[int, int, float]:
@@ -110,7 +110,7 @@ def best_swap(
     return enters, leaves, lowest
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=KERNELS)
 def swap_best(
     pool: Pool,
     chosen: Array,

@@ -138,10 +138,9 @@ def _best(
 
 def _submit(problem: Problem, run: Run, mask: BoolArray) -> BoolArray | None:
     """Submit a subset, brought within the linear constraints, and return it."""
+    found: BoolArray | None = mask
     if len(problem.constraints):
-        repaired = find_mask(problem, wanted=mask, seed=int(run.limits.seed))
-        if repaired is None:
-            return None
-        mask = repaired
-    run.submit(mask)
-    return mask
+        found = find_mask(problem, wanted=mask, seed=int(run.limits.seed))
+    if found is not None:
+        run.submit(found)
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ MAX_RANK = 256
 _MAX_EXCLUDED = 50
 
 
-@dataclass(frozen=True)
-class LinearRow:
+class LinearRow(NamedTuple):
     """``lower <= coefficients . x <= upper`` for x in {0, 1}^n, each limit with a tolerance."""
 
     coefficients: FloatArray

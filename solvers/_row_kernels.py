@@ -20,17 +20,8 @@ from numpy.typing import NDArray
 from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
-from ._shared_kernels import (
-    SHARED,
-    STRIDE,
-    Schedule,
-    apply_move,
-    follow_norm,
-    is_accepted,
-    is_allowed,
-    move_row,
-    temperature_at,
-)
+from . import _shared_kernels as shared
+from ._shared_kernels import Schedule
 
 Array = NDArray[Any]
 
@@ -65,7 +56,7 @@ def num_reachable(sorted_norms: Array, reach: float) -> int:
     return min(sorted_norms.size, max(int(np.searchsorted(sorted_norms, reach)), 64))
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=shared.KERNELS)
 def row_swaps(
     rows: Array,
     mask: Array,
@@ -86,8 +77,8 @@ def row_swaps(
     temperature = schedule[0]
     reachable = order.size
     for step in range(num_proposals):
-        if step % STRIDE == 0:
-            temperature = temperature_at(schedule, step)
+        if step % shared.STRIDE == 0:
+            temperature = shared.temperature_at(schedule, step)
             if reach < math.inf:
                 reachable = num_reachable(sorted_norms, reach * temperature)
         i = order[int(rng.random() * reachable)]
@@ -101,18 +92,18 @@ def row_swaps(
             continue
         leaving = i if mask[i] else j
         joining = j if mask[i] else i
-        if not is_allowed(columns, leaving, joining):
+        if not shared.is_allowed(columns, leaving, joining):
             continue
-        if not is_accepted(swap_change(rows, total, leaving, joining), temperature, rng):
+        if not shared.is_accepted(swap_change(rows, total, leaving, joining), temperature, rng):
             continue
-        apply_move(columns, leaving, joining)
+        shared.apply_move(columns, leaving, joining)
         mask[leaving] = False
         mask[joining] = True
         for k in range(total.size):
             total[k] += rows[joining, k] - rows[leaving, k]
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=shared.KERNELS)
 def row_flips(
     rows: Array,
     mask: Array,
@@ -135,9 +126,9 @@ def row_flips(
     temperature = schedule[0]
     reachable = order.size
     for step in range(num_proposals):
-        if step % STRIDE == 0:
-            temperature = temperature_at(schedule, step)
-            lam = follow_norm(lam, first, squared, epsilon)
+        if step % shared.STRIDE == 0:
+            temperature = shared.temperature_at(schedule, step)
+            lam = shared.follow_norm(lam, first, squared, epsilon)
             reachable = num_reachable(sorted_norms, 2.0 * lam * (REACH * temperature + 1.0))
         i = order[int(rng.random() * reachable)]
         j = -1
@@ -147,7 +138,7 @@ def row_flips(
                 j = other
         leaving = i if mask[i] else j
         joining = j if mask[i] else i
-        if not is_allowed(columns, leaving, joining):
+        if not shared.is_allowed(columns, leaving, joining):
             continue
         if j >= 0:
             change = swap_change(rows, total, leaving, joining)
@@ -155,10 +146,10 @@ def row_flips(
         else:
             num_added = -1.0 if mask[i] else 1.0
             change = flip_change(rows, total, i, num_added)
-        if not is_accepted(0.5 * change / lam - num_added, temperature, rng):
+        if not shared.is_accepted(0.5 * change / lam - num_added, temperature, rng):
             continue
-        apply_move(columns, leaving, joining)
-        move_row(mask, total, rows, leaving, joining)
+        shared.apply_move(columns, leaving, joining)
+        shared.move_row(mask, total, rows, leaving, joining)
         squared = max(0.0, squared + change)
         count += num_added
         if count > best and squared <= allowed:
@@ -167,7 +158,7 @@ def row_flips(
     state[0], state[1], state[2], state[4] = squared, count, lam, best
 
 
-@njit(nogil=True, calls=SHARED)
+@njit(nogil=True, calls=shared.KERNELS)
 def penalty_flips(
     rows: Array,
     mask: Array,
@@ -188,20 +179,22 @@ def penalty_flips(
     temperature = schedule[0]
     excess = max(0.0, math.sqrt(squared) - epsilon)
     for step in range(num_proposals):
-        if step % STRIDE == 0:
-            temperature = temperature_at(schedule, step)
+        if step % shared.STRIDE == 0:
+            temperature = shared.temperature_at(schedule, step)
         i = order[int(rng.random() * order.size)]
         leaving = i if mask[i] else -1
         joining = -1 if mask[i] else i
-        if not is_allowed(columns, leaving, joining):
+        if not shared.is_allowed(columns, leaving, joining):
             continue
         sign = -1.0 if mask[i] else 1.0
         proposed = max(0.0, squared + flip_change(rows, total, i, sign))
         new_excess = max(0.0, math.sqrt(proposed) - epsilon)
-        if not is_accepted(penalty * (new_excess - excess) - sign, temperature, rng):
+        if not shared.is_accepted(penalty * (new_excess - excess) - sign, temperature, rng):
             continue
-        apply_move(columns, leaving, joining)
-        move_row(mask, total, rows, leaving, joining)
+        shared.apply_move(columns, leaving, joining)
+        mask[i] = not mask[i]
+        for k in range(total.size):
+            total[k] += sign * rows[i, k]
         squared, excess, count = proposed, new_excess, count + sign
         if count > best and excess == 0.0:
             best = count

@@ -19,15 +19,7 @@ from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
-from ._chains import (
-    budget,
-    columns_of,
-    gram_matrix,
-    quota_of,
-    run_together,
-    search_rows,
-    walk,
-)
+from ._chains import budget, columns_of, gram_matrix, quota_of, run_together, search_rows, walk
 from ._chunk_search import chunk_chain, is_too_large
 from ._first_subset import near_guess
 from ._gram_kernels import gram_swaps
@@ -53,6 +45,7 @@ _HEAT, _GRAM_HEAT = 2.0, 20.0
 _UNEVEN = 20.0
 
 Temperatures = tuple[float, float]
+_Cooling = tuple[Temperatures, np.random.Generator]
 
 
 def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
@@ -68,8 +61,7 @@ def search_swaps(problem: Problem, options: AnnealOptions, run: Run) -> Candidat
     run_together([partial(search.chain, k) for k in range(search.num_chains)], run)
     if _closes(problem, options, run):
         close_by_exchanges(problem, run)
-    stats = {"temperatures": list(search.schedules.get(0, search.temperatures))}
-    return Candidate(limit=run.limit, dual=search.directions.get(0), stats=stats)
+    return Candidate(limit=run.limit, dual=search.directions.get(0))
 
 
 def can_hold_gram(problem: Problem, options: AnnealOptions, items: IndexArray) -> bool:
@@ -79,7 +71,7 @@ def can_hold_gram(problem: Problem, options: AnnealOptions, items: IndexArray) -
 
 
 class _SwapSearch:
-    """Independent chains of swaps; ``schedules`` and ``directions`` say what each began with."""
+    """Independent chains of swaps; ``directions`` are the relaxed minima that they began with."""
 
     def __init__(
         self, problem: Problem, options: AnnealOptions, run: Run, start: BoolArray
@@ -96,7 +88,6 @@ class _SwapSearch:
         self.temperatures = _temperatures(problem, run.norm if has_guess else np.inf)
         self.few = choose_few(problem, run) if self.is_settled else None
         self.directions: dict[int, FloatArray] = {}
-        self.schedules: dict[int, Temperatures] = {}
 
     def chain(self, number: int) -> BoolArray | None:
         """Let one chain cool down; give the better of where it began and where it ended."""
@@ -113,8 +104,7 @@ class _SwapSearch:
             if margin is not None:
                 self.directions[number] = margin.total
                 core = margin.core(free, temperatures[0])
-        self.schedules[number] = temperatures
-        found = self._swap(mask.copy(), core, temperatures, rng)
+        found = self._swap(mask.copy(), core, (temperatures, rng))
         if begin is None or self.is_alone:
             return found
         # No other chain has submitted the start of this one.
@@ -135,26 +125,14 @@ class _SwapSearch:
             mask, norm = self.few
         return mask, norm, margin
 
-    def _swap(
-        self,
-        mask: BoolArray,
-        items: IndexArray,
-        temperatures: Temperatures,
-        rng: np.random.Generator,
-    ) -> BoolArray:
+    def _swap(self, mask: BoolArray, items: IndexArray, cooling: _Cooling) -> BoolArray:
         if is_too_large(self.problem.rows):
-            return chunk_chain(self.problem, self.run, mask, items, temperatures, rng)
+            return chunk_chain(self.problem, self.run, mask, items, *cooling)
         if can_hold_gram(self.problem, self.options, items):
-            return self._gram_chain(mask, items, temperatures, rng)
-        return self._row_chain(mask, items, temperatures, rng)
+            return self._gram_chain(mask, items, cooling)
+        return self._row_chain(mask, items, cooling)
 
-    def _row_chain(
-        self,
-        mask: BoolArray,
-        free: IndexArray,
-        temperatures: Temperatures,
-        rng: np.random.Generator,
-    ) -> BoolArray:
+    def _row_chain(self, mask: BoolArray, free: IndexArray, cooling: _Cooling) -> BoolArray:
         """Walk on the rows themselves."""
         rows, total, is_exact = search_rows(self.problem, mask)
         norms = self.problem.rows.squared_norms[free]
@@ -164,8 +142,8 @@ class _SwapSearch:
         reach = REACH if is_limited else np.inf
         columns = columns_of(self.problem, mask)
         self._walk(
-            partial(row_swaps, rows, mask, total, order, sorted_norms, reach, columns, rng),
-            temperatures,
+            partial(row_swaps, rows, mask, total, order, sorted_norms, reach, columns, cooling[1]),
+            cooling[0],
             int(np.clip(60 * order.size, 300_000, 20_000_000)),
             entries=2 * rows.shape[1],
             norm=lambda: float(np.linalg.norm(total)),
@@ -174,13 +152,7 @@ class _SwapSearch:
         )
         return mask
 
-    def _gram_chain(
-        self,
-        mask: BoolArray,
-        free: IndexArray,
-        temperatures: Temperatures,
-        rng: np.random.Generator,
-    ) -> BoolArray:
+    def _gram_chain(self, mask: BoolArray, free: IndexArray, cooling: _Cooling) -> BoolArray:
         """Walk with the Gram matrix of all free rows at hand."""
         rows = self.problem.rows.take(free).astype(np.float64)
         gram = gram_matrix(rows, self.run)
@@ -200,8 +172,8 @@ class _SwapSearch:
             return out
 
         self._walk(
-            partial(gram_swaps, gram, pruned, kept, rows @ total, state, columns, rng),
-            temperatures,
+            partial(gram_swaps, gram, pruned, kept, rows @ total, state, columns, cooling[1]),
+            cooling[0],
             int(np.clip(2000 * free.size, 100_000, 8_000_000)),
             entries=free.size,
             norm=lambda: float(np.sqrt(state[0])),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +68,7 @@ class CpsatSolver:
         warm_up(type(self), problem)
 
     def solve(self, problem: Problem, options: CpsatOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.engine.registry.Solver`.
-
-        Raises
-        ------
-        OptionError
-            If the problem is larger than CP-SAT can hold.
-        """
+        """Search for a subset; see `subsetsel.engine.registry.Solver`."""
 
         def ask(model: Model) -> Answer:
             return _CpsatModel(model, options, run).solve()
@@ -82,8 +76,7 @@ class CpsatSolver:
         return search_exactly(ask, "cpsat", problem, run)
 
 
-@dataclass(frozen=True)
-class Quantized:
+class Quantized(NamedTuple):
     """Integer rows (n, rank), the length of one integer step, and the error of a norm in steps.
 
     The error holds for any W of the size that is allowed.

@@ -57,13 +57,7 @@ class ExactSolver:
         warm_up(type(self), problem)
 
     def solve(self, problem: Problem, options: ExactOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.engine.registry.Solver`.
-
-        Raises
-        ------
-        OptionError
-            If the problem is larger than branch and bound can hold.
-        """
+        """Search for a subset; see `subsetsel.engine.registry.Solver`."""
 
         def ask(model: Model) -> Answer:
             return _ScipModel(model, options, run).solve()

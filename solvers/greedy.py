@@ -12,7 +12,7 @@ from subsetsel.engine.run import Run
 from subsetsel.engine.warm_up import Kind
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Form, Problem
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, FloatArray
 
 from ._first_subset import fixed_subset
 from ._local_search import MAX_SHARED, LocalSearch
@@ -56,8 +56,8 @@ class GreedySolver:
             return Candidate(is_infeasible=True)
         run.submit(start)
         search = LocalSearch(problem, run, start)
-        improve(search, patience=round(options.patience * run.effort))
-        return Candidate(limit=run.limit, stats={"num_moves": run.num_iterations})
+        improve(search, round(options.patience * run.effort))
+        return Candidate(limit=run.limit)
 
 
 @cache
@@ -75,17 +75,22 @@ def search_around(problem: Problem, run: Run, start: BoolArray) -> None:
     """
     search = LocalSearch(problem, run, start)
     patience = round(GreedyOptions.patience * run.effort)
-    improve(search, patience=patience)
+    improve(search, patience)
     relaxation = run.solve_relaxation()
     if relaxation is not None and not run.should_stop():
-        wanted = relaxation.weights > 0.5
-        rounded = find_mask(problem, wanted=wanted, seed=int(run.limits.seed))
-        if rounded is not None:
-            search.restart(rounded)
-            improve(search, patience=patience)
+        improve_rounded(search, relaxation.weights, patience)
 
 
-def improve(search: LocalSearch, *, patience: int) -> None:
+def improve_rounded(search: LocalSearch, weights: FloatArray, patience: int) -> None:
+    """Search from relaxed weights (n,), rounded and brought within everything linear."""
+    seed = int(search.run.limits.seed)
+    rounded = find_mask(search.problem, wanted=weights > 0.5, seed=seed)
+    if rounded is not None:
+        search.restart(rounded)
+        improve(search, patience)
+
+
+def improve(search: LocalSearch, patience: int) -> None:
     """Bring a local search to its end; ``patience`` is that of `GreedyOptions`."""
     problem = search.problem
     if problem.size is None:

@@ -17,14 +17,13 @@ from subsetsel.bounds.dual import evaluate_dual
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import OptionError, SolverError
-from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray
 from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
 from ._first_subset import fixed_subset
 from ._local_search import MAX_SHARED, LocalSearch
-from .greedy import GreedyOptions, GreedySolver, improve
+from .greedy import GreedyOptions, GreedySolver, improve, improve_rounded
 
 # Entries of R in the cone program: about half a minute and 1 GB.
 MAX_ENTRIES = 1_000_000
@@ -64,13 +63,7 @@ class RelaxSolver:
         GreedySolver().warm_up(problem)
 
     def solve(self, problem: Problem, options: RelaxOptions, run: Run) -> Candidate:
-        """Search for a subset; see `subsetsel.engine.registry.Solver`.
-
-        Raises
-        ------
-        OptionError
-            If the cone program would be too large.
-        """
+        """Search for a subset; see `subsetsel.engine.registry.Solver`."""
         start = fixed_subset(problem, run, MAX_SHARED)
         if start is None:
             return Candidate(is_infeasible=True)
@@ -89,12 +82,10 @@ class RelaxSolver:
         search = LocalSearch(problem, run, start)
         patience = round(options.patience * run.effort)
         if relaxed is not None:
-            rounded = find_mask(problem, wanted=relaxed.weights > 0.5, seed=int(run.limits.seed))
-            search.restart(start if rounded is None else rounded)
-            improve(search, patience=patience)
+            improve_rounded(search, relaxed.weights, patience)
         if relaxed is None or run.mask is None or run.size == 0:
             search.restart(start)
-            improve(search, patience=patience)
+            improve(search, patience)
         return Candidate(limit=run.limit, bound=bound, dual=dual, stats=stats)
 
 
@@ -110,18 +101,14 @@ def _has_time(problem: Problem, run: Run) -> bool:
 
 
 def _reduce(problem: Problem) -> Reduction:
-    """Reduce the rank, if the cone program can be held at all."""
-    side = min(problem.n, problem.d)
-    if side > MAX_SIDE or problem.n > MAX_ENTRIES:
-        raise OptionError(_too_large(problem, side))
-    reduced = reduce_rank(problem.rows)
-    if problem.n * reduced.rank > MAX_ENTRIES:
-        raise OptionError(_too_large(problem, reduced.rank))
-    return reduced
-
-
-def _too_large(problem: Problem, rank: int) -> str:
-    return (
+    """Reduce the rank, if the cone program fits in memory at all."""
+    rank = min(problem.n, problem.d)
+    if rank <= MAX_SIDE and problem.n <= MAX_ENTRIES:
+        reduced = reduce_rank(problem.rows)
+        rank = reduced.rank
+        if problem.n * rank <= MAX_ENTRIES:
+            return reduced
+    raise OptionError(
         f"solver 'relax' hands CLARABEL a dense matrix of n x rank = {problem.n} x {rank} entries, "
         f"more than the {MAX_ENTRIES} it can factorize in reasonable time; "
         "use solver='anneal', which relaxes the same problem by coordinate ascent."

@@ -19,7 +19,8 @@ from subsetsel.errors import (
 )
 from subsetsel.guarantee.prune import prune
 from subsetsel.guarantee.verification import Verification, verify
-from subsetsel.problem.constraints import LinearConstraint, balanced_limits
+from subsetsel.problem.constraints import LinearConstraint
+from subsetsel.problem.groups import balanced_limits
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.solution import Solution

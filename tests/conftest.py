@@ -1,10 +1,11 @@
-"""Shared fixtures: solvers that exist for tests alone."""
+"""Shared fixtures: solvers that exist for tests alone, and files for the command line."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,38 @@ import pytest
 # times more where other work shares the cores. Read when NumPy and torch are first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import commands
+import numpy as np
+
 from subsetsel.engine.registry import SolverSpec, register_solver, unregister_solver
 
 # A shell that starts the suite in the background has SIGINT ignored, and every child inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    """A small S in a file."""
+    path = tmp_path / "S.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(60, 4)) + 0.3)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Labelled data with ids in a file: 120 examples of three classes."""
+    return commands.write_blobs(tmp_path / "data.npz", 0, 120)
+
+
+@pytest.fixture(scope="session")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data.npz and what `prune` made of it; not to be written to."""
+    folder = tmp_path_factory.mktemp("verified")
+    data = commands.write_blobs(folder / "data.npz", 0, 120)
+    claim = ("--certificate", folder / "claim.json")
+    commands.prune(data, "--rel-epsilon", 0.05, "--out", folder / "pruned.npz", *claim)
+    return folder
 
 
 @pytest.fixture

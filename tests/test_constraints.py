@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from subsetsel.errors import ProblemError
-from subsetsel.problem.constraints import (
-    Constraints,
-    LinearConstraint,
-    balanced_limits,
-    group_constraints,
-)
+from subsetsel.problem.constraints import Constraints, LinearConstraint
+from subsetsel.problem.groups import balanced_limits, group_constraints
 
 _LABELS = np.array(["a", "a", "b", "b", "b"])
 

@@ -105,8 +105,8 @@ def test_core_holds_the_cheapest_flips() -> None:
 
 def test_drifting_rows_end_near_the_proven_least_norm() -> None:
     """Within a hundredth of a percent of it, where equal weights leave a fifth more."""
-    S = drifting(3000, 8)
-    solution = subsetsel.solve(S, size=1200, seed=0)
+    S = drifting(1000, 8)
+    solution = subsetsel.solve(S, size=400, seed=0)
     assert solution.bound is not None
     assert solution.bound <= solution.norm <= 1.0001 * solution.bound
     assert 0.4 * np.linalg.norm(S.sum(axis=0)) > 1.2 * solution.norm
@@ -114,7 +114,7 @@ def test_drifting_rows_end_near_the_proven_least_norm() -> None:
 
 def test_drifting_rows_are_bounded_within_a_time_limit() -> None:
     """A search that fills its time has set some aside for the bound."""
-    solution = subsetsel.solve(drifting(3000, 8), size=1200, seed=0, time_limit=1.0)
+    solution = subsetsel.solve(drifting(1000, 8), size=400, seed=0, time_limit=0.3)
     assert solution.bound is not None
     assert solution.norm <= 1.0001 * solution.bound
 
@@ -122,8 +122,8 @@ def test_drifting_rows_are_bounded_within_a_time_limit() -> None:
 def test_rows_that_cancel_after_all_are_led_to_zero() -> None:
     """A drift that large rows can make up for leaves no bound, and a norm far below a row's."""
     rng = np.random.default_rng(0)
-    S = rng.normal(size=(4000, 4)) * rng.lognormal(0.0, 1.0, size=(4000, 1)) + 0.3
-    problem = subsetsel.Problem(S, size=1600)
+    S = rng.normal(size=(1000, 4)) * rng.lognormal(0.0, 1.0, size=(1000, 1)) + 0.3
+    problem = subsetsel.Problem(S, size=400)
     assert is_drifting(problem)
     solution = subsetsel.solve(problem, seed=0)
     assert solution.norm < 0.1 * float(np.sqrt(np.median(problem.rows.squared_norms)))
@@ -150,15 +150,15 @@ def test_too_few_iterations_for_a_sweep_give_no_start() -> None:
 
 def test_drifting_rows_keep_their_groups() -> None:
     """Limits on groups hold, and the norm is near that without them."""
-    S, groups = drifting(2000, 8), np.arange(2000) % 2
-    limits = {0: (400, 400), 1: (400, 400)}
-    solution = subsetsel.solve(S, size=800, groups=groups, group_limits=limits, seed=0)
-    assert np.count_nonzero(solution.mask & (groups == 0)) == 400
-    assert solution.norm < 1.2 * subsetsel.solve(S, size=800, seed=0).norm
+    S, groups = drifting(600, 8), np.arange(600) % 2
+    limits = {0: (120, 120), 1: (120, 120)}
+    solution = subsetsel.solve(S, size=240, groups=groups, group_limits=limits, seed=0)
+    assert np.count_nonzero(solution.mask & (groups == 0)) == 120
+    assert solution.norm < 1.2 * subsetsel.solve(S, size=240, seed=0).norm
 
 
 def test_several_workers_find_the_same_on_drifting_rows() -> None:
     """The same seed and number of workers give the same subset."""
-    S = drifting(3000, 8)
-    first, second = (subsetsel.solve(S, size=1200, seed=3, num_workers=2) for _ in range(2))
+    S = drifting(600, 8)
+    first, second = (subsetsel.solve(S, size=240, seed=3, num_workers=2) for _ in range(2))
     assert (first.mask == second.mask).all()

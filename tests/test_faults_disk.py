@@ -21,7 +21,7 @@ from subsetsel.cli.app import app
 from subsetsel.errors import FolderInUseError
 from subsetsel.experiments.runs import RunLog
 from subsetsel.problem.solution import Solution
-from subsetsel.support.files import held, reserve
+from subsetsel.support.files import locked, reserve
 
 runner = CliRunner()
 
@@ -201,15 +201,15 @@ def test_kernels_compile_without_a_place_to_be_kept(fault: str, tmp_path: Path) 
 def test_two_runs_cannot_hold_one_folder(tmp_path: Path) -> None:
     """The second is told who holds it; once the first is done it is free.
 
-    Mutation: `held` without its call of `lock.acquire`: fails.
+    Mutation: `locked` without its call of `lock.acquire`: fails.
     """
     with (
-        held(tmp_path),
+        locked(tmp_path),
         pytest.raises(FolderInUseError, match=f"process {os.getpid()}"),
-        held(tmp_path),
+        locked(tmp_path),
     ):
         pass
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
@@ -221,11 +221,11 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
     """
 
     def die_inside() -> None:
-        with held(tmp_path):
+        with locked(tmp_path):
             kill_me()
 
     assert killed_at_touch(die_inside, tmp_path, 1000)
-    with held(tmp_path):
+    with locked(tmp_path):
         assert (tmp_path / ".lock").exists()
 
 
@@ -241,14 +241,14 @@ def test_a_file_system_without_locks_is_used_without(
 
     monkeypatch.setattr("fcntl.flock", refuse)
     for _ in range(2):
-        with held(tmp_path):
+        with locked(tmp_path):
             (tmp_path / "work").write_text("done")
 
 
 def test_two_comparisons_cannot_share_a_folder(tmp_path: Path) -> None:
     """A second one would do the same trainings and tear the first one's lines.
 
-    Mutation: `RunLog.fill` without `held`: fails.
+    Mutation: `RunLog.fill` without `locked`: fails.
     """
 
     def make(number: int) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def test_two_comparisons_cannot_share_a_folder(tmp_path: Path) -> None:
 def test_two_captures_cannot_share_a_cache(tmp_path: Path) -> None:
     """The second would write over what the first has written.
 
-    Mutation: `features_from_model` without `held`: fails.
+    Mutation: `features_from_model` without `locked`: fails.
     """
     import torch
     from torch.utils.data import TensorDataset

@@ -120,7 +120,7 @@ def test_ctrl_c_twice_stops_at_once(
     def interrupting(*_: Any) -> Iterator[Any]:
         yield press_ctrl_c
 
-    monkeypatch.setattr("subsetsel.cli.search.solve_progress", interrupting)
+    monkeypatch.setattr("subsetsel.cli.solve.solve_progress", interrupting)
     where = {
         "bound": (sys.modules["subsetsel.engine.solve"], "conclude"),
         "manifest": (sys.modules["subsetsel.report.manifest"], "write_json"),

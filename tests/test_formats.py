@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel import FileFormatError, OptionError, Solution
+from subsetsel import FileFormatError, OptionError, ProblemError, Solution
 from subsetsel.errors import MissingExtraError
 from subsetsel.formats import (
     SUBSET_SUFFIXES,
@@ -159,6 +159,25 @@ def test_bad_parquet_is_refused(columns: dict[str, Any], message: str, tmp_path:
     """Each with the column, and the row where there is one."""
     with pytest.raises(FileFormatError, match=message):
         read_data(parquet(tmp_path / "d.parquet", columns))
+
+
+@pytest.mark.parametrize(
+    ("lists", "n", "message"),
+    [
+        ([[[1.0], [2.0]]], 1, "says it has 1 rows and holds more"),
+        ([[[1.0], [2.0]]], 3, "says it has 3 rows and holds 2"),
+        ([], 3, "says it has 3 rows and holds 0"),
+        ([[[1.0]], [[1.0, 2.0]]], 2, "the lists of p differ in length; look at row 1"),
+    ],
+)
+def test_batches_that_contradict_their_source_are_refused(lists: Any, n: int, message: str) -> None:
+    """More or fewer rows than were announced, or lists that grow longer."""
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    from subsetsel.formats.arrow import join_features
+
+    batches = [arrow.record_batch({"p": one}) for one in lists]
+    with pytest.raises(ProblemError, match=message):
+        join_features("the file", n, ["p"], batches)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 40, -9])

@@ -233,6 +233,8 @@ def trainer_and_model() -> tuple[Any, Any, Any]:
         def validation_step(self, batch: Any, index: int) -> None:
             self.forward(batch[0])
 
+        test_step = validation_step
+
     capture = FeatureCapture()
     trainer = pl.Trainer(
         callbacks=[capture],
@@ -255,10 +257,11 @@ def loader(**more: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_callback_keeps_what_the_classifier_was_given() -> None:
+@pytest.mark.parametrize("run", ["validate", "test"])
+def test_the_callback_keeps_what_the_classifier_was_given(run: str) -> None:
     """The same features as a pass of one's own, and a problem of them."""
     trainer, model, capture = trainer_and_model()
-    trainer.validate(model, loader(), verbose=False)
+    getattr(trainer, run)(model, loader())
     x, y = loader().dataset.tensors
     assert np.allclose(capture.found.X, model.body(x).relu().detach().numpy(), atol=1e-6)
     assert np.array_equal(capture.found.y, y.numpy())

@@ -14,8 +14,9 @@ import pytest
 
 from subsetsel.cli.settings import Plan
 from subsetsel.errors import FileFormatError, SubsetselError
+from subsetsel.problem.progress import Progress
 from subsetsel.problem.solution import Solution
-from subsetsel.report.manifest import Manifest
+from subsetsel.report.manifest import MAX_TRACE, Manifest
 from subsetsel.support.files import written_whole
 from subsetsel.support.records import plain, sha256_of_array, sha256_of_file
 
@@ -189,6 +190,16 @@ def test_differences_name_the_machine_and_its_threads(solution: Solution) -> Non
     assert not any(line.startswith("torch_threads") for line in lines)
 
 
+def test_a_long_trace_is_thinned_between_its_ends(solution: Solution) -> None:
+    """However many subsets a search went through, the record stays short and in order."""
+    trace = tuple(Progress(float(i), i, i, 1.0, None) for i in range(5 * MAX_TRACE + 3))
+    times = [one["time"] for one in make(replace(solution, trace=trace)).trace]
+    assert len(times) == MAX_TRACE
+    assert times == sorted(set(times))
+    assert (times[0], times[-1]) == (0.0, 5 * MAX_TRACE + 2.0)
+    assert len(make(replace(solution, trace=trace[:3])).trace) == 3
+
+
 def places_in(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place of a JSON value: the keys and positions that lead to it."""
     yield before
@@ -222,28 +233,16 @@ def test_a_manifest_with_anything_anywhere_is_read_or_refused(
         settings={**settings, "search": {"solver": "anneal"}},
         inputs={"data": tmp_path / "data.csv"},
     )
+    # One field of each kind: a machine has many more of the same.
+    machine = {"python": "3.11", "num_cpus": 2, "threads": {}, "versions": {"numpy": "2.0"}}
+    manifest = replace(manifest, environment=machine)
     path = tmp_path / "m.json"
     manifest.write(path)
     good = json.loads(path.read_text())
-    values: list[Any] = [
-        None,
-        True,
-        0,
-        -1,
-        1.5,
-        1e308,
-        "",
-        "x",
-        [],
-        [1],
-        [None],
-        [[1]],
-        [{}],
-        {},
-        {"a": 1},
-    ]
+    values: list[Any] = [None, True, 0, -1, 1.5, 1e308, "", "x", "1", ["a", "b"]]
+    values += [[], [1], [None], [[1]], [{}], {}, {"a": 1}]
     for place in places_in(good):
-        for value in [*values, ["a", "b"], "1"]:
+        for value in values:
             path.write_text(json.dumps(with_value_at(good, place, value)))
             with contextlib.suppress(SubsetselError):
                 found = Manifest.read(path)

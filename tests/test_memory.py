@@ -18,7 +18,7 @@ def test_free_memory_is_a_sensible_number() -> None:
 
 def test_a_limit_for_the_process_counts_what_it_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit of 100 MiB above what is resident, about 100 MiB are left."""
-    used = memory._resident()
+    used = memory._taken(1)
     monkeypatch.setenv(VARIABLE, str((used + 100 * 2**20) / 2**30))
     assert 0 <= free_memory() <= 101 * 2**20
 

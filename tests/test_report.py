@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import subsetsel
 from subsetsel import ProblemError, Progress, Solution
-from subsetsel.report.curve import measure_points, points_of_record
+from subsetsel.guarantee.curve import Point
 from subsetsel.report.figures import Picture, pictures_of
 from subsetsel.report.gallery import Looks, picture_source, render_gallery
 from subsetsel.report.manifest import Manifest
@@ -51,7 +50,8 @@ class Outline(HTMLParser):
 def make(n: int = 6, **more: Any) -> Manifest:
     """A manifest of n examples, every second one pruned."""
     mask = np.arange(n) % 2 == 0
-    solution = Solution(mask=mask, norm=0.5, status="feasible", epsilon=more.pop("epsilon", 1.0))
+    about = {"epsilon": more.pop("epsilon", 1.0), "trace": tuple(more.pop("trace", ()))}
+    solution = Solution(mask=mask, norm=0.5, status="feasible", **about)
     return Manifest.of(
         solution, command="prune", settings={"l2": 1e-3}, inputs={"X": np.eye(n)}, **more
     )
@@ -105,7 +105,7 @@ def test_a_page_lists_no_more_ids_than_can_be_read() -> None:
 def test_class_bars_add_up_to_the_classes() -> None:
     """Kept and pruned bars hold every example once."""
     _, (axes,) = new_figure(1, "classes")
-    draw_classes(axes, ["a", "b"], [1, 1], [1, 3])
+    draw_classes(axes, {"a": 1, "b": 1}, {"a": 1, "b": 3})
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     assert heights == [[0, 2], [1, 1]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
@@ -114,8 +114,8 @@ def test_class_bars_add_up_to_the_classes() -> None:
 def test_the_tradeoff_shows_both_curves_and_epsilon() -> None:
     """Ours, the rival, the line that is allowed."""
     _, (axes,) = new_figure(1, "curve")
-    rivals = {"random": ([0.1, 0.2], [[3, 4], [5, 6]])}
-    draw_tradeoff(axes, [0.1, 0.2], [1.0, 2.0], rivals, epsilon=1.5, chosen=(0.2, 2.0))
+    points = [Point(0.1, 1.0, 1.0, (3.0, 4.0)), Point(0.2, 2.0, 2.0, (5.0, 6.0))]
+    draw_tradeoff(axes, points, epsilon=1.5, chosen=(0.2, 2.0))
     ours = next(line for line in axes.lines if "subsetsel" in str(line.get_label()))
     assert np.array_equal(np.asarray(ours.get_ydata()), [1.0, 2.0])
     words = [text.get_text() for text in axes.texts]
@@ -137,17 +137,6 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
 def step(m: int, change: float, **more: Any) -> dict[str, Any]:
     """A point of the curve as a verified search records it."""
     return {"m": m, "predicted_kept": 0.5, "change": change, "change_error": 0.1, **more}
-
-
-def test_of_two_subsets_of_one_size_the_better_is_drawn() -> None:
-    """And the one that was chosen, whatever else was tried at its size."""
-    curve = [step(2, 0.7), step(4, 0.9), step(2, 0.6), step(2, 0.8), step(0, 0.0)]
-    check = {"num_pruned": 4, "predicted_kept": 0.8, "change": 0.95}
-    points = points_of_record(curve, 10, check)
-    assert [(p.share, p.change, p.is_chosen) for p in points] == [
-        (0.2, 0.6, False),
-        (0.4, 0.95, True),
-    ]
 
 
 def test_a_page_shows_what_the_record_holds() -> None:
@@ -185,20 +174,6 @@ def test_the_search_is_shown_with_what_is_proved(more: dict[str, Any], words: st
     manifest.solution.update(more)
     (picture,) = pictures_of(manifest)
     assert words in picture.caption
-
-
-def test_points_are_measured_with_random_subsets_beside_them() -> None:
-    """The chosen subset is one of them, and its numbers are those of its check."""
-    X = np.random.default_rng(0).normal(size=(60, 2))
-    problem = subsetsel.Problem.from_features(X, X[:, 0] > 0, l2=0.1, size=20)
-    solution = subsetsel.solve(problem, solver="greedy")
-    check = subsetsel.verify(problem, solution)
-    points = measure_points(problem, solution, check, shares=(0.5,), num_random=2, solver="greedy")
-    assert [point.share for point in points] == [20 / 60, 0.5]
-    assert [point.is_chosen for point in points] == [True, False]
-    assert points[0].change == check.change
-    assert all(len(point.random) == 2 for point in points)
-    assert min(points[0].random) > check.change
 
 
 # --- examples to look at ------------------------------------------------------------------------

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import subsetsel
 from subsetsel import Problem, Solution, Verification
-from subsetsel.report.history import MOST, Trail
 
 
 class Tags(HTMLParser):
@@ -96,17 +94,3 @@ def test_names_that_look_like_html_are_text() -> None:
     page = shown(check(class_sizes={"<b>": 3}, class_pruned={"<b>": 2}))
     assert "most pruned: <b>, 2 of 3" in page.text
     assert "b" not in page.tags
-
-
-def test_a_trail_keeps_the_ends_and_thins_the_middle() -> None:
-    """However many records there are, it stays short and in order."""
-    seen: list[Any] = []
-    trail = Trail(seen.append)
-    assert trail.records == []
-    for i in range(5 * MOST + 3):
-        trail(subsetsel.Progress(float(i), i, i, 1.0, None))
-    times = [record.time for record in trail.records]
-    assert len(times) <= MOST
-    assert times == sorted(set(times))
-    assert (times[0], times[-1]) == (0.0, 5 * MOST + 2.0)
-    assert len(seen) == 5 * MOST + 3

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,3 +82,26 @@ def test_nothing_is_compiled_on_the_clock(question: dict[str, Any]) -> None:
     before = count()
     subsetsel.solve(problem, bound=False)
     assert count() == before
+
+
+def test_an_edit_of_a_called_kernel_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cached code that calls a kernel of another file is compiled anew once that file changes.
+
+    Mutation: without ``calls`` the second answer is still 1.
+    """
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        pytest.skip("nothing is compiled")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    head = "from subsetsel.support.jit import njit\n"
+    calls = head + "import called\n@njit(calls=(called.f,))\ndef g():\n    return called.f()\n"
+    (tmp_path / "calling.py").write_text(calls)
+    answers = []
+    for text in ("1", "1 + 1"):
+        (tmp_path / "called.py").write_text(head + f"@njit()\ndef f():\n    return {text}\n")
+        importlib.invalidate_caches()
+        for name in ("called", "calling"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        answers.append(importlib.import_module("calling").g())
+    assert answers == [1, 2]

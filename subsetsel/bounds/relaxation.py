@@ -145,17 +145,17 @@ class Ascent:
 
         return int(
             coordinate_pass(
-                rows,
-                items,
-                order,
-                self.weights,
-                self.total,
-                self.lam,
-                self.squared_norms,
-                self.diagonal,
-                self.columns,
-                self.multipliers,
-                self.penalties,
+                rows=rows,
+                items=items,
+                order=order,
+                weights=self.weights,
+                total=self.total,
+                lam=self.lam,
+                squared_norms=self.squared_norms,
+                diagonal=self.diagonal,
+                columns=self.columns,
+                multipliers=self.multipliers,
+                penalties=self.penalties,
             )
         )
 

@@ -177,8 +177,15 @@ class _Search:
         products = gram @ weights
         gains = self.gains[core] - medium.raised_rows @ total / self.lam + products
         for _ in range(_NUM_SWEEPS):
-            order = self.rng.permutation(core.size)
-            moved = core_sweep(gram, softened, gains, weights, deviations, products, order)
+            moved = core_sweep(
+                gram=gram,
+                softened=softened,
+                gains=gains,
+                weights=weights,
+                deviations=deviations,
+                products=products,
+                order=self.rng.permutation(core.size),
+            )
             if moved < 1e-3:
                 break
         self.weights[core], self.deviations[core] = weights, deviations

@@ -6,10 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import print_json, print_text
+from subsetsel.cli.console import print_result
+
+if TYPE_CHECKING:
+    from subsetsel.engine.registry import SolverSpec
 
 # Packages that cannot change a result, but how it is read, shown or installed.
 _BESIDE = (
@@ -28,16 +31,13 @@ def solvers(as_json: given.Json = False) -> None:
     from subsetsel.engine.registry import registered_solvers
 
     rows = [_solver_row(spec) for spec in registered_solvers().values()]
-    if as_json:
-        print_json({"solvers": rows})
-        return
-    columns = ("name", "proves", "examples", "here", "method")
-    table = [columns, *(_cells(row) for row in rows)]
-    widths = [max(len(line[c]) for line in table) for c in range(len(columns))]
-    for line in table:
-        print_text(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
+    table = [("name", "proves", "examples", "here", "method"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    )
+    print_result({"solvers": rows}, "\n".join(lines), as_json=as_json)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return row["name"], row["proves"], row["practical_n"], "no" if missing else "yes", method
 
 
-def _solver_row(spec: Any) -> dict[str, Any]:
+def _solver_row(spec: SolverSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "summary": spec.summary,
@@ -61,7 +61,7 @@ def _solver_row(spec: Any) -> dict[str, Any]:
 def info(as_json: given.Json = False) -> None:
     """Print what a bug report needs: versions, machine, memory, GPU, where kernels are kept.
 
-    Nothing in it tells who you are but the paths, which may hold a user's name.
+    It holds nothing personal but paths, which may contain a user's name.
 
     \b
     Examples:
@@ -69,20 +69,20 @@ def info(as_json: given.Json = False) -> None:
       subsetsel info --json
     """
     record = _installation()
-    if as_json:
-        print_json(record)
-        return
-    for name, value in record.items():
-        if isinstance(value, dict):
-            print_text(f"{name}:" if value else f"{name}: none set")
-            for key, item in value.items():
-                print_text(f"  {key:<22}{item if item is not None else 'not installed'}")
-        else:
-            print_text(f"{name}: {value}")
+    text = "\n".join(line for item in record.items() for line in _lines(*item))
+    print_result(record, text, as_json=as_json)
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    if not isinstance(value, dict):
+        return [f"{name}: {value}"]
+    if not value:
+        return [f"{name}: none set"]
+    items = ((key, "not installed" if item is None else item) for key, item in value.items())
+    return [f"{name}:", *(f"  {key:<22}{item}" for key, item in items)]
 
 
 def _installation() -> dict[str, Any]:
-    import subsetsel
     from subsetsel.engine.registry import registered_solvers
     from subsetsel.report.environment import environment, versions_of
     from subsetsel.support.memory import VARIABLE, describe, free_memory
@@ -92,11 +92,11 @@ def _installation() -> dict[str, Any]:
     if VARIABLE in os.environ:
         record["threads"][VARIABLE] = os.environ[VARIABLE]
     return {
-        "location": str(Path(subsetsel.__file__).parent),
+        "location": str(Path(__file__).parents[1]),
         "executable": sys.executable,
         **record,
         "free memory": describe(free_memory()),
-        "free disk here": _free_disk(),
+        "free disk here": describe(shutil.disk_usage(Path.cwd()).free),
         "gpu": _gpu(),
         "torch": _torch(),
         "kernels": _kernels(),
@@ -107,20 +107,12 @@ def _installation() -> dict[str, Any]:
     }
 
 
-def _free_disk() -> str:
-    from subsetsel.support.memory import describe
-
-    return describe(shutil.disk_usage(Path.cwd()).free)
-
-
 def _gpu() -> str:
     import torch
 
     if not torch.cuda.is_available():
         return "none that torch can use"
-    return ", ".join(
-        torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
-    )
+    return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
 
 
 def _torch() -> dict[str, Any]:

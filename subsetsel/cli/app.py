@@ -8,9 +8,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from subsetsel.cli import about, data, demo, experiment, report, search, verify
+from subsetsel.cli.about import info, solvers
+from subsetsel.cli.compare import compare
+from subsetsel.cli.compare_solvers import compare_solvers
 from subsetsel.cli.console import ExitCode, print_note, print_text
+from subsetsel.cli.demo import demo
+from subsetsel.cli.prune import prune
+from subsetsel.cli.report import report
+from subsetsel.cli.solve import solve
 from subsetsel.cli.stdin import temporary_files
+from subsetsel.cli.verify import verify
 from subsetsel.errors import SubsetselError
 
 
@@ -82,14 +89,7 @@ def options(
 
 
 for _command in (
-    demo.demo,
-    data.prune,
-    verify.verify,
-    search.solve,
-    search.compare_solvers,
-    experiment.compare,
-    report.report,
-    about.solvers,
-    about.info,
+    *(demo, prune, verify, solve, compare_solvers),
+    *(compare, report, solvers, info),
 ):
     app.command(no_args_is_help=False)(_command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,10 @@ class ExitCode(IntEnum):
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout."""
-    sys.stdout.write(json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+    print_text(json.dumps(plain(record), indent=1, allow_nan=False))
 
 
-def print_text(text: str = "") -> None:
+def print_text(text: str) -> None:
     """Write a line to stdout, as it is."""
     sys.stdout.write(text + "\n")
 
@@ -39,6 +39,14 @@ def print_text(text: str = "") -> None:
 def print_note(text: str) -> None:
     """Write a line to stderr, as it is."""
     sys.stderr.write(text + "\n")
+
+
+def print_result(record: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Write a result to stdout, for machines or for people."""
+    if as_json:
+        print_json(record)
+    else:
+        print_text(text)
 
 
 def _stderr() -> Console:
@@ -49,12 +57,9 @@ def _stderr() -> Console:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Show that something is going on; nothing where stderr is no terminal."""
+    """Show a text while something goes on; nothing where stderr is no terminal."""
     console = _stderr()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(text):
+    with console.status(text) if console.is_terminal else nullcontext():
         yield
 
 
@@ -62,19 +67,7 @@ def working(text: str) -> Iterator[None]:
 def solve_progress(
     text: str, time_limit: float | None
 ) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a search as it goes on.
-
-    Parameters
-    ----------
-    text : str
-    time_limit : float or None
-        Seconds; with it the bar fills up.
-
-    Yields
-    ------
-    callable or None
-        For ``solve(progress=...)``; None where stderr is no terminal.
-    """
+    """Show a search while it lasts: a callback for ``solve``, None where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
         yield None
@@ -82,20 +75,11 @@ def solve_progress(
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[found]}"),
-    )
+    words, found = TextColumn("{task.description}"), TextColumn("{task.fields[found]}")
+    columns = (SpinnerColumn(), words, BarColumn(), TimeElapsedColumn(), found)
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task(text, total=time_limit, found="")
-
-        def show(record: Progress) -> None:
-            bars.update(task, completed=record.time, found=_found(record))
-
-        yield show
+        yield lambda record: bars.update(task, completed=record.time, found=_found(record))
 
 
 def _found(record: Progress) -> str:

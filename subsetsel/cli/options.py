@@ -1,4 +1,4 @@
-"""Options that several commands share, declared once."""
+"""The options of all commands, each declared once, and what several commands do with them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from subsetsel.cli.console import print_text
 from subsetsel.errors import OptionError
 
-L2 = Annotated[
-    float | None,
-    typer.Option(help="Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included."),
-]
-Epsilon = Annotated[
-    float | None, typer.Option(help="Largest allowed parameter change; prune as many as it lets.")
-]
-Size = Annotated[int | None, typer.Option(help="Prune exactly this many examples.")]
-Fraction = Annotated[float | None, typer.Option(help="Prune this share of the examples.")]
-NumKept = Annotated[int | None, typer.Option(help="Keep exactly this many examples.")]
+
+def _argument(text: str) -> Any:
+    return typer.Argument(help=text)
+
+
+def _option(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, **more)
 
 
 def _solver_names(incomplete: str) -> list[str]:
@@ -30,81 +28,183 @@ def _solver_names(incomplete: str) -> list[str]:
     return [name for name in registered_solvers() if name.startswith(incomplete)]
 
 
+# --- what is read -------------------------------------------------------------------------------
+
+_S = _argument(
+    "S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."
+)
+Matrix = Annotated[Path, _S]
+MatrixOfRun = Annotated[Path | None, _S]
+DataOfRun = Annotated[
+    Path | None,
+    _argument("X and labels y (and ids): .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."),
+]
+Data = Annotated[Path, _option("The examples that were pruned.")]
+Claim = Annotated[Path, _argument("What `prune --out` wrote, its manifest, or a --certificate.")]
+ManifestFile = Annotated[Path, _argument("What --out left beside the subset (.json).")]
+Format = Annotated[
+    str | None,
+    _option("Of standard input (-): npy, npz, safetensors, parquet, csv or tsv.", "--format"),
+]
+Key = Annotated[str | None, _option("Array of an .npz or .safetensors file that holds several.")]
+Label = Annotated[str, _option("Column of a table that holds the labels.")]
+Identity = Annotated[str, _option("Column of a table that holds the examples' names.", "--id")]
+Test = Annotated[Path | None, _option("Held-out examples, to compare accuracy and loss on.")]
+Validation = Annotated[Path | None, _option("Examples that decide, unlike those of --test.")]
+From = Annotated[
+    Path | None,
+    _option("A manifest: repeat its run, on its data unless others are named.", "--from"),
+]
+Images = Annotated[
+    Path,
+    _argument(
+        "Pictures: a folder of IDX files (MNIST), of CIFAR's binary files, of TinyImageNet, "
+        "one with train/ and test/ holding a folder per class, or an .npz file."
+    ),
+]
+
+# --- the problem --------------------------------------------------------------------------------
+
+L2 = Annotated[
+    float | None, _option("Weight decay of mean loss + (l2 / 2) ||theta||^2, bias included.")
+]
+Epsilon = Annotated[float | None, _option("Largest parameter change; prune as many as it allows.")]
+RelEpsilon = Annotated[float | None, _option("The same as a fraction of ||theta||_2.")]
+Size = Annotated[int | None, _option("Prune exactly this many examples.")]
+Fraction = Annotated[float | None, _option("Prune this share of the examples.")]
+NumKept = Annotated[int | None, _option("Keep exactly this many examples.")]
+MaxSize = Annotated[int | None, _option("Prune at most this many.")]
+Normalized = Annotated[str, _option("full (Eq. 3 of the paper) or kept (times the kept share).")]
+MaxLossGap = Annotated[float | None, _option("Largest rise of the mean loss on --validation.")]
+MaxAccuracyDrop = Annotated[
+    float | None, _option("Largest fall of the accuracy on it, a share: 0.002 is 0.2 points.")
+]
+MinCurvature = Annotated[float | None, _option("Least share of curvature in every direction.")]
+KeepPerClass = Annotated[int | None, _option("Keep at least this many examples of every class.")]
+
+# --- the search ---------------------------------------------------------------------------------
+
 Solver = Annotated[
-    str,
-    typer.Option(help="A name that `subsetsel solvers` lists.", autocompletion=_solver_names),
+    str, _option("A name that `subsetsel solvers` lists.", autocompletion=_solver_names)
 ]
-TimeLimit = Annotated[
-    float | None,
-    typer.Option(help="Seconds; without it the solver stops by its own budget of work."),
-]
-Seed = Annotated[int, typer.Option(help="Same seed, same subset (unless the clock cuts off).")]
-NumWorkers = Annotated[int, typer.Option(help="Threads.")]
+Solvers = Annotated[str | None, _option("Names with commas between; all that are installed.")]
+TimeLimit = Annotated[float | None, _option("Seconds; otherwise the solver's own budget of work.")]
+TimeOfEach = Annotated[float, _option("Seconds for each solver.")]
+Seed = Annotated[int, _option("Same seed, same subset (unless a time limit stops the search).")]
+NumWorkers = Annotated[int, _option("Threads.")]
 SolverOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="An option of the solver; repeatable."),
+    _option("An option of the solver; repeatable.", "--option", metavar="NAME=VALUE"),
 ]
+Device = Annotated[str, _option("auto, cpu or cuda.")]
+
+# --- what is written ----------------------------------------------------------------------------
+
 Out = Annotated[
     Path | None,
-    typer.Option(
-        help="Where to save the subset: .npz, .safetensors, .parquet, .csv, .tsv; a manifest "
+    _option(
+        "Where to save the subset: .npz, .safetensors, .parquet, .csv, .tsv; a manifest "
         "(.json) is put beside it. - writes a table to standard output."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Read the data, say what it would cost, and stop.")
+Certificate = Annotated[
+    Path | None, _option("What others need to check the claim: a .json, and an .npz beside it.")
 ]
-Key = Annotated[
-    str | None,
-    typer.Option(help="Which array of an .npz or .safetensors file; needed if there are several."),
-]
-Label = Annotated[str, typer.Option(help="Column of a table that holds the labels.")]
-Identity = Annotated[
-    str, typer.Option("--id", help="Column of a table that holds the examples' names.")
-]
-Test = Annotated[
-    Path | None, typer.Option(help="Held-out examples, to compare accuracy and loss on.")
-]
-From = Annotated[
+Json = Annotated[bool, _option("Print one JSON object instead of text.", "--json")]
+DryRun = Annotated[bool, _option("Read the data, say what it would cost, and stop.", "--dry-run")]
+Folder = Annotated[Path, _option("Where the subset, the manifest, the picture and the page go.")]
+Page = Annotated[Path | None, _option("The page, beside the manifest by default; - for stdout.")]
+
+# --- the page -----------------------------------------------------------------------------------
+
+DataOfPage = Annotated[Path | None, _option("The examples that were pruned.")]
+Examples = Annotated[
     Path | None,
-    typer.Option(
-        "--from",
-        help="Repeat the run of a manifest: its settings, and its data unless others are named.",
+    _option(
+        "What they look like, to show kept beside pruned: pictures as .npy or .npz of "
+        "shape (n, height, width[, 3]), or texts as a table with a column `text`."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ImageShape = Annotated[
+    str | None, _option("Show the features themselves as pictures of this shape.", metavar="HxW")
+]
+Curve = Annotated[
+    bool,
+    _option(
+        "Prune other shares too and refit, with random subsets beside them; takes several "
+        "times as long as the pruning did.",
+        "--curve",
+    ),
+]
+
+# --- retraining ---------------------------------------------------------------------------------
 
 
-def refuse_beside_from(flags: Mapping[str, Any]) -> None:
-    """Refuse flags that say what a manifest says already.
+def _list_methods(is_wanted: bool) -> None:
+    if is_wanted:
+        from subsetsel.experiments.methods import METHODS
 
-    Parameters
-    ----------
-    flags : mapping
-        None for those that were not given.
-
-    Raises
-    ------
-    OptionError
-    """
-    clashing = [name for name, value in flags.items() if value is not None]
-    if clashing:
-        raise OptionError(
-            f"--from brings its own settings; leave out --{clashing[0].replace('_', '-')}."
-        )
+        print_text("\n".join(["whole", *METHODS]))
+        raise typer.Exit
 
 
-def solver_options(given: list[str] | None) -> dict[str, Any]:
-    """Turn ``name=value`` texts into options; values are JSON where they can be.
+Kept = Annotated[str, _option("How many to keep; several with commas between.")]
+Methods = Annotated[str, _option("Names with commas between; see --list-methods.")]
+NumSeeds = Annotated[int, _option("How many; each draws scorer, choice and training anew.")]
+Network = Annotated[str, _option("Trained on what is kept; several with commas between.")]
+Scorer = Annotated[str, _option("Network whose outputs tell what to keep.")]
+ScorerEpochs = Annotated[int, _option("Passes of the scorer over all examples.")]
+Epochs = Annotated[int | None, _option("Passes over what is kept; this or --iterations.")]
+Iterations = Annotated[int | None, _option("Steps, however many are kept; this or --epochs.")]
+BatchSize = Annotated[int, _option("Pictures in a step.")]
+LearningRate = Annotated[float, _option("Of the first step; falls along a cosine.")]
+Padding = Annotated[int, _option("Random crop and mirror; 0 for neither.")]
+Balanced = Annotated[bool, _option("Rank by scores within each class.", "--balanced")]
+ShareScorer = Annotated[bool, _option("One scorer for all seeds.", "--share-scorer")]
+Results = Annotated[Path, _option("Folder for results; finished runs in it are not repeated.")]
+CostOnly = Annotated[bool, _option("Print the cost and stop.", "--dry-run")]
+ListMethods = Annotated[
+    bool,
+    _option("Print them and exit.", "--list-methods", callback=_list_methods, is_eager=True),
+]
 
-    Raises
-    ------
-    OptionError
-        If a text has no name or no ``=``.
-    """
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the flags that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def flag(name: str) -> str:
+    """Write the name of an argument as the command line does."""
+    return f"--{name.replace('_', '-')}"
+
+
+def one_goal(goals: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the goal that was given; an error unless there is exactly one."""
+    found = given(goals)
+    if len(found) != 1:
+        got = " and ".join(map(flag, found)) or "none"
+        raise OptionError(f"give exactly one of {', '.join(map(flag, goals))}; got {got}.")
+    return found
+
+
+def search_settings(
+    solver: str, time_limit: float | None, seed: int, num_workers: int, options: list[str] | None
+) -> dict[str, Any]:
+    """Put the arguments of a search together."""
+    settings = {
+        "solver": solver,
+        "time_limit": time_limit,
+        "seed": seed,
+        "num_workers": num_workers,
+    }
+    return {**settings, **_solver_options(options)}
+
+
+def _solver_options(texts: list[str] | None) -> dict[str, Any]:
+    """Turn ``name=value`` texts into options; a value that is JSON is read as such."""
     options: dict[str, Any] = {}
-    for text in given or []:
+    for text in texts or []:
         name, separator, value = text.partition("=")
         if not (name and separator):
             raise OptionError(f"--option must look like name=value, got {text!r}.")
@@ -115,17 +215,11 @@ def solver_options(given: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def given_goal(**goals: Any) -> dict[str, Any]:
-    """Keep the goals that were given.
-
-    Raises
-    ------
-    OptionError
-        Unless exactly one was.
-    """
-    given = {name: value for name, value in goals.items() if value is not None}
-    if len(given) != 1:
-        flags = [f"--{name.replace('_', '-')}" for name in goals]
-        got = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
-        raise OptionError(f"give exactly one of {', '.join(flags)}; got {got}.")
-    return given
+def numbers(name: str, text: str) -> tuple[int, ...]:
+    """Read integers with commas between."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"{flag(name)} must be integers with commas between, got {text!r}."
+        ) from error

@@ -1,10 +1,11 @@
-"""What every command does with a solution: show it, save it, choose the exit code."""
+"""What every command does with a solution: save it, show it, choose the exit code."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,49 +19,17 @@ from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest, solution_record
 from subsetsel.support.files import written_whole
 
+LATER = "the search comes on top: its own budget of work, or --time-limit"
+
 
 def manifest_path(out: Path) -> Path:
-    """Where the manifest of a saved subset lies.
-
-    Returns
-    -------
-    Path
-    """
+    """Where the manifest of a saved subset lies."""
     return out.with_suffix(".manifest.json")
 
 
-def checkpoint_path(out: Path | None) -> Path | None:
-    """Where a pruning that may be killed keeps what it has chosen.
-
-    Returns
-    -------
-    Path or None
-        None where there is no file for the result either.
-    """
-    return None if out is None or out == STANDARD else out.with_suffix(".checkpoint.npz")
-
-
 def check_out(out: Path | None, *, as_json: bool = False) -> None:
-    """Refuse a bad place for the result before any work is done.
-
-    Parameters
-    ----------
-    out : Path, optional
-    as_json : bool
-        Whether a JSON object goes to stdout, where ``-`` has no place then.
-
-    Raises
-    ------
-    OptionError
-        If its name ends in no known format, or it is a folder.
-    MissingExtraError
-        If the package that writes the format is not installed.
-    """
-    if out is None:
-        return
-    if out == STANDARD:
-        if as_json:
-            raise OptionError("--out - and --json both write to standard output; choose one.")
+    """Refuse a place for the subset that cannot be written to, before any work is done."""
+    if out is None or is_standard(out, as_json):
         return
     if out.suffix.lower() not in SUBSET_SUFFIXES or out.is_dir():
         raise OptionError(
@@ -73,34 +42,22 @@ def check_out(out: Path | None, *, as_json: bool = False) -> None:
         pass
 
 
-def check_certificate(path: Path | None) -> None:
-    """Refuse a bad name for the certificate before any work is done.
-
-    Raises
-    ------
-    OptionError
-        If it does not end in .json.
-    """
-    if path is None:
-        return
-    if path.suffix.lower() != ".json" or path.is_dir():
-        raise OptionError(f"--certificate must name a .json file, got {path}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def is_standard(out: Path, as_json: bool) -> bool:
+    """Whether the result goes to standard output, where a JSON object has no place then."""
+    if out == STANDARD and as_json:
+        raise OptionError("--out - and --json both write to standard output; choose one.")
+    return out == STANDARD
 
 
 def save(solution: Solution, manifest: Manifest, out: Path, ids: Array | None = None) -> list[Path]:
-    """Write the subset and its manifest, both whole or neither; for ``-`` a table to stdout.
-
-    Returns
-    -------
-    list of Path
-    """
+    """Write the subset and its manifest, both whole or neither; for ``-`` a table to stdout."""
     if out == STANDARD:
         sys.stdout.write(solution_table(solution, ids))
         return []
     beside = manifest_path(out)
     with written_whole(out) as subset, written_whole(beside) as record:
-        write_solution(solution, subset, ids)
+        # The manifest has the trace.
+        write_solution(replace(solution, trace=()), subset, ids)
         manifest.write(record)
     return [out, beside]
 
@@ -111,67 +68,40 @@ def show(
     as_json: bool,
     verification: Any = None,
     files: list[Path] | None = None,
-    extra: Mapping[str, Any] | None = None,
     out: Path | None = None,
 ) -> None:
-    """Print a solution for people or for machines.
+    """Print a solution, its check and what was written, for people or for machines.
 
-    Parameters
-    ----------
-    solution : Solution
-    as_json : bool
-    verification : Verification, optional
-    files : list of Path, optional
-        What was written.
-    extra : mapping, optional
-        More fields of the JSON object.
-    out : Path, optional
-        ``-`` where the subset itself goes to stdout: then this goes to stderr.
+    Where the subset itself goes to stdout, the text goes to stderr.
     """
+    checks = [] if verification is None else [verification]
+    names = [str(name) for name in files or []]
     if as_json:
-        record: dict[str, Any] = {"solution": solution_record(solution)}
-        if verification is not None:
-            record["verification"] = verification
-        print_json({**record, **(extra or {}), "files": [str(name) for name in files or []]})
+        record: Mapping[str, Any] = {"verification": verification} if checks else {}
+        print_json({"solution": solution_record(solution), **record, "files": names})
         return
-    say: Callable[[str], None] = print_note if out == STANDARD else print_text
-    say(str(solution))
-    if verification is not None:
-        say(str(verification))
-    for name in files or []:
-        say(f"wrote {name}")
+    say = print_note if out == STANDARD else print_text
+    for text in (solution, *checks, *(f"wrote {name}" for name in names)):
+        say(str(text))
 
 
-def exit_code(solution: Solution, *, is_verified: bool = True) -> ExitCode:
-    """Choose the exit code.
-
-    Returns
-    -------
-    ExitCode
-    """
+def exit_code(solution: Solution) -> ExitCode:
+    """Choose the exit code for a solution; after Ctrl-C, say what it is."""
     if solution.limit == "interrupted":
-        what = "this is the best subset" if solution.is_feasible else "nothing that holds was"
+        what = "this is the best subset" if solution.is_feasible else "no feasible subset was"
         print_note(f"interrupted: {what} found by then")
         return ExitCode.INTERRUPTED
-    if not solution.is_feasible or not is_verified:
-        return ExitCode.UNSATISFIED
-    return ExitCode.DONE
+    return ExitCode.DONE if solution.is_feasible else ExitCode.UNSATISFIED
 
 
-def repeated_code(code: ExitCode, earlier: Manifest, manifest: Manifest) -> ExitCode:
+def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest) -> ExitCode:
     """Say whether a repeated run chose the same subset, and what differs if not.
 
-    Parameters
-    ----------
-    code : ExitCode
-        Of the run by itself.
-    earlier, manifest : Manifest
-        Of the run that was repeated, and of this one.
-
-    Returns
-    -------
-    ExitCode
+    The code of the run itself is returned unless another subset was chosen; ``earlier`` is None
+    where no run was repeated.
     """
+    if earlier is None:
+        return code
     if earlier.pruned == manifest.pruned:
         print_note("the same subset as in the manifest")
         return code

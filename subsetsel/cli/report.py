@@ -2,57 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import numpy as np
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import print_json, print_note, print_text, working
-from subsetsel.cli.examples import read_looks
+from subsetsel.cli.console import print_note, print_result, working
+from subsetsel.cli.output import is_standard
 from subsetsel.cli.settings import Plan
 from subsetsel.cli.stdin import STANDARD, file_of
-from subsetsel.errors import OptionError
-from subsetsel.formats import Data, read_data
+from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.formats import Data, read_data, read_matrix
+from subsetsel.formats.read import check_suffix, read_columns
 from subsetsel.report.manifest import Manifest
 from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
-    from subsetsel.report.curve import Point
+    from subsetsel.guarantee.curve import Point
+    from subsetsel.report.gallery import Looks
     from subsetsel.rows.base import BoolArray
+
+_TABLES = (".csv", ".tsv", ".parquet")
+_ARRAYS = (".npy", ".npz", ".safetensors")
 
 
 def report(
-    manifest: Annotated[Path, typer.Argument(help="What --out left beside the subset (.json).")],
-    data: Annotated[
-        Path | None, typer.Option(help="The examples that were pruned; needed by what follows.")
-    ] = None,
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            help="What they look like, to show kept beside pruned: pictures as .npy or .npz of "
-            "shape (n, height, width[, 3]), or texts as a table with a column `text`."
-        ),
-    ] = None,
-    image_shape: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Show the features themselves as pictures of this shape."),
-    ] = None,
-    curve: Annotated[
-        bool,
-        typer.Option(
-            "--curve",
-            help="Prune other shares too and refit, with random subsets beside them; takes several "
-            "times as long as the pruning did.",
-        ),
-    ] = False,
+    manifest: given.ManifestFile,
+    data: given.DataOfPage = None,
+    examples: given.Examples = None,
+    image_shape: given.ImageShape = None,
+    curve: given.Curve = False,
     label: given.Label = "y",
     identity: given.Identity = "id",
+    file_format: given.Format = None,
     device: given.Device = "auto",
-    out: Annotated[
-        Path | None, typer.Option(help="The page; beside the manifest if left out; - for stdout.")
-    ] = None,
+    out: given.Page = None,
     as_json: given.Json = False,
 ) -> None:
     """Write one self-contained HTML page about a run.
@@ -64,59 +52,96 @@ def report(
       subsetsel report pruned.manifest.json --data data.npz --image-shape 28x28
       subsetsel report pruned.manifest.json --data data.parquet --label kind --examples texts.csv
     """
-    from subsetsel.report.figures import pictures_of
     from subsetsel.report.gallery import render_gallery
-    from subsetsel.report.page import render_page
 
     record = Manifest.read(manifest)
     page = manifest.with_suffix(".html") if out is None else out
-    if page != STANDARD and page.suffix.lower() not in {".html", ".htm"}:
+    to_stdout = is_standard(page, as_json)
+    if not to_stdout and page.suffix.lower() not in {".html", ".htm"}:
         raise OptionError(f"--out must name an .html file, got {page}.")
-    if page == STANDARD and as_json:
-        raise OptionError("--out - and --json both write to standard output; choose one.")
     if data is None and (curve or examples is not None or image_shape is not None):
         raise OptionError("--curve, --examples and --image-shape need the examples: --data.")
     points: list[Point] = []
     gallery = ""
     if data is not None:
-        known = read_data(file_of(data), label=label, identity=identity)
+        known = read_data(file_of(data, file_format), label=label, identity=identity)
         mask = record.mask(known.ids)
-        looks = read_looks(known, examples, image_shape)
+        looks = _looks(known, examples, image_shape)
         if looks is not None:
             names = range(known.n) if known.ids is None else known.ids.tolist()
             gallery = render_gallery(looks, known.y, mask, names)
-        if curve:
-            points = _measure(record, known, mask, device)
+        points = _measure(record, known, mask, device) if curve else []
+    write_page(page, record, points, gallery)
+    if not to_stdout:
+        print_result({"files": [str(page)], "points": points}, f"wrote {page}", as_json=as_json)
+
+
+def write_page(path: Path, record: Manifest, points: Sequence[Point], gallery: str) -> None:
+    """Write the page about a run to a file, or to standard output for ``-``."""
+    from subsetsel.report.figures import pictures_of
+    from subsetsel.report.page import render_page
+
     content = render_page(record, pictures=pictures_of(record, points), gallery=gallery)
-    if page == STANDARD:
+    if path == STANDARD:
         sys.stdout.write(content)
         return
-    with written_whole(page) as part:
+    with written_whole(path) as part:
         part.write_text(content, encoding="utf-8")
-    if as_json:
-        print_json({"files": [str(page)], "points": points})
+
+
+def _looks(data: Data, examples: Path | None, image_shape: str | None) -> Looks | None:
+    """Find out how to show the examples; None if nothing was said about it."""
+    from subsetsel.report.gallery import Looks
+
+    if examples is not None and image_shape is not None:
+        raise OptionError("give --examples or --image-shape, not both.")
+    if image_shape is not None:
+        shape = _shape_of(image_shape)
+        if math.prod(shape) != data.num_features:
+            raise OptionError(
+                f"--image-shape {image_shape} means {math.prod(shape)} numbers, and an example has "
+                f"{data.num_features}."
+            )
+        return Looks(pictures=data.X.reshape(data.n, *shape))
+    if examples is None:
+        return None
+    if check_suffix(examples, (*_ARRAYS, *_TABLES)) in _ARRAYS:
+        looks = Looks(pictures=read_matrix(examples))
     else:
-        print_text(f"wrote {page}")
+        looks = Looks(texts=read_columns(examples, ["text"])[0])
+    if looks.n != data.n:
+        raise FileFormatError(f"{examples} shows {looks.n} examples, the data hold {data.n}.")
+    return looks
+
+
+def _shape_of(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(side) for side in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in {2, 3} or min(shape, default=0) < 1:
+        raise OptionError(f"--image-shape must look like 28x28 or 32x32x3, got {text!r}.")
+    return shape
 
 
 def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list[Point]:
-    import numpy as np
-
-    import subsetsel
-    from subsetsel.report.curve import measure_points
+    from subsetsel.guarantee.curve import measure_points
+    from subsetsel.guarantee.verification import verify
+    from subsetsel.problem.problem import Problem
+    from subsetsel.problem.solution import Solution
 
     plan = Plan.of_manifest(record)
     size = int(np.count_nonzero(mask))
     if not size:
         raise OptionError("nothing was pruned, so there is no curve to draw.")
     with working("refitting along the curve"):
-        problem = subsetsel.Problem.from_features(
-            data.X, data.y, l2=plan.l2, device=device, size=size
-        )
-        solution = subsetsel.Solution(mask=mask, norm=problem.norm(mask), status="feasible")
-        check = subsetsel.verify(problem, solution)
+        problem = Problem.from_features(data.X, data.y, l2=plan.l2, device=device, size=size)
+        solution = Solution(mask=mask, norm=problem.norm(mask), status="feasible")
+        check = verify(problem, solution)
         found = record.verification
         if found is not None and abs(found["change"] - check.change) > 1e-3 * check.change:
-            print_note("warning: refitted again, the head moves otherwise than the manifest says")
+            print_note(
+                "warning: refitted again, the head moves by another distance than the manifest says"
+            )
         search = {name: plan.search[name] for name in ("solver", "seed")}
         return measure_points(problem, solution, check, **search)

@@ -10,12 +10,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.cli.options import given_goal, refuse_beside_from
+from subsetsel.cli.options import flag, given, one_goal
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_data
 from subsetsel.report.manifest import Manifest
 
 _ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("goal", "search", "limits"), dict),
+    **dict.fromkeys(("device", "label", "id"), str),
+    "l2": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -45,50 +50,29 @@ class Plan:
 
     @classmethod
     def of_flags(
-        cls,
-        goal: Mapping[str, Any],
-        limits: Mapping[str, Any],
-        l2: float | None,
-        device: str,
-        label: str,
-        identity: str,
-        search: dict[str, Any],
+        cls, goals: Mapping[str, Any], limits: Mapping[str, Any], l2: float | None, **others: Any
     ) -> Self:
-        """Take the settings from the command line.
+        """Take the settings from the command line, where None stands for a flag that is missing.
 
-        Raises
-        ------
-        OptionError
-            If l2 is missing, there is not exactly one goal, or one that the limits do not go with.
+        An OptionError says that l2 is missing, that there is not exactly one goal, or that the
+        limits cannot go with it.
         """
-        known = {name: value for name, value in limits.items() if value is not None}
-        is_limited = bool(known.keys() & _ON_VALIDATION)
-        if is_limited and not any(value is not None for value in goal.values()):
-            one: dict[str, Any] = {}
-        else:
-            one = given_goal(**goal)
+        known = given(limits)
+        is_open = bool(known.keys() & _ON_VALIDATION) and not given(goals)
+        goal = {} if is_open else one_goal(goals)
         if l2 is None:
             raise OptionError("--l2 is needed: the weight decay of the head, such as 1e-3.")
-        plan = cls(one, l2, device, label, identity, search, known)
+        plan = cls(goal=goal, l2=l2, limits=known, **others)
         if plan.criteria and not plan.is_verified_search:
             raise OptionError(
-                f"--{next(iter(plan.criteria)).replace('_', '-')} limits how many are pruned; it "
-                f"cannot go with --{next(iter(one)).replace('_', '-')}, which says how many."
+                f"{flag(next(iter(plan.criteria)))} limits how many are pruned; it cannot go with "
+                f"{flag(next(iter(goal)))}, which says how many."
             )
         return plan
 
     @classmethod
-    def of_manifest(cls, manifest: Manifest, flags: Mapping[str, Any] | None = None) -> Self:
-        """Take the settings of an earlier run.
-
-        Raises
-        ------
-        FileFormatError
-            If it was no pruning.
-        OptionError
-            If one of ``flags``, which the manifest brings, was given too.
-        """
-        refuse_beside_from(flags or {})
+    def of_manifest(cls, manifest: Manifest) -> Self:
+        """Take the settings of an earlier run; a FileFormatError if it was no pruning."""
         try:
             plan = cls(**manifest.settings)
             plan._require_types()
@@ -100,19 +84,8 @@ class Plan:
         return plan
 
     def _require_types(self) -> None:
-        """Believe no type that a file claims.
-
-        Raises
-        ------
-        TypeError
-            Naming the first setting that is of another.
-        """
-        kinds: dict[str, Any] = {
-            **dict.fromkeys(("goal", "search", "limits"), dict),
-            **dict.fromkeys(("device", "label", "id"), str),
-            "l2": (int, float),
-        }
-        for name, kind in kinds.items():
+        """Believe no type that a file claims: a TypeError names the first that is wrong."""
+        for name, kind in _TYPES.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
 
@@ -132,13 +105,7 @@ class Plan:
         return {name: self.limits[name] for name in self.limits if name != "keep_per_class"}
 
     def question(self, labels: ArrayLike) -> dict[str, Any]:
-        """Arguments of the problem: the goal, and floors for the classes.
-
-        Raises
-        ------
-        OptionError
-            If a class has too few examples for its floor.
-        """
+        """Arguments of the problem: the goal, and how many of each class may be pruned."""
         # Limits on validation examples leave the size open; a problem has one all the same.
         goal = self.goal or {"size": 1}
         floor = self.limits.get("keep_per_class")
@@ -157,3 +124,17 @@ class Plan:
     def read(self, path: Path) -> Data:
         """Read a file of examples."""
         return read_data(path, label=self.label, identity=self.id)
+
+
+def inputs_of(named: Mapping[str, Path | None], earlier: Manifest | None) -> dict[str, Path]:
+    """Find the files that were named, and for others those of the run that is repeated."""
+    files = [] if earlier is None else [item for item in earlier.inputs if "path" in item]
+    known = {item["name"]: Path(item["path"]) for item in files}
+    paths = {name: path or known.get(name) for name, path in named.items()}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def refuse_beside_from(flags: Mapping[str, Any]) -> None:
+    """Refuse flags that say what the manifest of ``--from`` says already."""
+    for name in given(flags):
+        raise OptionError(f"--from brings its own settings; leave out {flag(name)}.")

@@ -1,4 +1,4 @@
-"""``-`` in place of a file name: standard input, told apart by its first bytes."""
+"""``-`` in place of a file name: standard input, in the format that ``--format`` names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.formats import MATRIX_SUFFIXES
 
 STANDARD = Path("-")
 
-_CHUNK = 1 << 20
 _FILES: ContextVar[ExitStack] = ContextVar("temporary files of the command that runs")
 
 
 @contextmanager
 def temporary_files() -> Iterator[None]:
-    """Keep what is put into files until the command ends, whatever happens."""
+    """Remove the copies of standard input when the command ends, whatever happens."""
     with ExitStack() as stack:
         token = _FILES.set(stack)
         try:
@@ -29,74 +29,46 @@ def temporary_files() -> Iterator[None]:
             _FILES.reset(token)
 
 
-def files_of(named: dict[str, Path]) -> dict[str, Path]:
-    """Put standard input into a file of its own where ``-`` is named.
+def files_of(named: dict[str, Path], file_format: str | None) -> dict[str, Path]:
+    """Copy standard input to a temporary file and name that in place of ``-``.
 
-    Parameters
-    ----------
-    named : dict
-        What a file is for -> its name.
-
-    Returns
-    -------
-    dict
-        The same, with a temporary file in place of ``-``; it goes when the command ends.
-
-    Raises
-    ------
-    OptionError
-        If ``-`` is named twice, or standard input is a terminal.
+    ``named`` says what a file is for and how it is called; the format, which ``--format`` names, is
+    needed if, and only if, one of them is ``-``.
     """
-    if sum(path == STANDARD for path in named.values()) > 1:
+    count = sum(path == STANDARD for path in named.values())
+    if count > 1:
         raise OptionError("standard input (-) can be only one of the files.")
-    return {what: _spooled() if path == STANDARD else path for what, path in named.items()}
+    known = [suffix[1:] for suffix in MATRIX_SUFFIXES]
+    if count and file_format not in known:
+        got = "" if file_format is None else f", not {file_format}"
+        raise OptionError(
+            f"standard input (-) has no name that ends in its format{got}; say which it is, such "
+            f"as --format npz: {', '.join(known)}."
+        )
+    if not count and file_format is not None:
+        raise OptionError(
+            "--format speaks of standard input (-), which no argument names; leave it out, since "
+            "the ending of a file's name tells its format."
+        )
+    return {
+        what: _copy(f"standard-input.{file_format}") if path == STANDARD else path
+        for what, path in named.items()
+    }
 
 
-def file_of(path: Path) -> Path:
-    """Put standard input into a file where ``-`` is named; see `files_of`.
-
-    Returns
-    -------
-    Path
-    """
-    return files_of({"file": path})["file"]
+def file_of(path: Path, file_format: str | None) -> Path:
+    """Name a temporary copy of standard input in place of ``-``; see `files_of`."""
+    return files_of({"file": path}, file_format)["file"]
 
 
-def _spooled() -> Path:
+def _copy(name: str) -> Path:
     stream = sys.stdin.buffer
     if stream.isatty():
         raise OptionError("- means standard input, and that is a terminal; pipe a file into it.")
-    start = stream.read(16)
     folder = _FILES.get().enter_context(tempfile.TemporaryDirectory(prefix="subsetsel-"))
-    path = Path(folder, "standard-input" + suffix_of(start))
+    path = Path(folder, name)
     with path.open("wb") as file:
-        file.write(start)
-        shutil.copyfileobj(stream, file, _CHUNK)
-    return path
-
-
-def suffix_of(start: bytes) -> str:
-    """Tell a format from the first 16 bytes of a file.
-
-    Returns
-    -------
-    str
-        As in the name of a file; text is taken for CSV.
-
-    Raises
-    ------
-    FileFormatError
-        If there is nothing.
-    """
-    if not start:
+        shutil.copyfileobj(stream, file)
+    if not path.stat().st_size:
         raise FileFormatError("standard input is empty.")
-    if start.startswith(b"\x93NUMPY"):
-        return ".npy"
-    if start.startswith(b"PK"):
-        return ".npz"
-    if start.startswith(b"PAR1"):
-        return ".parquet"
-    # safetensors: eight bytes that say how long the header is, and the header, an object.
-    if len(start) > 8 and start[8:9] == b"{" and start[6:8] == b"\0\0":
-        return ".safetensors"
-    return ".tsv" if b"\t" in start else ".csv"
+    return path

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
+from numpy.typing import ArrayLike
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import ExitCode, print_json, print_note, print_text, working
+from subsetsel.cli.console import ExitCode, print_note, print_result, working
 from subsetsel.cli.output import manifest_path
 from subsetsel.cli.settings import Plan
 from subsetsel.cli.stdin import file_of
@@ -22,23 +24,21 @@ from subsetsel.support.records import sha256_of_file
 
 
 def verify(
-    claim: Annotated[
-        Path,
-        typer.Argument(help="What `prune --out` wrote, its manifest, or a --certificate."),
-    ],
-    data: Annotated[Path, typer.Option(help="The examples that were pruned.")],
+    claim: given.Claim,
+    data: given.Data,
     l2: given.L2 = None,
     test: given.Test = None,
     label: given.Label = "y",
     identity: given.Identity = "id",
+    file_format: given.Format = None,
     device: given.Device = "auto",
     as_json: given.Json = False,
 ) -> None:
     """Check a subset from scratch: the head; not the retrained network.
 
-    The head is trained and refitted on what is kept, whatever the file says of it; the weight decay
-    is taken from the manifest, unless --l2 names it. A certificate holds both heads: there two
-    gradients are evaluated with NumPy, and nothing is trained.
+    The head is trained on all examples and refitted on what is kept; no number in the file is
+    believed. The weight decay is that of the manifest, unless --l2 names it. A certificate holds
+    both heads: two gradients are evaluated with NumPy, and nothing is trained.
 
     \b
     Examples:
@@ -46,59 +46,61 @@ def verify(
       subsetsel verify pruned.manifest.json --data data.npz --test test.npz --json
       subsetsel verify claim.json --data data.npz
       subsetsel verify pruned.parquet --data data.parquet --label species --id name
-      xzcat data.csv.xz | subsetsel verify pruned.npz --data -
+      xzcat data.csv.xz | subsetsel verify pruned.npz --data - --format csv
     """
-    data = file_of(data)
-    examples = read_data(data, label=label, identity=identity)
+    file = file_of(data, file_format)
+    examples = read_data(file, label=label, identity=identity)
     held_out = None if test is None else read_data(test, label=label, identity=identity)
-    manifest = None
-    if claim.suffix.lower() == ".json":
-        if is_certificate(claim):
-            raise typer.Exit(_recheck(claim, examples, as_json))
-        manifest = Manifest.read(claim)
-        mask, epsilon = manifest.mask(examples.ids), manifest.solution.get("epsilon")
-    else:
-        solution = read_solution(claim)
-        mask, epsilon = solution.mask, solution.epsilon
-        beside = manifest_path(claim)
-        if beside.exists():
-            manifest = Manifest.read(beside)
-            # A table of text knows neither.
-            if not np.isnan(solution.norm) and (
-                (manifest.solution.get("size"), manifest.solution.get("norm"))
-                != (solution.size, solution.norm)
-            ):
-                raise FileFormatError(
-                    f"{claim} and {beside} name different subsets: they are of two runs. Name the "
-                    "manifest to check that one, or delete it and give --l2."
-                )
-            # A table of text knows the subset and nothing else.
-            epsilon = manifest.solution.get("epsilon") if epsilon is None else epsilon
-    if manifest is not None:
-        _compare_digest(manifest, data)
+    if claim.suffix.lower() == ".json" and _is_certificate(claim):
+        raise typer.Exit(_recheck(claim, examples, as_json=as_json))
+    subset = _read_subset(claim, examples.ids)
+    if subset.manifest is not None:
+        _compare_digest(subset.manifest, file)
     if l2 is None:
-        if manifest is None:
+        if subset.manifest is None:
             raise OptionError(
                 f"--l2 is needed: there is no manifest {manifest_path(claim)} to take it from."
             )
-        l2 = Plan.of_manifest(manifest).l2
-    if len(mask) != len(examples.y):
+        l2 = Plan.of_manifest(subset.manifest).l2
+    if len(subset.mask) != examples.n:
         raise FileFormatError(
-            f"{claim} speaks of {len(mask)} examples, {data} holds {len(examples.y)}."
+            f"{claim} speaks of {len(subset.mask)} examples, {file} holds {examples.n}."
         )
-    _refit(examples, mask, epsilon, l2, held_out, device=device, as_json=as_json)
+    raise typer.Exit(_refit(examples, subset, l2, held_out, device=device, as_json=as_json))
 
 
-def is_certificate(path: Path) -> bool:
-    """Whether a JSON file says that it is a certificate.
+@dataclass(frozen=True)
+class _Subset:
+    mask: BoolArray
+    epsilon: float | None
+    manifest: Manifest | None
 
-    Returns
-    -------
-    bool
-        False where it is something else, for whoever reads it next to say what.
-    """
-    import json
 
+def _read_subset(claim: Path, ids: ArrayLike | None) -> _Subset:
+    """Read a subset from its manifest, or from its own file with the manifest beside it."""
+    if claim.suffix.lower() == ".json":
+        manifest = Manifest.read(claim)
+        return _Subset(manifest.mask(ids), manifest.solution.get("epsilon"), manifest)
+    solution = read_solution(claim)
+    beside = manifest_path(claim)
+    if not beside.exists():
+        return _Subset(solution.mask, solution.epsilon, None)
+    manifest = Manifest.read(beside)
+    recorded = manifest.solution
+    # A table of text knows the subset and nothing else, neither norm nor epsilon.
+    if not np.isnan(solution.norm) and (
+        (recorded.get("size"), recorded.get("norm")) != (solution.size, solution.norm)
+    ):
+        raise FileFormatError(
+            f"{claim} and {beside} name different subsets: they are of two runs. Name the "
+            "manifest to check that one, or delete it and give --l2."
+        )
+    epsilon = recorded.get("epsilon") if solution.epsilon is None else solution.epsilon
+    return _Subset(solution.mask, epsilon, manifest)
+
+
+def _is_certificate(path: Path) -> bool:
+    """Whether a JSON file says that it is one; whoever reads anything else says what is wrong."""
     from subsetsel.guarantee.certificate import FORMAT
 
     try:
@@ -108,49 +110,40 @@ def is_certificate(path: Path) -> bool:
     return isinstance(record, dict) and record.get("format") == FORMAT
 
 
-def _recheck(path: Path, examples: Data, as_json: bool) -> ExitCode:
+def _recheck(path: Path, examples: Data, *, as_json: bool) -> ExitCode:
     from subsetsel.guarantee.certificate import recheck_certificate
 
     with working("evaluating two gradients"):
         recheck = recheck_certificate(path, examples.X, examples.y)
-    if as_json:
-        print_json({"recheck": asdict(recheck)})
-    else:
-        print_text(str(recheck))
+    print_result({"recheck": asdict(recheck)}, str(recheck), as_json=as_json)
     return ExitCode.DONE if recheck.is_confirmed else ExitCode.UNSATISFIED
 
 
 def _refit(
     examples: Data,
-    mask: BoolArray,
-    epsilon: float | None,
+    subset: _Subset,
     l2: float,
     held_out: Data | None,
     *,
     device: str,
     as_json: bool,
-) -> None:
-    import subsetsel
+) -> ExitCode:
+    from subsetsel.guarantee.verification import verify
+    from subsetsel.problem.problem import Problem
 
-    goal: dict[str, Any] = {"size": int(np.count_nonzero(mask))}
-    if epsilon is not None:
-        goal = {"epsilon": epsilon}
+    goal: dict[str, Any] = {"size": int(np.count_nonzero(subset.mask))}
+    if subset.epsilon is not None:
+        goal = {"epsilon": subset.epsilon}
+    test = None if held_out is None else (held_out.X, held_out.y)
     with working("training the head, computing S"):
-        problem = subsetsel.Problem.from_features(
-            examples.X, examples.y, l2=l2, device=device, **goal
-        )
+        problem = Problem.from_features(examples.X, examples.y, l2=l2, device=device, **goal)
     with working("refitting the head on what is kept"):
-        check = subsetsel.verify(
-            problem, mask, test=None if held_out is None else (held_out.X, held_out.y)
-        )
-    if as_json:
-        print_json({"verification": check})
-    else:
-        print_text(str(check))
-    raise typer.Exit(ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE)
+        check = verify(problem, subset.mask, test=test)
+    print_result({"verification": check}, str(check), as_json=as_json)
+    return ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE
 
 
 def _compare_digest(manifest: Manifest, data: Path) -> None:
     digests = {item["name"]: item["sha256"] for item in manifest.inputs}
-    if data.exists() and digests.get("data") != sha256_of_file(data):
+    if digests.get("data") != sha256_of_file(data):
         print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs")

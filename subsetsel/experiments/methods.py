@@ -12,7 +12,7 @@ import numpy as np
 
 from subsetsel.errors import OptionError, SolverError
 from subsetsel.experiments.selector import NUM_STRATA, Indices, Question, Selector
-from subsetsel.problem.constraints import balanced_limits
+from subsetsel.problem.groups import balanced_limits
 from subsetsel.problem.solution import Solution
 from subsetsel.scores import Score, class_mean, influence, strata_quotas
 
@@ -22,10 +22,8 @@ def choose(selector: Selector, method: str, num_kept: int) -> Indices:
 
     Parameters
     ----------
-    selector : Selector
     method : str
         A key of `METHODS`.
-    num_kept : int
 
     Returns
     -------

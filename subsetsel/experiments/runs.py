@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.support.files import held, written_whole
+from subsetsel.support.files import locked, written_whole
 from subsetsel.support.records import plain, write_json
 
 Record = dict[str, Any]
@@ -88,7 +88,6 @@ class RunLog:
 
         Parameters
         ----------
-        todo : sequence
         make : callable
             Returns the record of a run, with ``key``, ``accuracy`` and ``train_time``.
         say : callable
@@ -99,7 +98,7 @@ class RunLog:
         FolderInUseError
             If another process is doing runs of this folder.
         """
-        with held(self.folder):
+        with locked(self.folder):
             for number, cell in enumerate(todo, 1):
                 record = make(cell)
                 self.add(record)

@@ -39,7 +39,6 @@ def markdown(
 
     Parameters
     ----------
-    records : sequence of dict
     rivals : sequence of str
         Methods against which every other is tested, seed by seed.
 
@@ -108,9 +107,6 @@ def draw_budgets(records: Sequence[Record], path: Path, title: str, num_examples
 
     Parameters
     ----------
-    records : sequence of dict
-    path : Path
-    title : str
     num_examples : int
         n, of which ``num_kept`` is a share.
     """
@@ -154,9 +150,6 @@ def draw_curves(records: Sequence[Record], path: Path, title: str, *, is_cpu: bo
 
     Parameters
     ----------
-    records : sequence of dict
-    path : Path
-    title : str
     is_cpu : bool
         Whether a processor trained: its own time is drawn, which other work does not lengthen.
     """

@@ -75,8 +75,6 @@ def train(
     ----------
     network : Classifier
         On the device of ``pictures``.
-    pictures : Pictures
-    recipe : Recipe
     seed : int
         Of the order of the examples and of the augmentation.
     recorder : Recorder, optional
@@ -85,10 +83,6 @@ def train(
         Called with the number of epochs done.
     test : Pictures, optional
         Evaluated after every epoch, for `Trained.curve`.
-
-    Returns
-    -------
-    Trained
 
     Raises
     ------

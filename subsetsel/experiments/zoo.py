@@ -34,13 +34,8 @@ def build_network(name: str, shape: Shape, num_classes: int, seed: int) -> Class
         A key of `BUILDERS` or the name of a `ConvNetSpec`.
     shape : tuple of int
         (channels, height, width).
-    num_classes : int
     seed : int
         Of the initial parameters. The global generator is left as it was.
-
-    Returns
-    -------
-    Classifier
 
     Raises
     ------

@@ -29,6 +29,11 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     key : str, optional
         Which array of an ``.npz`` or ``.safetensors`` that holds several.
 
+    Returns
+    -------
+    ndarray
+        As it lies in the file.
+
     Raises
     ------
     FileFormatError
@@ -69,6 +74,11 @@ def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
     label, identity : str
         Columns of a table that hold the labels and the ids; all others are features. A column of
         lists in a parquet file stands for as many features.
+
+    Returns
+    -------
+    Data
+        Features, labels, and ids if there are any.
 
     Raises
     ------

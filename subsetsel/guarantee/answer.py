@@ -109,6 +109,7 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
         solve_time=run.elapsed,
         message=message,
         stats=stats,
+        trace=tuple(run.trace),
     )
     return solution, check
 

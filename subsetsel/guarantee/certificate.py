@@ -294,7 +294,6 @@ def gradient_bound(theta: FloatArray, X: FloatArray, codes: IndexArray, l2: floa
     X : ndarray of shape (m, h)
     codes : ndarray of shape (m,)
         Class of each example.
-    l2 : float
 
     Returns
     -------

@@ -47,6 +47,7 @@ def prune(
     callback: Callback | None = None,
     num_workers: int = 1,
     progress: Callback | None = None,
+    trace: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> tuple[Solution, Verification]:
@@ -99,6 +100,8 @@ def prune(
         search by returning True.
     num_workers : int
         Threads.
+    trace : bool
+        Keep every larger verified subset in ``Solution.trace``.
     checkpoint : path, optional
         An ``.npz`` file that stores what the solver chose for every size. A run that was killed
         does not choose again: it refits the stored choices and goes on, to the same result. A file
@@ -147,6 +150,7 @@ def prune(
         num_workers=num_workers,
         progress=progress,
         bound=False,
+        trace=trace,
     )
     arguments: dict[str, Any] = {
         "epsilon": epsilon,

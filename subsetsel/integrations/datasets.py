@@ -72,6 +72,11 @@ def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any
     column : str
         Its name; not there yet.
 
+    Returns
+    -------
+    datasets.Dataset
+        With a Boolean column, True where an example is pruned.
+
     Raises
     ------
     ProblemError

@@ -26,11 +26,12 @@ def _callback() -> Any:
 
 
 class FeatureCapture(_callback()):  # type: ignore[misc]
-    """Keep what the classifier is given while a `Trainer` validates, tests or predicts.
+    """Store what the classifier is given while a `Trainer` validates or tests.
 
-    The pass that is run anyway is used, on the trainer's device and in its precision. Only whole
-    passes over one loader in one process count: the loader must not shuffle, so that row i is
-    example i. `Problem.from_model` does the same without a trainer.
+    The trainer's own pass is used, on its device and in its precision. It must be a whole pass over
+    one loader in one process, and the loader must not shuffle, so that row i is example i. A
+    prediction is not captured: Lightning then wraps the sampler, and hides whether it shuffles.
+    `Problem.from_model` does the same without a trainer.
 
     Parameters
     ----------
@@ -75,6 +76,11 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         **question
             As in `Problem.from_head`: a goal, formulation, limits.
 
+        Returns
+        -------
+        Problem
+            With S of the refitted classifier.
+
         Raises
         ------
         ProblemError
@@ -90,8 +96,6 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         head = fit_head(found.X, found.y, l2=l2, device=device, **known)
         return Problem.from_head(head, **question)
 
-    # --- what the trainer calls -----------------------------------------------------------------
-
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin a pass."""
         self._begin(trainer, trainer.val_dataloaders)
@@ -100,48 +104,48 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         """Begin a pass."""
         self._begin(trainer, trainer.test_dataloaders)
 
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin a pass."""
-        self._begin(trainer, trainer.predict_dataloaders)
-
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Any, pl_module: Any, batch: Any, *numbers: int
     ) -> None:
         """Find the classifier with the first batch, and hook into it."""
-        self._attach(pl_module, batch)
+        if self._is_skipped or self._capture is not None:
+            return
+        parts = split_batch(batch, pl_module.device)
+        name = find_classifier(pl_module, parts, self.classifier)
+        self._capture = Capture(pl_module, name, self.pooling)
+        self._hook.enter_context(self._capture.attached())
 
     on_test_batch_start = on_validation_batch_start
-    on_predict_batch_start = on_validation_batch_start
 
     def on_validation_batch_end(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int
     ) -> None:
-        """Keep what was caught."""
+        """Store what the classifier was given for one batch."""
         if self._capture is not None:
             parts = split_batch(batch, pl_module.device)
             self._rows.append((self._capture.take(parts), parts.labels))
 
     on_test_batch_end = on_validation_batch_end
-    on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the batches of the pass."""
-        self._end()
+        capture = self._capture
+        if capture is None:
+            return
+        rows, labels = (torch.cat(parts).numpy() for parts in zip(*self._rows, strict=True))
+        self._forget()
+        if len(rows) != self._n:
+            raise ProblemError(
+                f"the pass saw {len(rows)} of {self._n} examples; lift limit_val_batches and its "
+                "like."
+            )
+        self.found = capture.model_features(rows, labels.astype(np.int64))
 
     on_test_end = on_validation_end
-    on_predict_end = on_validation_end
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Take the hook off whatever happens."""
         self._forget()
-
-    # --- one pass -------------------------------------------------------------------------------
 
     def _begin(self, trainer: Any, loaders: Any) -> None:
         self._forget()
@@ -159,27 +163,6 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
             (loaders,) = loaders
         # Refuses a loader that shuffles, drops or samples.
         self._n = OrderedData(loaders).n
-
-    def _attach(self, module: Any, batch: Any) -> None:
-        if self._is_skipped or self._capture is not None:
-            return
-        parts = split_batch(batch, module.device)
-        name = find_classifier(module, parts, self.classifier)
-        self._capture = Capture(module, name, self.pooling)
-        self._hook.enter_context(self._capture.attached())
-
-    def _end(self) -> None:
-        if self._capture is None:
-            return
-        capture = self._capture
-        rows, labels = (torch.cat(parts).numpy() for parts in zip(*self._rows, strict=True))
-        self._forget()
-        if len(rows) != self._n:
-            raise ProblemError(
-                f"the pass saw {len(rows)} of {self._n} examples; lift limit_val_batches and its "
-                "like."
-            )
-        self.found = capture.model_features(rows, labels.astype(np.int64))
 
     def _forget(self) -> None:
         self._hook.close()

@@ -101,6 +101,11 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         y : array_like of shape (n,)
             Labels.
 
+        Returns
+        -------
+        Pruner
+            Itself, with the choice in ``sample_indices_``.
+
         Raises
         ------
         ProblemError

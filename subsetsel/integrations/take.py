@@ -58,7 +58,7 @@ def _take(data: Any, indices: IndexArray, n: int) -> Any:
             f"{num_items}: it is not what was pruned."
         )
     home = type(data).__module__.partition(".")[0]
-    if isinstance(data, np.ndarray) or home == "scipy":
+    if isinstance(data, np.ndarray) or home in {"scipy", "polars"}:
         return data[indices]
     if hasattr(data, "iloc"):
         return data.iloc[indices]
@@ -66,8 +66,6 @@ def _take(data: Any, indices: IndexArray, n: int) -> Any:
         return data.select(indices)
     if home == "pyarrow":
         return data.take(indices)
-    if home == "polars":
-        return data[indices]
     # Where torch was never imported, nothing is a tensor or a torch data set.
     torch: Any = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):

@@ -17,7 +17,8 @@ from subsetsel.problem.arguments import (
     Ridge,
     Storage,
 )
-from subsetsel.problem.constraints import Constraints, group_constraints
+from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.groups import group_constraints
 from subsetsel.support.memory import needs_memory
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits, Normalization
-from subsetsel.problem.constraints import Constraints, group_constraints
+from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.from_data import FromData
 from subsetsel.problem.goal import Goal, fixed_mask
+from subsetsel.problem.groups import group_constraints
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray, euclidean
 from subsetsel.support.text import Facts, as_html

@@ -9,50 +9,19 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-PACKAGES = (
-    "subsetsel",
-    "numpy",
-    "scipy",
-    "torch",
-    "numba",
-    "ortools",
-    "cvxpy",
-    "clarabel",
-    "matplotlib",
-    "scikit-learn",
+# Packages that can change a result.
+_PACKAGES = (
+    *("subsetsel", "numpy", "scipy", "torch", "numba"),
+    *("ortools", "cvxpy", "clarabel", "matplotlib", "scikit-learn"),
 )
 _THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMBA_DISABLE_JIT",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"),
 )
-
-
-def installed_versions() -> dict[str, str | None]:
-    """Versions of the packages that can change a result, without importing them.
-
-    Returns
-    -------
-    dict
-        name -> version, None where it is not installed.
-    """
-    return versions_of(PACKAGES)
 
 
 def versions_of(names: Iterable[str]) -> dict[str, str | None]:
-    """Look versions up without importing anything.
-
-    Parameters
-    ----------
-    names : iterable of str
-
-    Returns
-    -------
-    dict
-        name -> version, None where it is not installed.
-    """
+    """Look versions up without importing anything; None for what is not installed."""
     return {name: _version(name) for name in names}
 
 
@@ -74,15 +43,14 @@ def environment() -> dict[str, Any]:
         (the variables that are set), ``versions``.
     """
     torch: Any = sys.modules.get("torch")
+    has_affinity = hasattr(os, "sched_getaffinity")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "num_cpus": os.cpu_count(),
-        "num_usable_cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "num_usable_cpus": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
         "torch_threads": None if torch is None else torch.get_num_threads(),
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
-        "versions": installed_versions(),
+        "versions": versions_of(_PACKAGES),
     }

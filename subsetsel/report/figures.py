@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from subsetsel.report.curve import Point, points_of_record
+from subsetsel.guarantee.curve import Point, points_of_record
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.plots import draw_classes, draw_prediction, draw_progress, draw_tradeoff
 from subsetsel.support.figures import new_figure
@@ -42,26 +42,21 @@ def pictures_of(manifest: Manifest, points: Sequence[Point] = ()) -> list[Pictur
     known = list(points) or points_of_record(stats.get("curve") or [], n, check)
     pictures = []
     if len(known) > 1:
-        pictures.append(_tradeoff(known, manifest.solution.get("epsilon")))
-        pictures.append(_prediction(known))
+        pictures += [_tradeoff(known, manifest.solution.get("epsilon")), _prediction(known)]
     if check and check.get("class_sizes"):
         pictures.append(_classes(check["class_sizes"], check["class_pruned"]))
-    pictures += _progress(manifest)
+    found = [one for one in manifest.trace if None not in (one.get("size"), one.get("norm"))]
+    # A search that found one subset has no course to show.
+    if len(found) > 1:
+        pictures.append(_progress(found, manifest.solution))
     return pictures
 
 
 def _tradeoff(points: Sequence[Point], epsilon: float | None) -> Picture:
     figure, (axes,) = new_figure(1, "")
     chosen = next((point for point in points if point.is_chosen), None)
-    rivals = [point for point in points if point.random]
-    draw_tradeoff(
-        axes,
-        [point.share for point in points],
-        [point.change for point in points],
-        {"random": ([p.share for p in rivals], [p.random for p in rivals])} if rivals else {},
-        epsilon=epsilon,
-        chosen=None if chosen is None else (chosen.share, chosen.change),
-    )
+    place = None if chosen is None else (chosen.share, chosen.change)
+    draw_tradeoff(axes, points, epsilon=epsilon, chosen=place)
     caption = "Every point was refitted exactly on what is kept."
     if chosen is not None and chosen.random:
         middle = sorted(chosen.random)[len(chosen.random) // 2]
@@ -75,9 +70,7 @@ def _tradeoff(points: Sequence[Point], epsilon: float | None) -> Picture:
 
 def _prediction(points: Sequence[Point]) -> Picture:
     figure, (axes,) = new_figure(1, "")
-    chosen = next((i for i, point in enumerate(points) if point.is_chosen), None)
-    predicted, changes = ([getattr(p, name) for p in points] for name in ("predicted", "change"))
-    draw_prediction(axes, predicted, changes, chosen=chosen)
+    draw_prediction(axes, points)
     ratios = sorted(p.change / p.predicted for p in points if p.predicted > 0)
     caption = (
         f"Measured over predicted: {ratios[0]:.3g} to {ratios[-1]:.3g}. The search goes by the "
@@ -88,7 +81,7 @@ def _prediction(points: Sequence[Point]) -> Picture:
 
 def _classes(sizes: dict[str, int], pruned: dict[str, int]) -> Picture:
     figure, (axes,) = new_figure(1, "")
-    draw_classes(axes, list(sizes), [pruned[c] for c in sizes], [sizes[c] for c in sizes])
+    draw_classes(axes, pruned, sizes)
     shares = {name: pruned[name] / sizes[name] for name in sizes}
     most, least = (pick(shares, key=lambda name: shares[name]) for pick in (max, min))
     caption = (
@@ -97,31 +90,20 @@ def _classes(sizes: dict[str, int], pruned: dict[str, int]) -> Picture:
     return Picture("Kept and pruned examples of each class", figure, caption)
 
 
-def _progress(manifest: Manifest) -> list[Picture]:
-    """Draw the search over time; nothing where it had no time to report."""
-    records: list[dict[str, Any]] = [
-        one for one in manifest.trace if one.get("size") is not None and one.get("norm") is not None
-    ]
-    if len(records) < 2:
-        return []
-    solution = manifest.solution
+def _progress(trace: Sequence[dict[str, Any]], solution: dict[str, Any]) -> Picture:
+    """Draw the search over time."""
     is_norm = solution.get("epsilon") is None and solution.get("target_size") is not None
-    figure, (axes,) = new_figure(1, "")
     name = "norm" if is_norm else "size"
-    # The last report comes before the search is over.
-    ends = max(records[-1]["time"], solution.get("solve_time") or 0.0)
-    draw_progress(
-        axes,
-        [*(one["time"] for one in records), ends],
-        [*(one[name] for one in records), solution[name]],
-        bound=solution.get("bound"),
-        is_norm=is_norm,
-    )
-    return [Picture("The search, second by second", figure, _progress_words(manifest))]
+    # The last subset was found before the search was over.
+    ends = max(trace[-1]["time"], solution.get("solve_time") or 0.0)
+    times = [*(one["time"] for one in trace), ends]
+    values = [*(one[name] for one in trace), solution[name]]
+    figure, (axes,) = new_figure(1, "")
+    draw_progress(axes, times, values, bound=solution.get("bound"), is_norm=is_norm)
+    return Picture("The search, second by second", figure, _what_is_proved(solution))
 
 
-def _progress_words(manifest: Manifest) -> str:
-    solution = manifest.solution
+def _what_is_proved(solution: dict[str, Any]) -> str:
     bound, gap = solution.get("bound"), solution.get("gap")
     if bound is not None and gap is not None:
         proved = "which proves it optimal" if gap == 0 else f"a gap of {gap:.3%}"

@@ -51,8 +51,8 @@ class Looks:
     @property
     def n(self) -> int:
         """Number of examples."""
-        held = self.pictures if self.texts is None else self.texts
-        return 0 if held is None else len(held)
+        shown = self.pictures if self.texts is None else self.texts
+        return 0 if shown is None else len(shown)
 
 
 def render_gallery(looks: Looks, labels: ArrayLike, mask: BoolArray, ids: Sequence[Any]) -> str:
@@ -110,17 +110,9 @@ def _short(text: str) -> str:
 
 
 def picture_source(picture: Array) -> str:
-    """Turn one picture into the source of an ``<img>``.
+    """Turn one picture into the source of an ``<img>``: a PNG, no side longer than `SIDE`.
 
-    Parameters
-    ----------
-    picture : ndarray of shape (height, width) or (height, width, 1 or 3)
-        Bytes as they are; other numbers are stretched from their least to their largest.
-
-    Returns
-    -------
-    str
-        A PNG in a ``data:`` address, no side longer than `SIDE`.
+    Bytes stay as they are; other numbers are stretched from their least to their largest.
     """
     imaging = import_extra("PIL.Image", "plots", "pictures of examples")
     array = np.asarray(picture)

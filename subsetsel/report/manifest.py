@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
@@ -19,6 +19,9 @@ from subsetsel.problem.solution import Solution
 from subsetsel.report.environment import environment
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.records import plain, sha256_of_array, sha256_of_file, write_json
+
+# More steps than a picture can show; the first and the last are always among them.
+MAX_TRACE = 400
 
 _FORMAT = "subsetsel-manifest-1"
 _OF_THE_MACHINE = ("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads")
@@ -57,7 +60,8 @@ class Manifest:
     created : str
         UTC, ISO 8601.
     trace : list of dict
-        The search as it went on: the fields of a `Progress`.
+        The search as it went on: the fields of a `Progress` for each better subset that was found,
+        thinned to `MAX_TRACE` of them.
     """
 
     command: str
@@ -82,7 +86,6 @@ class Manifest:
         verification: Any = None,
         ids: ArrayLike | None = None,
         paths: Mapping[str, Any] | None = None,
-        trace: Sequence[Progress] = (),
     ) -> Self:
         """Record a solution.
 
@@ -97,8 +100,7 @@ class Manifest:
         ids : array_like of shape (n,), optional
             The user's names of the examples; indices otherwise.
         paths : mapping, optional
-            The names of the files as they were given, where ``inputs`` has stand-ins.
-        trace : sequence of Progress
+            The names of the files as they were given, where ``inputs`` names copies of them.
 
         Returns
         -------
@@ -125,7 +127,7 @@ class Manifest:
             kept=plain(names[solution.kept]),
             pruned=plain(names[solution.pruned]),
             verification=None if verification is None else plain(verification),
-            trace=plain(list(trace)),
+            trace=plain(thinned(solution.trace)),
         )
 
     def write(self, path: str | PathLike[str]) -> None:
@@ -160,18 +162,7 @@ class Manifest:
             raise FileFormatError(f"{path} is not a manifest, or is damaged: {error}.") from error
         if not isinstance(record, dict) or record.pop("format", None) != _FORMAT:
             raise FileFormatError(f"{path} is not a manifest of format {_FORMAT!r}.")
-        for name, kind in _REQUIRED.items():
-            if not isinstance(record.get(name), kind):
-                raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
-        trace = record.get("trace", [])
-        if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
-            raise FileFormatError(f"{path}: trace must be a list of records.")
-        if not all(_is_input(item) for item in record["inputs"]):
-            raise FileFormatError(f"{path}: inputs must be records with a name, SHA-256 and path.")
-        if not isinstance(record["environment"].get("versions", {}), dict):
-            raise FileFormatError(f"{path}: the versions of the environment must be a record.")
-        if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
-            raise FileFormatError(f"{path}: ids must be texts or numbers.")
+        _require_fields(path, record)
         try:
             return cls(**record)
         except TypeError as error:
@@ -217,28 +208,44 @@ class Manifest:
         list of str
             One line for each setting, input or part of the environment that is not the same.
         """
-        mine, theirs = (
-            {
-                **{f"setting {name}": value for name, value in one.settings.items()},
-                **{f"input {item['name']}": item.get("sha256") for item in one.inputs},
-                **{
-                    f"version of {name}": value
-                    for name, value in one.environment.get("versions", {}).items()
-                },
-                # What one of the two, from an older version, does not tell explains nothing.
-                **{
-                    name: one.environment[name]
-                    for name in _OF_THE_MACHINE
-                    if name in self.environment and name in other.environment
-                },
-            }
-            for one in (self, other)
-        )
+        # What one of the two, from an older version, does not tell explains nothing.
+        machine = [
+            name
+            for name in _OF_THE_MACHINE
+            if name in self.environment and name in other.environment
+        ]
+        mine, theirs = (one._facts(machine) for one in (self, other))
         return [
             f"{name}: {mine.get(name)} there, {theirs.get(name)} here"
             for name in {**mine, **theirs}
             if mine.get(name) != theirs.get(name)
         ]
+
+    def _facts(self, machine: Iterable[str]) -> dict[str, Any]:
+        """Name everything that may explain a result."""
+        versions = self.environment.get("versions", {})
+        return {
+            **{f"setting {name}": value for name, value in self.settings.items()},
+            **{f"input {item['name']}": item.get("sha256") for item in self.inputs},
+            **{f"version of {name}": value for name, value in versions.items()},
+            **{name: self.environment[name] for name in machine},
+        }
+
+
+def _require_fields(path: str | PathLike[str], record: dict[str, Any]) -> None:
+    """Refuse a record in which something that will be read is missing or of another type."""
+    for name, kind in _REQUIRED.items():
+        if not isinstance(record.get(name), kind):
+            raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
+    trace = record.get("trace", [])
+    if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
+        raise FileFormatError(f"{path}: trace must be a list of records.")
+    if not all(_is_input(item) for item in record["inputs"]):
+        raise FileFormatError(f"{path}: inputs must be records with a name, SHA-256 and path.")
+    if not isinstance(record["environment"].get("versions", {}), dict):
+        raise FileFormatError(f"{path}: the versions of the environment must be a record.")
+    if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
+        raise FileFormatError(f"{path}: ids must be texts or numbers.")
 
 
 def _is_input(item: Any) -> bool:
@@ -249,19 +256,15 @@ def _is_input(item: Any) -> bool:
     )
 
 
+def thinned(trace: Sequence[Progress]) -> list[Progress]:
+    """Keep `MAX_TRACE` records of a trace, evenly spread, with the first and the last."""
+    if len(trace) <= MAX_TRACE:
+        return list(trace)
+    return [trace[i] for i in np.linspace(0, len(trace) - 1, MAX_TRACE).round().astype(int)]
+
+
 def fingerprint(name: str, source: Any) -> dict[str, Any]:
-    """Name an input and hash it.
-
-    Parameters
-    ----------
-    name : str
-    source : path-like or array_like
-
-    Returns
-    -------
-    dict
-        ``name``, ``sha256``; ``path`` of a file, ``shape`` and ``dtype`` of an array.
-    """
+    """Name an input, a file or an array, and hash it."""
     if isinstance(source, (str, PathLike)):
         return {"name": name, "path": str(source), "sha256": sha256_of_file(source)}
     array = np.asarray(source)
@@ -274,12 +277,7 @@ def fingerprint(name: str, source: Any) -> dict[str, Any]:
 
 
 def solution_record(solution: Solution) -> dict[str, Any]:
-    """Everything a solution knows except the indices and the trace, as JSON types.
-
-    Returns
-    -------
-    dict
-    """
+    """Everything a solution knows except the indices and the trace, as JSON types."""
     names = (
         *("status", "limit", "n", "size", "norm", "epsilon", "target_size", "normalization"),
         *("bound", "gap", "predicted_full", "predicted_kept", "solver", "seed"),

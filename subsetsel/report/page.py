@@ -80,19 +80,11 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
     """
     num_pruned, num_kept = len(manifest.pruned), len(manifest.kept)
     n = num_pruned + num_kept
-    share = num_pruned / n if n else 0.0
-    title = f"{num_pruned:,} of {n:,} examples pruned ({share:.1%})"
+    title = f"{num_pruned:,} of {n:,} examples pruned ({num_pruned / n if n else 0.0:.1%})"
     stats = manifest.solution.get("stats") or {}
-    solution = {
-        **manifest.solution,
-        "stats": {name: value for name, value in stats.items() if name != "curve"},
-    }
-    check = {
-        name: value
-        for name, value in (manifest.verification or {}).items()
-        if name not in {"class_sizes", "class_pruned"}
-    }
-    shown = f'<div class="pictures-of-run">{"".join(map(_figure, pictures))}</div>'
+    solution = {**manifest.solution, "stats": _without(stats, "curve")}
+    check = _without(manifest.verification or {}, "class_sizes", "class_pruned")
+    shown = "".join(map(_figure, pictures))
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -102,7 +94,7 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         f'<p class="made">subsetsel {escape(manifest.command)}, {escape(manifest.created)}</p>',
         _verdict(manifest),
         _tiles(manifest),
-        f"<h2>Pictures</h2>{shown}" if pictures else "",
+        f'<h2>Pictures</h2><div class="pictures-of-run">{shown}</div>' if pictures else "",
         f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
         _section("Verification by exact refit", check),
         _steps(stats.get("curve") or []),
@@ -118,25 +110,30 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
     return "\n".join(part for part in parts if part)
 
 
+def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
 def _verdict(manifest: Manifest) -> str:
-    # One sentence that says what can be relied on.
+    """Say in one sentence what can be relied on."""
+    is_good, text = _judge(manifest)
+    return f'<p class="verdict{"" if is_good else " bad"}">{text}</p>'
+
+
+def _judge(manifest: Manifest) -> tuple[bool, str]:
     check, epsilon = manifest.verification, manifest.solution.get("epsilon")
     if not check or check.get("change") is None:
         if manifest.solution.get("norm") is None:
-            return '<p class="verdict bad">Chosen by a score: nothing is predicted or checked.</p>'
-        return '<p class="verdict bad">Not checked by refitting: the norm is a prediction.</p>'
-    reach = check["change"] + (check.get("change_error") or 0.0)
+            return False, "Chosen by a score: nothing is predicted or checked."
+        return False, "Not checked by refitting: the norm is a prediction."
+    change = check["change"]
+    reach = change + (check.get("change_error") or 0.0)
     if epsilon is None:
-        return f'<p class="verdict">Refitted exactly, the head moves by {check["change"]:.6g}.</p>'
+        return True, f"Refitted exactly, the head moves by {change:.6g}."
+    moves = "refitted exactly, the head moves by"
     if reach <= epsilon:
-        return (
-            '<p class="verdict">Verified: refitted exactly, the head moves by at most '
-            f"{reach:.6g}, within epsilon = {epsilon:.6g}.</p>"
-        )
-    return (
-        f'<p class="verdict bad">Not verified: refitted exactly, the head moves by up to '
-        f"{reach:.6g}, more than epsilon = {epsilon:.6g}.</p>"
-    )
+        return True, f"Verified: {moves} at most {reach:.6g}, within epsilon = {epsilon:.6g}."
+    return False, f"Not verified: {moves} up to {reach:.6g}, more than epsilon = {epsilon:.6g}."
 
 
 def _tiles(manifest: Manifest) -> str:
@@ -166,10 +163,8 @@ def _steps(curve: Sequence[Mapping[str, Any]]) -> str:
     """List the sizes that a verified search tried."""
     if not curve:
         return ""
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("pruned", "predicted", "change", "certain to", "within limits")
-    )
+    titles = ("pruned", "predicted", "change", "certain to", "within limits")
+    head = "".join(f"<th>{title}</th>" for title in titles)
     rows = "".join(
         f"<tr><td>{one['m']:,}</td><td>{one['predicted_kept']:.5g}</td><td>{one['change']:.5g}</td>"
         f"<td>{one['change_error']:.1g}</td><td>{'yes' if one['is_verified'] else 'no'}</td></tr>"

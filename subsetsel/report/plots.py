@@ -1,4 +1,4 @@
-"""Pictures. matplotlib is imported where it is drawn with; nothing is shown, only returned."""
+"""How each picture is drawn, onto axes of matplotlib that the caller has made."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from subsetsel.guarantee.curve import Point
 
 # Distinguishable with every common colour-vision deficiency, and in grey.
 _OURS, _OTHER, _MUTED = "#0b5394", "#c1440e", "#8a8f98"
@@ -17,88 +18,48 @@ _OURS, _OTHER, _MUTED = "#0b5394", "#c1440e", "#8a8f98"
 
 def draw_tradeoff(
     axes: Axes,
-    shares: Sequence[float],
-    changes: Sequence[float],
-    rivals: Mapping[str, tuple[Sequence[float], ArrayLike]],
+    points: Sequence[Point],
     *,
     epsilon: float | None = None,
     chosen: tuple[float, float] | None = None,
 ) -> None:
     """Draw how far the refitted head moves against the share that was pruned.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    shares : sequence of length p
-        Pruned shares, 0 to 1.
-    changes : sequence of length p
-        ||theta_kept - theta||_2 of the subsets found.
-    rivals : mapping
-        Name -> (shares, changes of shape (p, repeats)); the range over repeats is shaded.
-    epsilon : float, optional
-        A horizontal line: the change that is allowed.
-    chosen : (share, change), optional
-        The subset that was chosen; marked.
+    Where random subsets were measured too, their median is drawn and their range shaded. A line
+    shows ``epsilon``, the change that is allowed, and a ring ``chosen``, a share and its change.
     """
-    percent = 100 * np.asarray(shares)
-    is_long = len(percent) > 12
-    for name, (where, values) in rivals.items():
-        table, x = np.asarray(values, dtype=np.float64), 100 * np.asarray(where)
+    at_random = [point for point in points if point.random]
+    if at_random:
+        table = np.array([point.random for point in at_random])
+        x = [100 * point.share for point in at_random]
         axes.fill_between(x, table.min(1), table.max(1), color=_OTHER, alpha=0.18, lw=0)
-        axes.plot(x, np.median(table, axis=1), "s--", color=_OTHER, markersize=4, label=name)
+        axes.plot(x, np.median(table, axis=1), "s--", color=_OTHER, markersize=4, label="random")
     axes.plot(
-        percent,
-        changes,
+        [100 * point.share for point in points],
+        [point.change for point in points],
         "o-",
         color=_OURS,
-        markersize=3 if is_long else 5,
+        markersize=3 if len(points) > 12 else 5,
         label="chosen together (subsetsel)",
     )
     if epsilon is not None:
         axes.axhline(epsilon, color=_MUTED, lw=1)
-        axes.annotate(
-            f"epsilon = {epsilon:.3g}",
-            (percent[-1], epsilon),
-            xytext=(0, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=_MUTED,
-            fontsize=9,
-        )
+        end = (100 * points[-1].share, epsilon)
+        _write(axes, f"epsilon = {epsilon:.3g}", end, (0, -4), _MUTED, ha="right", va="top")
     if chosen is not None:
-        share, change = chosen
-        axes.plot(
-            [100 * share], [change], "o", markersize=13, mfc="none", mec=_OURS, mew=2, zorder=5
-        )
-        axes.annotate(
-            f"chosen: {share:.1%}",
-            (100 * share, change),
-            xytext=(-10, 9),
-            textcoords="offset points",
-            ha="right",
-            color=_OURS,
-            fontsize=9,
-        )
+        share, change = 100 * chosen[0], chosen[1]
+        _mark(axes, share, change)
+        _write(axes, f"chosen: {share:.1f}%", (share, change), (-10, 9), _OURS, ha="right")
     _plain_log_scale(axes)
-    axes.set_xlabel("pruned (% of the training examples)")
-    axes.set_ylabel("change of the head after exact refit")
     axes.legend(frameon=False, loc="best")
-    _clean(axes)
+    _finish(axes, "pruned (% of the training examples)", "change of the head after exact refit")
 
 
-def draw_classes(axes: Axes, names: Sequence[str], pruned: ArrayLike, sizes: ArrayLike) -> None:
-    """Draw how many examples of each class are kept and pruned.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    names : sequence of str, of length C
-    pruned, sizes : array_like of shape (C,)
-        How many are pruned, of how many.
-    """
-    left_out = np.asarray(pruned)
-    kept = np.asarray(sizes) - left_out
+def draw_classes(axes: Axes, pruned: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    """Draw how many examples of each class are kept and pruned, from the counts by class name."""
+    names = list(sizes)
+    left_out = np.array([pruned[name] for name in names])
+    kept = np.array([sizes[name] for name in names]) - left_out
     places = np.arange(len(names))
     axes.bar(places, kept, color=_OURS, label="kept", width=0.75)
     axes.bar(places, left_out, bottom=kept, color=_MUTED, alpha=0.45, label="pruned", width=0.75)
@@ -111,86 +72,70 @@ def draw_classes(axes: Axes, names: Sequence[str], pruned: ArrayLike, sizes: Arr
             ha="right" if is_crowded else "center",
             rotation_mode="anchor",
         )
-    axes.set_xlabel("class")
-    axes.set_ylabel("examples")
     axes.margins(y=0.16)
     axes.legend(frameon=False, ncols=2, loc="upper right")
-    _clean(axes)
+    _finish(axes, "class", "examples")
 
 
-def draw_prediction(
-    axes: Axes, predicted: ArrayLike, changes: ArrayLike, *, chosen: int | None = None
-) -> None:
-    """Draw what was predicted to first order against what an exact refit measured.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    predicted, changes : array_like of shape (p,)
-        Of the same subsets.
-    chosen : int, optional
-        Which of them was chosen; marked.
-    """
-    x, y = (np.asarray(values, dtype=np.float64) for values in (predicted, changes))
+def draw_prediction(axes: Axes, points: Sequence[Point]) -> None:
+    """Draw what was predicted to first order against what an exact refit measured."""
+    x, y = np.array([(point.predicted, point.change) for point in points]).T
     ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
     axes.plot(ends, ends, color=_MUTED, lw=1)
-    axes.annotate(
-        "as predicted",
-        (ends[0], ends[0]),
-        xytext=(34, 12),
-        textcoords="offset points",
-        color=_MUTED,
-        fontsize=9,
-    )
+    _write(axes, "as predicted", (ends[0], ends[0]), (34, 12), _MUTED)
     axes.plot(x, y, "o", color=_OURS, markersize=5, alpha=0.8)
-    if chosen is not None:
-        axes.plot(x[chosen], y[chosen], "o", markersize=13, mfc="none", mec=_OURS, mew=2)
+    for point in points:
+        if point.is_chosen:
+            _mark(axes, point.predicted, point.change)
     axes.set_xscale("log")
     _plain_log_scale(axes)
     _plain_ticks(axes.xaxis)
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
-    axes.set_xlabel("predicted change (first order)")
-    axes.set_ylabel("change after exact refit")
-    _clean(axes)
+    _finish(axes, "predicted change (first order)", "change after exact refit")
 
 
 def draw_progress(
     axes: Axes,
-    times: ArrayLike,
-    values: ArrayLike,
+    times: Sequence[float],
+    values: Sequence[float],
     *,
     bound: float | None = None,
     is_norm: bool = False,
 ) -> None:
-    """Draw the best subset so far as the search went on, and how good one can be at most.
+    """Draw the best subset so far over seconds: its size, or with ``is_norm`` its norm.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    times : array_like of shape (p,)
-        Seconds.
-    values : array_like of shape (p,)
-        Sizes, or norms with ``is_norm``.
-    bound : float, optional
-        What is proved: no size above it, no norm below it.
-    is_norm : bool
+    A line shows the bound that is proved: no size lies above it, no norm below it.
     """
-    x, y = (np.asarray(part, dtype=np.float64) for part in (times, values))
-    axes.step(x, y, where="post", color=_OURS, lw=1.8, label="best so far")
-    axes.plot(x[-1], y[-1], "o", color=_OURS, markersize=5)
+    axes.step(times, values, where="post", color=_OURS, lw=1.8, label="best so far")
+    axes.plot(times[-1], values[-1], "o", color=_OURS, markersize=5)
     if bound is not None and (bound > 0 or not is_norm):
         axes.axhline(bound, color=_OTHER, lw=1.4, ls="--", label="proven bound")
         axes.legend(frameon=False, loc="best")
-    axes.set_xlabel("seconds")
     if is_norm:
         _plain_log_scale(axes)
-        axes.set_ylabel("joint influence of the subset")
-    else:
-        axes.set_ylabel("examples pruned")
     axes.margins(y=0.12)
     axes.set_xlim(left=0)
-    _clean(axes)
+    _finish(axes, "seconds", "joint influence of the subset" if is_norm else "examples pruned")
+
+
+def _mark(axes: Axes, x: float, y: float) -> None:
+    """Put a ring around the subset that was chosen."""
+    axes.plot([x], [y], "o", markersize=13, mfc="none", mec=_OURS, mew=2, zorder=5)
+
+
+def _write(
+    axes: Axes,
+    text: str,
+    place: tuple[float, float],
+    offset: tuple[float, float],
+    color: str,
+    **more: Any,
+) -> None:
+    """Write beside a place; the offset is in points."""
+    axes.annotate(
+        text, place, xytext=offset, textcoords="offset points", color=color, fontsize=9, **more
+    )
 
 
 def _plain_log_scale(axes: Axes) -> None:
@@ -209,7 +154,9 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _clean(axes: Any) -> None:
+def _finish(axes: Any, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e4e6ea", lw=0.8)
     axes.set_axisbelow(True)

@@ -55,8 +55,6 @@ def runs_of(given: Any, name: str, shape: str) -> NDArray[Any]:
 
     Parameters
     ----------
-    given : array_like of two dimensions, or of three where the first one counts runs
-    name : str
     shape : str
         What the two dimensions of one run count, for the message: ``"n, C"``.
 

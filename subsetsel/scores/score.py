@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import OptionError, ProblemError
-from subsetsel.problem.constraints import balanced_limits
 from subsetsel.problem.goal import Goal
+from subsetsel.problem.groups import balanced_limits
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.solution import Solution
 from subsetsel.rows import as_rows

@@ -38,17 +38,12 @@ class Strata:
 
     @property
     def question(self) -> dict[str, Any]:
-        """The strata as keyword arguments.
+        """The four attributes as keyword arguments, for `subsetsel.solve` and for `select`.
 
-        `subsetsel.solve` takes them beside S: the joint choice within strata. `select` takes them
-        beside any score: with `random`, a draw within strata.
+        `solve` takes them beside S and chooses jointly within the strata; `select` takes them
+        beside any score: with `random` it draws within the strata.
         """
-        return {
-            "size": self.size,
-            "groups": self.groups,
-            "group_limits": self.group_limits,
-            "must_prune": self.must_prune,
-        }
+        return dict(vars(self))
 
 
 def strata_quotas(
@@ -83,6 +78,11 @@ def strata_quotas(
         keep typical examples, such as `class_mean`, need it.
     seed : int
         Draws which of equal values are cut.
+
+    Returns
+    -------
+    Strata
+        The stratum of each example, and how many of each stratum are pruned.
 
     Raises
     ------

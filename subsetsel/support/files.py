@@ -85,7 +85,7 @@ def reserve(stream: IO[bytes], num_bytes: int) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder while the block lasts; the folder is made if need be.
 
     Two small files stay in it: ``.lock``, and ``.owner`` with the number of the process that locked

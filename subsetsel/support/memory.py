@@ -56,9 +56,8 @@ def _allowed() -> Iterator[int]:
     except ImportError:  # Windows
         return
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    fields = _read(Path("/proc/self/statm")).split()
-    if limit != resource.RLIM_INFINITY and fields:
-        yield limit - int(fields[0]) * resource.getpagesize()
+    if limit != resource.RLIM_INFINITY:
+        yield limit - _taken(0)
 
 
 def _wanted() -> Iterator[int]:
@@ -71,12 +70,13 @@ def _wanted() -> Iterator[int]:
         limit = math.nan
     if not 0 < limit < math.inf:
         raise OptionError(f"{VARIABLE} must be a positive number of GiB, got {given!r}.")
-    yield int(limit * _GIB) - _resident()
+    yield int(limit * _GIB) - _taken(1)
 
 
-def _resident() -> int:
+def _taken(field: int) -> int:
+    """Bytes that the process has taken: of address space (0), of memory (1)."""
     fields = _read(Path("/proc/self/statm")).split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+    return int(fields[field]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
 
 
 def _read(path: Path) -> str:

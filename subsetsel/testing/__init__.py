@@ -126,12 +126,7 @@ def _check_proof(solver: str) -> None:
 
 
 def conformance_cases() -> list[Case]:
-    """All cases, in the order in which they are best read.
-
-    Returns
-    -------
-    list of Case
-    """
+    """All cases, in the order in which they are best read."""
     checks = {
         "degenerate_warns": _check_degenerate,
         "proves_what_it_says": _check_proof,

@@ -133,11 +133,6 @@ def check_solution(problem: Problem, solution: Solution) -> None:
 
     For n <= 16 optimality, infeasibility and the bound are compared with enumeration.
 
-    Parameters
-    ----------
-    problem : Problem
-    solution : Solution
-
     Raises
     ------
     AssertionError

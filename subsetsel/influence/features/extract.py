@@ -31,7 +31,7 @@ from subsetsel.influence.features.store import (
     MemoryStore,
     fingerprint_model,
 )
-from subsetsel.support.files import held
+from subsetsel.support.files import locked
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Report = Callable[[int, int], None]
@@ -137,7 +137,7 @@ def features_from_model(
             if cache_dir is None:
                 store = MemoryStore(shape, dtype)
             else:
-                stack.enter_context(held(Path(cache_dir)))
+                stack.enter_context(locked(Path(cache_dir)))
                 print_of = Fingerprint(fingerprint_model(model), fingerprint_data, settings)
                 store = FeatureStore.open(Path(cache_dir), print_of, shape, dtype)
             report = stack.enter_context(_reporting(progress, data.n))

@@ -41,10 +41,6 @@ def head_from_model(
         Options of `features_from_model`: ``classifier``, ``pooling``, ``batch_size``,
         ``num_workers``, ``precision``, ``cache_dir``, ``progress``.
 
-    Returns
-    -------
-    Head
-
     Raises
     ------
     ProblemError

@@ -114,7 +114,7 @@ class FeatureStore(MemoryStore):
     ) -> Self:
         """Begin a store, or go on with one of the same fingerprint.
 
-        The folder is made if it does not exist; lock it (`held`) as long as rows are written.
+        The folder is made if it does not exist; lock it (`locked`) as long as rows are written.
 
         Raises
         ------

@@ -149,10 +149,6 @@ class Head:
             True means kept.
         theta : array_like of shape (C, q), optional
             Where to start; this head's parameters otherwise.
-
-        Returns
-        -------
-        Refit
         """
         return self.kept(kept_mask).refit(theta=theta)
 

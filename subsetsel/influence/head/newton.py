@@ -54,7 +54,6 @@ def minimize(
 
     Parameters
     ----------
-    objective : HeadObjective
     theta : Tensor of shape (C, q)
         Where to start; must lie in the class basis.
     tolerance : float

@@ -90,10 +90,6 @@ class KeptHead:
         ----------
         theta : array_like of shape (C, q), optional
             Where to start; the minimizer on all examples by default.
-
-        Returns
-        -------
-        Refit
         """
         objective = self.objective_function
         start = self.theta if theta is None else objective.to_scaled(theta)
@@ -127,7 +123,6 @@ def distance_bound(
 
     Parameters
     ----------
-    objective : HeadObjective
     inverse : callable
         Gives the inverse of the Hessian at the point, where it is needed.
     gradient : float

@@ -43,20 +43,10 @@ class Point:
 def points_of_record(
     curve: Sequence[Mapping[str, Any]], n: int, check: Mapping[str, Any] | None
 ) -> list[Point]:
-    """Take the points that a verified search left in its record.
+    """Take the points, by share, that a verified search recorded in ``solution.stats["curve"]``.
 
-    Parameters
-    ----------
-    curve : sequence of mapping
-        ``solution.stats["curve"]``.
-    n : int
-    check : mapping, optional
-        The check of the subset that was chosen.
-
-    Returns
-    -------
-    list of Point
-        By share; of several subsets of one size, the one that moves the head least.
+    Of several subsets of one size it takes the one that moves the head least; ``check`` is the
+    record of the subset that was chosen.
     """
     best: dict[int, Point] = {}
     for one in curve:
@@ -88,11 +78,8 @@ def measure_points(
         With a head.
     solution, check
         The subset that was chosen and its check; its share is one of the points.
-    shares : sequence of float
     num_random : int
         Random subsets of each size.
-    solver : str
-    seed : int
     random_checks : sequence of Verification, optional
         Of random subsets as large as the chosen one, where they are known already.
 
@@ -101,33 +88,27 @@ def measure_points(
     list of Point
         By share.
     """
-    sizes = sorted({round(share * problem.n) for share in shares} | {solution.size})
     points = []
-    for size in sizes:
+    for size in sorted({round(share * problem.n) for share in shares} | {solution.size}):
         is_chosen = size == solution.size
-        one = check
+        found = check
         if not is_chosen:
             other = problem.replace(size=size)
-            found = solve(other, solver=solver, seed=seed, bound=False)
-            if not found.is_feasible:
+            subset = solve(other, solver=solver, seed=seed, bound=False)
+            if not subset.is_feasible:
                 continue
-            one = verify(other, found)
-        known = [known.change for known in random_checks] if is_chosen else []
-        rivals = known or [
+            found = verify(other, subset)
+        known = [one.change for one in random_checks] if is_chosen else []
+        at_random = known or [
             _change(problem, mask) for mask in random_masks(problem.n, size, num_random, seed)
         ]
         share = size / problem.n
-        points.append(Point(share, one.predicted_kept, one.change, tuple(rivals), is_chosen))
+        points.append(Point(share, found.predicted_kept, found.change, tuple(at_random), is_chosen))
     return points
 
 
 def random_masks(n: int, size: int, count: int, seed: int) -> list[BoolArray]:
-    """Draw subsets of one size, uniformly.
-
-    Returns
-    -------
-    list of ndarray of shape (n,), bool
-    """
+    """Draw ``count`` masks of shape (n,) with ``size`` examples each, uniformly."""
     rng = np.random.default_rng(seed)
     masks = []
     for _ in range(count):
@@ -138,7 +119,7 @@ def random_masks(n: int, size: int, count: int, seed: int) -> list[BoolArray]:
 
 
 def _change(problem: Problem, mask: BoolArray) -> float:
-    """How far an exact refit without the pruned examples moves the head."""
+    """Refit without the pruned examples and say how far the head moves."""
     head = problem.head
     assert head is not None
     return float(np.linalg.norm(head.refit(~mask).theta - head.theta))

@@ -1,0 +1,210 @@
+"""The command `prune`: labelled data in, a checked subset out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from subsetsel.cli import options as given
+from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress
+from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
+from subsetsel.cli.stdin import STANDARD, files_of
+from subsetsel.errors import OptionError
+from subsetsel.formats import Data
+from subsetsel.problem.solution import Solution
+from subsetsel.report.manifest import Manifest
+
+if TYPE_CHECKING:
+    from subsetsel.guarantee.verification import Verification
+    from subsetsel.problem.problem import Problem
+
+
+def prune(
+    data: given.DataOfRun = None,
+    l2: given.L2 = None,
+    epsilon: given.Epsilon = None,
+    rel_epsilon: given.RelEpsilon = None,
+    max_loss_gap: given.MaxLossGap = None,
+    max_accuracy_drop: given.MaxAccuracyDrop = None,
+    validation: given.Validation = None,
+    min_curvature: given.MinCurvature = None,
+    keep_per_class: given.KeepPerClass = None,
+    size: given.Size = None,
+    fraction: given.Fraction = None,
+    num_kept: given.NumKept = None,
+    solver: given.Solver = "anneal",
+    time_limit: given.TimeLimit = None,
+    seed: given.Seed = 0,
+    num_workers: given.NumWorkers = 1,
+    option: given.SolverOptions = None,
+    test: given.Test = None,
+    label: given.Label = "y",
+    identity: given.Identity = "id",
+    file_format: given.Format = None,
+    device: given.Device = "auto",
+    source: given.From = None,
+    dry_run: given.DryRun = False,
+    out: given.Out = None,
+    certificate: given.Certificate = None,
+    as_json: given.Json = False,
+) -> None:
+    """Prune labelled data and check the result by exact refit.
+
+    A softmax head is trained on the features, and refitted on what is kept. With --epsilon or
+    --rel-epsilon the result is the largest subset found for which the refitted head provably stays
+    within it; --max-loss-gap and --max-accuracy-drop limit what it does to --validation examples.
+    With a size, it is the subset of that size that moves the head least, and the exact change is
+    reported. Every claim is about the head; not about the retrained network.
+
+    \b
+    Examples:
+      subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --out pruned.npz
+      subsetsel prune data.csv --label species --id name --l2 1e-3 --fraction 0.4 --test test.csv
+      subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --certificate claim.json
+      subsetsel prune data.npz --l2 1e-3 --max-accuracy-drop 0.002 --validation val.npz
+      subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --dry-run
+      subsetsel prune --from pruned.manifest.json
+      subsetsel prune data.parquet --label species --id name --l2 1e-3 --fraction 0.4 \\
+        --out pruned.parquet
+      xzcat data.csv.xz | subsetsel prune - --format csv --l2 1e-3 --fraction 0.4 --out - > p.csv
+    """
+    goals = {
+        "epsilon": epsilon,
+        "rel_epsilon": rel_epsilon,
+        "size": size,
+        "fraction": fraction,
+        "num_kept": num_kept,
+    }
+    limits = {
+        "max_loss_gap": max_loss_gap,
+        "max_accuracy_drop": max_accuracy_drop,
+        "min_curvature": min_curvature,
+        "keep_per_class": keep_per_class,
+    }
+    earlier = None if source is None else Manifest.read(source)
+    if earlier is None:
+        search = given.search_settings(solver, time_limit, seed, num_workers, option)
+        data_flags = {"device": device, "label": label, "id": identity}
+        plan = Plan.of_flags(goals, limits, l2, search=search, **data_flags)
+    else:
+        refuse_beside_from(goals | limits | {"l2": l2})
+        plan = Plan.of_manifest(earlier)
+    inputs = inputs_of({"data": data, "test": test, "validation": validation}, earlier)
+    _check(plan, inputs, certificate)
+    check_out(out, as_json=as_json)
+    files = files_of(inputs, file_format)
+    if dry_run:
+        _show_cost(plan, files["data"], as_json=as_json)
+        return
+    code, manifest = _run(plan, inputs, files, _Output(out, certificate, as_json))
+    raise typer.Exit(repeated_code(code, earlier, manifest))
+
+
+@dataclass(frozen=True)
+class _Output:
+    out: Path | None
+    certificate: Path | None
+    as_json: bool
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where the choices of a search lie while it lasts: beside the file of its result."""
+        if self.out is None or self.out == STANDARD:
+            return None
+        return self.out.with_suffix(".checkpoint.npz")
+
+
+def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> None:
+    if "data" not in inputs:
+        raise OptionError("name the data: an .npz file with X and y, or a table.")
+    if plan.needs_validation != ("validation" in inputs):
+        raise OptionError(
+            "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
+            "measured on it; examples that take no part in the choice are named by --test."
+        )
+    if certificate is None:
+        return
+    if certificate.suffix.lower() != ".json" or certificate.is_dir():
+        raise OptionError(f"--certificate must name a .json file, got {certificate}.")
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _run(
+    plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path], output: _Output
+) -> tuple[ExitCode, Manifest]:
+    """Prune, save and show; ``files`` are those to read where ``inputs`` names standard input."""
+    examples = {name: plan.read(path) for name, path in files.items()}
+    checkpoint = output.checkpoint if plan.is_verified_search else None
+    problem, solution, check = _prune(plan, examples, checkpoint)
+    data = examples["data"]
+    manifest = Manifest.of(
+        solution,
+        command="prune",
+        settings=asdict(plan),
+        inputs=files,
+        paths=inputs,
+        verification=check,
+        ids=data.ids,
+    )
+    written = [] if output.out is None else save(solution, manifest, output.out, data.ids)
+    if output.certificate is not None:
+        written += _certify(output.certificate, problem, solution, data)
+    show(solution, verification=check, files=written, out=output.out, as_json=output.as_json)
+    if checkpoint is not None and checkpoint.exists():
+        if solution.limit == "interrupted":
+            print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
+        else:
+            checkpoint.unlink()
+    return exit_code(solution), manifest
+
+
+def _prune(
+    plan: Plan, examples: Mapping[str, Data], checkpoint: Path | None
+) -> tuple[Problem, Solution, Verification | None]:
+    from subsetsel.engine.solve import solve
+    from subsetsel.guarantee.prune import prune
+    from subsetsel.guarantee.verification import verify
+    from subsetsel.problem.problem import Problem
+
+    data = examples["data"]
+    test, validation = (
+        (examples[name].X, examples[name].y) if name in examples else None
+        for name in ("test", "validation")
+    )
+    with solve_progress(f"pruning {data.n:,} examples", plan.search["time_limit"]) as progress:
+        problem = Problem.from_features(
+            data.X, data.y, l2=plan.l2, device=plan.device, **plan.question(data.y)
+        )
+        search = {**plan.search, "progress": progress, "trace": True}
+        if not plan.is_verified_search:
+            solution = solve(problem, **search)
+            check = verify(problem, solution, test=test) if solution.is_feasible else None
+            return problem, solution, check
+        if checkpoint is not None and checkpoint.exists():
+            print_note(f"found {checkpoint}: what it holds is not searched for again")
+        search |= {"test": test, "validation": validation, "checkpoint": checkpoint}
+        return problem, *prune(problem, **plan.criteria, **search)
+
+
+def _certify(path: Path, problem: Problem, solution: Solution, data: Data) -> list[Path]:
+    """Write the certificate, if there is anything to certify."""
+    from subsetsel.guarantee.certificate import write_certificate
+
+    if not solution.is_feasible:
+        print_note(f"nothing could be verified, so {path} was not written")
+        return []
+    write_certificate(path, problem, solution, data.X, data.y)
+    return [path, path.with_suffix(".npz")]
+
+
+def _show_cost(plan: Plan, path: Path, *, as_json: bool) -> None:
+    from subsetsel.influence.estimate import estimate_cost
+
+    data = plan.read(path)
+    cost = estimate_cost(data.n, data.num_features, data.num_classes, device=plan.device)
+    print_result({**asdict(cost), "num_bytes": cost.num_bytes}, f"{cost}\n{LATER}", as_json=as_json)

@@ -1,0 +1,132 @@
+"""The command `solve`: an influence matrix S in, a subset out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import typer
+
+from subsetsel.cli import options as given
+from subsetsel.cli.console import print_result, solve_progress
+from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.settings import inputs_of, refuse_beside_from
+from subsetsel.cli.stdin import file_of
+from subsetsel.errors import FileFormatError, OptionError
+from subsetsel.formats import read_matrix
+from subsetsel.problem.solution import Solution
+from subsetsel.report.manifest import Manifest
+
+# Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
+MEMORY_FACTOR = 1.3
+
+# Arguments of `subsetsel.solve` that are no settings of the command.
+_NOT_OF_A_FILE = {"problem", "progress", "callback", "initial_guess", "constraints", "head"}
+_QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_size"}
+
+
+def solve(
+    matrix: given.MatrixOfRun = None,
+    key: given.Key = None,
+    epsilon: given.Epsilon = None,
+    size: given.Size = None,
+    fraction: given.Fraction = None,
+    num_kept: given.NumKept = None,
+    normalization: given.Normalized = "full",
+    max_size: given.MaxSize = None,
+    solver: given.Solver = "anneal",
+    time_limit: given.TimeLimit = None,
+    seed: given.Seed = 0,
+    num_workers: given.NumWorkers = 1,
+    option: given.SolverOptions = None,
+    file_format: given.Format = None,
+    source: given.From = None,
+    dry_run: given.DryRun = False,
+    out: given.Out = None,
+    as_json: given.Json = False,
+) -> None:
+    """Solve the problem for an influence matrix S.
+
+    \b
+    Examples:
+      subsetsel solve S.npy --epsilon 0.1
+      subsetsel solve S.npy --size 20000 --time-limit 60 --out pruned.npz
+      subsetsel solve S.npy --epsilon 0.1 --solver cpsat --json
+      subsetsel solve S.npy --size 20000 --dry-run
+      subsetsel solve --from pruned.manifest.json
+      subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
+      python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
+    """
+    goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
+    earlier = None if source is None else Manifest.read(source)
+    if earlier is None:
+        search = given.search_settings(solver, time_limit, seed, num_workers, option)
+        others = {"normalization": normalization, **given.given({"max_size": max_size})}
+        settings = {**given.one_goal(goals), **others, **search}
+    else:
+        refuse_beside_from({**goals, "max_size": max_size})
+        settings = _settings_of(earlier)
+    inputs = inputs_of({"S": matrix}, earlier)
+    if not inputs:
+        raise OptionError("name the file of S, or - for standard input.")
+    check_out(out, as_json=as_json)
+    file = file_of(inputs["S"], file_format)
+    S = read_matrix(file, key)
+    if dry_run:
+        _show_cost(S, settings, as_json=as_json)
+        return
+    solution = _solve(S, settings)
+    manifest, files = None, []
+    if out is not None or earlier is not None:
+        # It reads S once more, for its SHA-256.
+        manifest = Manifest.of(
+            solution, command="solve", settings=settings, inputs={"S": file}, paths=inputs
+        )
+        files = [] if out is None else save(solution, manifest, out)
+    show(solution, as_json=as_json, files=files, out=out)
+    code = exit_code(solution)
+    raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
+
+
+def _settings_of(earlier: Manifest) -> dict[str, Any]:
+    """Take the settings of an earlier run; what they hold is checked where it is used."""
+    if earlier.command != "solve":
+        raise FileFormatError(
+            f"this is the manifest of `subsetsel {earlier.command}`, not of `subsetsel solve`."
+        )
+    unknown = earlier.settings.keys() & _NOT_OF_A_FILE
+    if unknown:
+        raise FileFormatError(f"no manifest of `subsetsel solve` sets {min(unknown)}.")
+    return dict(earlier.settings)
+
+
+def _solve(S: Any, settings: dict[str, Any]) -> Solution:
+    from subsetsel.engine.solve import solve
+
+    what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
+    with solve_progress(what, settings.get("time_limit")) as progress:
+        return solve(S, progress=progress, trace=True, **settings)
+
+
+def _show_cost(S: Any, settings: dict[str, Any], *, as_json: bool) -> None:
+    """Say what S takes, from one pass over it."""
+    from subsetsel.problem.problem import Problem
+
+    problem = Problem(S, **{name: settings[name] for name in _QUESTION & settings.keys()})
+    rows = problem.rows
+    norm_of_all = float(np.linalg.norm(rows.total))  # the first use of the sum times the pass
+    cost = {
+        "n": problem.n,
+        "d": problem.d,
+        "S_bytes": rows.nbytes,
+        "num_bytes": round(MEMORY_FACTOR * rows.nbytes),
+        "pass_seconds": rows.pass_time,
+        "norm_of_all": norm_of_all,
+    }
+    text = (
+        f"S: {problem.n:,} x {problem.d:,}, {rows.nbytes / 1e6:,.3g} MB, checked\n"
+        f"about {MEMORY_FACTOR:g} times as much memory at the peak\n"
+        f"{rows.pass_time:.2g} s for one pass; a relaxation takes about 30 of them\n"
+        f"||S^T 1|| = {norm_of_all:.6g}: with an epsilon above it all examples can go\n{LATER}"
+    )
+    print_result(cost, text, as_json=as_json)
