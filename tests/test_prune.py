@@ -309,3 +309,18 @@ def test_bad_options_are_named() -> None:
         prune(epsilon=1.0, num_proposal=5)
     with pytest.raises(OptionError, match="initial_guess"):
         prune(epsilon=1.0, initial_guess=np.zeros(91, bool))
+
+
+def test_cuts_that_no_swap_repairs_fail_a_size_where_examples_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The search does not ask an integer program, which can take minutes."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an integer program was asked")
+
+    monkeypatch.setattr("subsetsel.guarantee.trial._LARGE", 10)
+    monkeypatch.setattr("subsetsel.problem.resize._MAX_ROUNDS", 1)
+    monkeypatch.setattr("subsetsel.problem.linear._integer_program", refuse)
+    solution, check = prune(rel_epsilon=0.5, min_curvature=0.9)
+    assert solution.is_feasible == bool(check.is_verified)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from os import PathLike
@@ -162,30 +162,27 @@ def _read(path: Path, fingerprint: str, n: int) -> dict[bytes, Choice]:
             f"{path} holds the progress of another run, of other data or settings; delete it, or "
             "give another name."
         )
-    keys, is_found, num_iterations, masks = (found[name] for name in _ARRAYS[1:])
-    if not _is_sound(keys, is_found, num_iterations, masks, n):
+    if not _is_sound(found, n):
         raise FileFormatError(f"{path} is no progress of a search, or is damaged; delete it.")
     choices: dict[bytes, Choice] = {}
-    for key, is_mask, steps, bits in zip(keys, is_found, num_iterations, masks, strict=True):
-        mask = np.unpackbits(bits, count=n).astype(np.bool_) if is_mask else None
-        choices[key.tobytes()] = Choice(mask, int(steps))
+    for key, is_found, num_iterations, bits in zip(
+        *(found[name] for name in _ARRAYS[1:]), strict=True
+    ):
+        mask = np.unpackbits(bits, count=n).astype(np.bool_) if is_found else None
+        choices[key.tobytes()] = Choice(mask, int(num_iterations))
     return choices
 
 
-def _is_sound(
-    keys: NDArray[Any],
-    is_found: NDArray[Any],
-    num_iterations: NDArray[Any],
-    masks: NDArray[Any],
-    n: int,
-) -> bool:
-    num = len(keys) if keys.ndim else 0
-    wanted = (
-        (keys, (num, _KEY_BYTES), np.uint8),
-        (is_found, (num,), np.bool_),
-        (num_iterations, (num,), np.int64),
-        (masks, (num, -(-n // 8)), np.uint8),
-    )
-    return all(array.shape == shape and array.dtype == kind for array, shape, kind in wanted) and (
-        bool((num_iterations >= 0).all())
-    )
+def _is_sound(found: Mapping[str, NDArray[Any]], n: int) -> bool:
+    """Whether the arrays have the types and the shapes that belong to n examples."""
+    num = len(found["keys"]) if found["keys"].ndim else 0
+    wanted = {
+        "keys": ((num, _KEY_BYTES), np.uint8),
+        "is_found": ((num,), np.bool_),
+        "num_iterations": ((num,), np.int64),
+        "masks": ((num, -(-n // 8)), np.uint8),
+    }
+    return all(
+        found[name].shape == shape and found[name].dtype == kind
+        for name, (shape, kind) in wanted.items()
+    ) and bool((found["num_iterations"] >= 0).all())

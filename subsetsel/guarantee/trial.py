@@ -28,6 +28,8 @@ _POOR = 0.45
 # Above this usage even as predicted no curvature would help to keep a limit, and above the other
 # a smaller size costs less than a repair.
 _HOPELESS, _REPAIRABLE = 1.2, 0.87
+# With more examples an integer program under dense cuts takes minutes, which no clock stops.
+_LARGE = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +202,9 @@ class Trials:
     def _solve(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
         sub = self.problem.replace(size=m)
         start = None if guess is None else start_near(sub, guess)
+        is_repaired = start is None or not sub.constraints.violations(start)
+        if self._has_cuts and sub.n > _LARGE and not is_repaired:
+            return None
         counted = 0
 
         def follow(record: Progress) -> bool:

@@ -239,7 +239,7 @@ def refit_and_measure(
     change_error = _change_error(head, refit, change)
     has_unit_of_epsilon = getattr(problem.rows, "metric", "parameter") == "parameter"
     norm = problem.norm(mask)
-    scores: dict[str, float] = {}
+    scores: dict[str, Any] = {}
     if test is not None:
         scores = {
             "accuracy": head.accuracy(refit.theta, *test),
@@ -262,9 +262,7 @@ def refit_and_measure(
         else None,
         class_sizes=_count_by_class(head, np.ones_like(mask)),
         class_pruned=_count_by_class(head, mask),
-        accuracy=scores.get("accuracy"),
-        full_accuracy=scores.get("full_accuracy"),
-        loss_gap=scores.get("loss_gap"),
+        **scores,
     )
 
 

@@ -25,6 +25,10 @@ class Factors(Protocol):
         """(n, d)."""
 
     @property
+    def metric(self) -> str:
+        """The unit of the row norms: ``"parameter"`` or ``"loss"``."""
+
+    @property
     def block_size(self) -> int:
         """How many rows are solved for at a time."""
 

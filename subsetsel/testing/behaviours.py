@@ -96,11 +96,23 @@ def same_seed_same_subset(solver: str, problem: Problem) -> None:
         )
 
 
-@_on_both_forms
-def no_limit_is_reported_without_one(solver: str, problem: Problem) -> None:
-    """Stop by the solver's own budget where no limit is given: ``limit`` is None."""
-    limit = _solve(problem, solver).limit
-    require(limit is None, f"no limit was given, but limit is {limit!r}")
+# Name -> what a solver is given, and the limits that it may report: it returns early, truthfully.
+_STOPS: dict[str, tuple[dict[str, Any], set[str | None]]] = {
+    "no_limit_is_reported_without_one": ({}, {None}),
+    "no_time_is_survived": ({"time_limit": 0}, {"time", None}),
+    "iteration_limit_is_respected": ({"max_iterations": 1}, {"iterations", None}),
+}
+
+
+def _check_stop(name: str, solver: str) -> None:
+    """Stop by the limit that was given, or by the solver's own budget."""
+    given, allowed = _STOPS[name]
+    for problem in _both_forms():
+        limit = _solve(problem, solver, **given).limit
+        require(limit in allowed, f"with {given or 'no limit'} given, limit is {limit!r}")
+
+
+BEHAVIOURS |= {name: partial(_check_stop, name) for name in _STOPS}
 
 
 @_on_both_forms
@@ -140,20 +152,6 @@ def target_stops(solver: str, problem: Problem) -> None:
         solution.status == "optimal" or solution.limit in {"target", None},
         f"limit is {solution.limit!r}, expected 'target'",
     )
-
-
-@_on_both_forms
-def no_time_is_survived(solver: str, problem: Problem) -> None:
-    """Return at once and truthfully with ``time_limit=0``."""
-    limit = _solve(problem, solver, time_limit=0).limit
-    require(limit in {"time", None}, f"the time was up, but limit is {limit!r}")
-
-
-@_on_both_forms
-def iteration_limit_is_respected(solver: str, problem: Problem) -> None:
-    """Return early and truthfully with ``max_iterations=1``."""
-    limit = _solve(problem, solver, max_iterations=1).limit
-    require(limit in {"iterations", None}, f"one iteration was allowed, but limit is {limit!r}")
 
 
 @_on_both_forms

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from subsetsel.problem.problem import Problem
+from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.solution import Solution
 from subsetsel.rows.base import BoolArray, FloatArray
 
@@ -164,14 +166,9 @@ def _check_shape(problem: Problem, solution: Solution) -> None:
     require(np.array_equal(pruned, np.flatnonzero(mask)), "pruned contradicts mask")
     require(np.array_equal(kept, np.flatnonzero(~mask)), "kept contradicts mask")
     require(solution.size == len(pruned), "size contradicts pruned")
-    require(
-        solution.status in {"optimal", "feasible", "infeasible", "unknown"},
-        f"unknown status {solution.status!r}",
-    )
-    require(
-        solution.limit in {None, "time", "iterations", "gap", "target", "interrupted"},
-        f"unknown limit {solution.limit!r}",
-    )
+    require(solution.status in get_args(Status), f"unknown status {solution.status!r}")
+    is_known = solution.limit in {None, *get_args(Limit)}
+    require(is_known, f"unknown limit {solution.limit!r}")
     require(solution.epsilon == problem.epsilon, "epsilon is not the problem's")
     require(solution.target_size == problem.size, "target_size is not the problem's")
     require(solution.normalization == problem.normalization, "normalization is not the problem's")

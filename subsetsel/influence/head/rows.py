@@ -149,6 +149,14 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
+class HeadRows(DenseRows):
+    """S as an array, with the metric of its row norms."""
+
+    def __init__(self, array: AnyFloatArray, metric: str) -> None:
+        super().__init__(array)
+        self.metric = metric
+
+
 def influence_rows(
     head: Head,
     *,
@@ -230,4 +238,4 @@ def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
     for part in influence.walk():
         S[done : done + len(part)] = part.contiguous().cpu().numpy()
         done += len(part)
-    return DenseRows(S)
+    return HeadRows(S, influence.metric)
