@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from relaxed import relax
 
 from subsetsel import Problem
 from subsetsel.bounds.dual import evaluate_dual, lower_bound_on_norm
-from subsetsel.bounds.relaxation import relax
 from subsetsel.testing import enumerate_optimum
 
 _S = np.random.default_rng(1).normal(size=(12, 3)) + 0.5

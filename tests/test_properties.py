@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from relaxed import relax
 from strategies import limits, matrices, max_size_problems, min_norm_problems, vectors
 
 from subsetsel import Problem, Solution, solve
 from subsetsel.bounds.dual import evaluate_dual, lower_bound_on_norm
-from subsetsel.bounds.relaxation import relax
 from subsetsel.engine.registry import (
     SolverSpec,
     available_solvers,

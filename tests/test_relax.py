@@ -9,13 +9,13 @@ import pytest
 from enumeration import best, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from relaxed import relax as coordinate_ascent
 from subsetsel.solvers import relax
 from subsetsel.solvers.relax import RelaxOptions, RelaxSolver
 
 import subsetsel
 from subsetsel import Problem
 from subsetsel.bounds.dual import evaluate_dual
-from subsetsel.bounds.relaxation import relax as coordinate_ascent
 from subsetsel.engine.options import Limits
 from subsetsel.engine.registry import get_spec
 from subsetsel.engine.run import Run

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from relaxed import relax
 
 from subsetsel import LinearConstraint, Problem
-from subsetsel.bounds.relaxation import COARSE, SHARP, Ascent, relax
+from subsetsel.bounds.relaxation import COARSE, SHARP, Ascent
 
 
 def _problem(seed: int, n: int = 60, d: int = 5, share: float = 0.3) -> Problem:

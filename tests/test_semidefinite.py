@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from relaxed import relax
 from strategies import max_size_problems
 
 import subsetsel
@@ -15,7 +16,6 @@ from subsetsel import Problem
 from subsetsel.bounds._semidefinite_kernels import best_weight, core_sweep
 from subsetsel.bounds.diagonal import Medium, tangent_bound
 from subsetsel.bounds.dual import evaluate_dual
-from subsetsel.bounds.relaxation import relax
 from subsetsel.bounds.semidefinite import strengthen
 from subsetsel.testing import enumerate_optimum
 

@@ -64,21 +64,6 @@ class Relaxation:
         return self.dual.bound
 
 
-def relax(problem: Problem, *, time_limit: float = float("inf"), seed: int = 0) -> Relaxation:
-    """Solve the relaxation until its own gap is closed or time is up.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the form "max_size" with normalization "full".
-    time_limit : float
-        Seconds.
-    seed : int
-        Of the random order of the visits.
-    """
-    return Ascent(problem, seed).run(SHARP, time_limit)
-
-
 class Ascent:
     """State of one coordinate ascent; it can be run again to a smaller gap.
 

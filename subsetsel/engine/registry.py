@@ -212,7 +212,7 @@ def available_solvers() -> list[str]:
     return [name for name, spec in _REGISTRY.items() if not spec.missing]
 
 
-register_solver(
+for _spec in (
     SolverSpec(
         "anneal",
         "subsetsel.solvers.anneal:AnnealSolver",
@@ -220,9 +220,7 @@ register_solver(
         requires=("numba",),
         proves="bound",
         practical_n="millions",
-    )
-)
-register_solver(
+    ),
     SolverSpec(
         "greedy",
         "subsetsel.solvers.greedy:GreedySolver",
@@ -230,9 +228,7 @@ register_solver(
         requires=("numba",),
         normalizations=_BOTH,
         practical_n="100,000",
-    )
-)
-register_solver(
+    ),
     SolverSpec(
         "relax",
         "subsetsel.solvers.relax:RelaxSolver",
@@ -241,9 +237,7 @@ register_solver(
         normalizations=_BOTH,
         proves="bound",
         practical_n="2,000 (n x rank up to a million)",
-    )
-)
-register_solver(
+    ),
     SolverSpec(
         "cpsat",
         "subsetsel.solvers.cpsat:CpsatSolver",
@@ -252,9 +246,7 @@ register_solver(
         normalizations=_BOTH,
         proves="optimal",
         practical_n="a few hundred",
-    )
-)
-register_solver(
+    ),
     SolverSpec(
         "exact",
         "subsetsel.solvers.exact:ExactSolver",
@@ -263,5 +255,6 @@ register_solver(
         normalizations=_BOTH,
         proves="optimal",
         practical_n="100 to 200",
-    )
-)
+    ),
+):
+    register_solver(_spec)

@@ -256,18 +256,12 @@ def _search(problem: Problem, engine: Engine, run: Run) -> tuple[Candidate, str]
 
 def require_support(problem: Problem, spec: SolverSpec) -> None:
     """Refuse by name, before anything starts, what a solver does not honour."""
-    asked = {
-        "constraints": len(problem.constraints) > 0,
-        "fixed": not bool(problem.free.all()),
-        "max_size": problem.is_capped,
-    }
-    words = {
-        "constraints": "linear constraints or group limits",
-        "fixed": "must_prune or must_keep",
-        "max_size": "max_size",
-    }
-    for name, is_asked in asked.items():
+    for name, words, is_asked in (
+        ("constraints", "linear constraints or group limits", len(problem.constraints) > 0),
+        ("fixed", "must_prune or must_keep", not problem.free.all()),
+        ("max_size", "max_size", problem.is_capped),
+    ):
         if is_asked and name not in spec.supports:
             raise OptionError(
-                f"solver {spec.name!r} does not honour {words[name]}; choose another solver."
+                f"solver {spec.name!r} does not honour {words}; choose another solver."
             )
