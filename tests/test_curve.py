@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from subsetsel import Problem, solve, verify
-from subsetsel.guarantee.curve import measure_points, points_of_record
+from subsetsel.guarantee.curve import measure_points
+from subsetsel.problem.tradeoff import points_of_record
 
 
 def step(m: int, change: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from subsetsel import ProblemError, Progress, Solution
-from subsetsel.guarantee.curve import Point
+from subsetsel.problem.tradeoff import Point
 from subsetsel.report.figures import Picture, pictures_of
 from subsetsel.report.gallery import Looks, picture_source, render_gallery
 from subsetsel.report.manifest import Manifest

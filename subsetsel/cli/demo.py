@@ -19,10 +19,10 @@ from subsetsel.errors import SubsetselError
 from subsetsel.report.manifest import Manifest
 
 if TYPE_CHECKING:
-    from subsetsel.guarantee.curve import Point
     from subsetsel.guarantee.verification import Verification
     from subsetsel.problem.problem import Problem
     from subsetsel.problem.solution import Solution
+    from subsetsel.problem.tradeoff import Point
 
 L2 = 1e-3
 SHARE = 0.4

@@ -22,7 +22,7 @@ from subsetsel.report.manifest import Manifest
 from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
-    from subsetsel.guarantee.curve import Point
+    from subsetsel.problem.tradeoff import Point
     from subsetsel.report.gallery import Looks
     from subsetsel.rows.base import BoolArray
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from subsetsel.guarantee.curve import Point, points_of_record
+from subsetsel.problem.tradeoff import Point, points_of_record
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.plots import draw_classes, draw_prediction, draw_progress, draw_tradeoff
 from subsetsel.support.figures import new_figure

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from subsetsel.guarantee.curve import Point
+    from subsetsel.problem.tradeoff import Point
 
 # Distinguishable with every common colour-vision deficiency, and in grey.
 _OURS, _OTHER, _MUTED = "#0b5394", "#c1440e", "#8a8f98"
