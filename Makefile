@@ -12,7 +12,7 @@ LOCK := pyproject.toml --all-extras --group dev --constraint constraints.txt --u
 	--python-version 3.11.7 --generate-hashes --no-header --no-annotate --quiet
 
 # The tests that run every line of the kernels, without those that take minutes in plain Python.
-PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py \
+PLAIN := tests/test_anneal.py tests/test_relaxation.py tests/test_greedy.py tests/test_semidefinite.py \
 	tests/test_continuation.py -k "not pools_replace and not large_rows_are_pruned \
 	and not uneven_rows and not same_call"
 

@@ -14,6 +14,8 @@ from subsetsel.rows.base import BoolArray, IndexArray
 
 from ._continuation import Aim, Weights, settle, springs_of
 
+# The energy divides by lam, so lam is no smaller than this.
+_LEAST_LAM = 1e-280
 # Hot and cold ends, in units of what flipping a large or a small core row costs in curvature.
 _HOT, _COLD = 0.1, 0.3
 # A chain that starts from a good subset begins at this share of the hot end.
@@ -50,7 +52,9 @@ class Starts:
         slope = float(np.linalg.norm(relaxation.dual.u))
         # With epsilon = 0 the energy still needs a scale.
         radius = max(problem.epsilon, 1e-6 * typical)
-        self.lam = radius / slope if slope > 0 else radius * typical
+        lam = radius / slope if slope > 0 else radius * typical
+        # It divides squared norms; radii and slopes may differ by hundreds of decades.
+        self.lam = max(lam, _LEAST_LAM)
         weights = relaxation.weights
         fractional = (weights > 0) & (weights < 1) & problem.free
         self.num_fractional = int(np.count_nonzero(fractional))

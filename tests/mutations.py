@@ -59,7 +59,7 @@ def main() -> int:
             num_missed += is_missed
             seconds = time.monotonic() - started
             print(f"{'caught' if is_missed else 'SURVIVED':<9}{test} ({seconds:.0f} s)", flush=True)
-    print(f"{num_missed} of {len(chosen)} guards are missed when taken out")
+    print(f"{num_missed} of {len(chosen)} guards have a test that fails without them")
     return num_missed < len(chosen)
 
 

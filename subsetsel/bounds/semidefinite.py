@@ -72,7 +72,8 @@ def strengthen(
         A proven upper bound on the size, at most that of the relaxation.
     """
     largest = float(problem.rows.squared_norms[problem.free].max(initial=0.0))
-    if not _TINY < largest < 1.0 / _TINY or not relaxation.dual.u.any():
+    # Squares of the rows, and of the dual direction, must be numbers to be divided by.
+    if not _TINY < largest < 1.0 / _TINY or not 0.0 < norm(relaxation.dual.u) < 1.0 / _TINY:
         return relaxation.bound
     work = problem.n * problem.d**2
     num_bytes = 8 * problem.n * _RANK
