@@ -149,7 +149,7 @@ def _run(digits: Digits, seed: int) -> Results:
         largest = prune(bounded, test=test, seed=seed, initial_guess=solution)
     with working("solving the paper's own problem, with a proven bound"):
         of_paper = Problem.from_head(head, formulation="paper", epsilon=PAPER_EPSILON)
-        paper = solve(of_paper, seed=seed)
+        paper = solve(of_paper, seed=seed, bound="tight")
     return Results(problem, solution, check, random_checks, largest, paper)
 
 
