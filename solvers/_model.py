@@ -179,17 +179,18 @@ class _Proof:
             u = self.reduced.basis.T @ relaxation.dual.u
             length = float(np.linalg.norm(u))
             direction = u / length if length > 0.0 else None
+        largest = float("inf") if relaxation is None else float(np.floor(relaxation.bound))
         return Model(
-            self.problem,
-            self.reduced,
-            is_outer,
-            least if size is None else size,
-            self.most,
-            run.norm,
-            list(self.excluded),
-            run.mask,
-            float("inf") if relaxation is None else float(np.floor(relaxation.bound)),
-            direction,
+            problem=self.problem,
+            reduced=self.reduced,
+            is_outer=is_outer,
+            least=least if size is None else size,
+            most=self.most,
+            cutoff=run.norm,
+            excluded=list(self.excluded),
+            hint=run.mask,
+            largest_size=largest,
+            direction=direction,
         )
 
     def _finish(self, bound: float | None, *, is_optimal: bool = False) -> Candidate:
