@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 
-class TimeIsUp(Exception):  # noqa: N818 - not an error: whoever set the clock takes what there is
-    """Raised by `Clock.check` after the deadline; caught where the clock was set."""
+class TimeIsUp(Exception):
+    """Raised by `Clock.check` after the deadline; whoever set the clock catches it."""
 
 
 class Clock:
