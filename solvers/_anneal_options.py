@@ -7,42 +7,28 @@ from typing import Literal
 
 from subsetsel.errors import OptionError
 
-Start = Literal["relax", "random"]
+StartName = Literal["relax", "random"]
 Proposals = Literal["norm", "plain"]
 
 
 @dataclass(frozen=True)
 class AnnealOptions:
-    """Options of the annealer.
-
-    Parameters
-    ----------
-    start : {"relax", "random"}
-        Eq. 3: begin at the rounded relaxation and anneal its core, or at a random subset.
-    proposals : {"norm", "plain"}
-        Eq. 4: propose what the temperature lets move, or everything alike.
-    num_proposals : int, optional
-        Length of one chain; set from n and d otherwise.
-    num_chains : int, optional
-        How many chains without a limit; each starts from the best so far or afresh.
-    core_size : int, optional
-        Examples in the core; chosen and adapted from the relaxation otherwise.
-    penalty : float, optional
-        For ``start="random"``: items per unit of norm outside the ball; 1.5 times a dual norm
-        otherwise.
-
-    Raises
-    ------
-    OptionError
-        If a value is out of its range.
-    """
-
-    start: Start = "relax"
+    start: StartName = "relax"
     proposals: Proposals = "norm"
     num_proposals: int | None = None
     num_chains: int | None = None
-    core_size: int | None = None
-    penalty: float | None = None
+    core_size: int = 4000
+    num_stages: int = 120
+    tilt: float = 0.7
+    heat: float = 2.0
+    cold: float = 0.02
+    reach: float = 30.0
+    core_reach: float = 5.0
+    flip_share: float = 0.5
+    start_share: float = 0.3
+    close_share: float = 0.5
+    few: float = 0.05
+    patience: int = 300
 
     def __post_init__(self) -> None:
         for name, allowed in (("start", ("relax", "random")), ("proposals", ("norm", "plain"))):
@@ -54,5 +40,3 @@ class AnnealOptions:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not value >= least):
                 raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
-        if self.penalty is not None and not self.penalty > 0:
-            raise OptionError(f"penalty must be positive, got {self.penalty!r}.")

@@ -19,9 +19,11 @@ from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps)
-# The rows drift where ||S^T 1|| is more than this many times sqrt(sum ||s_i||^2), which is about
-# what independent rows of these lengths would give.
-_DRIFT = 4.0
+# Cuts of `drift_of`. Up to BALANCED pruned and kept rows sum to the same norm, as for a head whose
+# ridge is included. Above DRIFTING the rows share a direction that random halves do not cancel.
+BALANCED, DRIFTING = 0.1, 4.0
+# Where the relaxed minimum of Eq. 4 is below this share of ||S^T 1|| the rows cancel after all.
+CANCELLING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -186,10 +188,18 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     return best
 
 
+def drift_of(problem: Problem) -> float:
+    """How little S cancels: ||S^T 1|| over sqrt(sum ||s_i||^2), about 1 for independent rows.
+
+    Its cuts are `BALANCED` and `DRIFTING`.
+    """
+    spread = float(np.sqrt(problem.rows.squared_norms.sum()))
+    return float(norm(problem.rows.total)) / spread if spread > 0 else 0.0
+
+
 def is_drifting(problem: Problem) -> bool:
     """Whether the rows share a direction that random choices of half of them do not cancel."""
-    total = float(norm(problem.rows.total))
-    return total > _DRIFT * float(np.sqrt(problem.rows.squared_norms.sum()))
+    return drift_of(problem) > DRIFTING
 
 
 def can_bound_norm(problem: Problem) -> bool:

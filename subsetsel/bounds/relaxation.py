@@ -1,12 +1,9 @@
-"""The continuous relaxation of Eq. 3 by coordinate ascent: start point, reduced costs, bound.
+"""The continuous relaxation of Eq. 3: start point, reduced costs, bound.
 
-Maximize sum w - ||S^T w||^2 / (2 lam) over 0 <= w <= 1, one weight at a time, and move lam until
-||S^T w|| = epsilon; then w solves the relaxation, u = S^T w / lam its dual. For fixed lam it is the
-dual coordinate descent of a linear support vector machine with L1 loss whose labels are all +1
-(Hsieh et al., ICML 2008). Linear constraints enter through an augmented Lagrangian.
-
-The bound of `subsetsel.bounds.dual` holds at every point (u, y), so the search may be cut off at
-any time.
+Coordinate descent (`subsetsel.bounds.descent`) on all of S and, between two full passes, on the
+examples near the margin, with lam led to where ||S^T w|| = epsilon; then w solves the relaxation,
+and u = S^T w / lam its dual. The bound of `subsetsel.bounds.dual` holds at every point (u, y), so
+that the search may be cut off at any time.
 """
 
 from __future__ import annotations
@@ -17,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.linalg import norm
 
+from subsetsel.bounds.descent import Descent
 from subsetsel.bounds.dual import Dual, evaluate_dual
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 # The ascent ends when the bound is at most this far above the relaxed value: as a share of it, or
 # in examples. COARSE is enough for a search to start from; SHARP can prove an incumbent optimal.
@@ -64,7 +62,7 @@ class Relaxation:
         return self.dual.bound
 
 
-class Ascent:
+class Ascent(Descent):
     """State of one coordinate ascent; it can be run again to a smaller gap.
 
     Parameters
@@ -81,84 +79,56 @@ class Ascent:
         self.deadline = float("inf")
         self.solve_time = 0.0
         self.num_rounds = 0
-        self.stride, self.miss = 1.0, 0.0
         self.rng = np.random.default_rng(seed)
         self.num_passes = 0.0
         self.free = problem.free
-        self.squared_norms = self.rows.squared_norms
-        self.diagonal = np.zeros(problem.n)
         assert problem.epsilon is not None
-        rms = float(np.sqrt(self.squared_norms.mean()))
+        squared_norms, constraints = self.rows.squared_norms, problem.constraints
+        rms = float(np.sqrt(squared_norms.mean()))
         # epsilon = 0 would need an infinite u. The bound holds with any radius: take a tiny one.
-        self.radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
-        self._start()
-        self._set_constraints()
-
-    def _start(self) -> None:
-        """Give every free example the same weight: feasible, and near optimal in direction."""
-        fixed = self.rows.sum(self.problem.must_prune)
+        radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
+        # Every free example has the same weight: feasible, and near optimal in direction.
+        fixed = self.rows.sum(problem.must_prune)
         pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
         length = float(norm(pull))
-        share = min(1.0, self.radius / length) if length > 0 else 1.0
-        self.weights = np.where(self.free, share, self.problem.must_prune.astype(np.float64))
-        self.total = fixed + share * pull
-        self.best = evaluate_dual(self.problem, pull)
+        share = min(1.0, radius / length) if length > 0 else 1.0
+        weights = np.where(self.free, share, problem.must_prune.astype(np.float64))
+        self.best = evaluate_dual(problem, pull)
         slope = float(norm(self.best.u))
-        typical = float(np.sqrt(np.median(self.squared_norms))) or 1.0
-        lam = self.radius / slope if slope > 0 else self.radius * typical
-        # lam is a divisor, and the slope may be infinite where rows differ by hundreds of decades.
-        self.lam = min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam))
-        # If no weights give the radius, lam would grow or shrink without end.
-        self.least_lam, self.largest_lam = 1e-9 * self.lam, 1e9 * self.lam
-
-    def _set_constraints(self) -> None:
-        constraints = self.problem.constraints
-        self.columns = constraints.columns(self.weights)
+        typical = float(np.sqrt(np.median(squared_norms))) or 1.0
+        lam = radius / slope if slope > 0 else radius * typical
         spread = np.sqrt(np.asarray((constraints.matrix**2).sum(axis=1)).ravel())
-        self.multipliers = np.zeros(len(constraints))
-        self.penalties = 1.0 / np.maximum(spread, 1.0)
+        super().__init__(
+            squared_norms,
+            weights,
+            fixed + share * pull,
+            constraints.columns(weights),
+            penalties=1.0 / np.maximum(spread, 1.0),
+            # lam is a divisor; the slope may be infinite where rows differ by hundreds of decades.
+            lam=min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam)),
+            radius=radius,
+        )
 
     # --- passes ---------------------------------------------------------------------------------
 
-    @property
     def is_late(self) -> bool:
         """Whether the time of this run is up."""
         return time.perf_counter() > self.deadline
 
-    def _visit(self, rows: AnyFloatArray, items: IndexArray, order: IndexArray) -> int:
-        from subsetsel.bounds._relaxation_kernels import coordinate_pass
-
-        return int(
-            coordinate_pass(
-                rows=rows,
-                items=items,
-                order=order,
-                weights=self.weights,
-                total=self.total,
-                lam=self.lam,
-                squared_norms=self.squared_norms,
-                diagonal=self.diagonal,
-                columns=self.columns,
-                multipliers=self.multipliers,
-                penalties=self.penalties,
-            )
-        )
-
-    def _full_pass(self) -> int:
+    def _full_pass(self) -> None:
         """Visit every free example once, block by block, in random order within a block."""
         size = max(self.rows.block_size, 1024)
         starts = np.arange(0, self.rows.n, size)
-        num_changed = 0
         for start in self.rng.permutation(starts):
             stop = min(start + size, self.rows.n)
-            items = np.arange(start, stop)
             order = self.rng.permutation(np.flatnonzero(self.free[start:stop]))
-            num_changed += self._visit(self.rows.block(start, stop), items, order)
-            if self.is_late:
+            items = np.arange(start, stop)
+            self.sweep(self.rows.block(start, stop), items, order, self.is_late)
+            if self.is_late():
                 break
         self.num_passes += 1
-        self._steer()
-        return num_changed
+        self.steer()
+        self.lift()
 
     def _active_passes(self, active: IndexArray, max_passes: int, tolerance: float) -> None:
         """Visit only examples whose weight may still move, until they hardly do."""
@@ -166,34 +136,16 @@ class Ascent:
         at_start = self.lam
         for _ in range(max_passes):
             before, lam = self.weights[active], self.lam
-            self._visit(rows, active, self.rng.permutation(len(active)))
+            self.sweep(rows, active, self.rng.permutation(len(active)), self.is_late)
             self.num_passes += len(active) / self.rows.n
-            self._steer()
+            self.steer()
+            self.lift()
             moved = float(np.abs(self.weights[active] - before).sum())
             is_steady = abs(self.lam / lam - 1.0) * self.best.bound < 0.01 * tolerance
             # After a larger change of lam the other weights must move too: in a full pass.
             has_drifted = abs(np.log(self.lam / at_start)) > _MAX_DRIFT
-            if has_drifted or (is_steady and moved < 0.01 * tolerance) or self.is_late:
+            if has_drifted or (is_steady and moved < 0.01 * tolerance) or self.is_late():
                 break
-
-    def _steer(self) -> None:
-        """Move lam towards ||S^T w|| = epsilon, and the multipliers to where their limits hold."""
-        from subsetsel.bounds._relaxation_kernels import multiplier
-
-        length = self._length()
-        miss = np.log(self.radius / length) if length > 0 else 2.0
-        # Steps shrink when the length was too large and too small in turn, and grow otherwise.
-        self.stride = max(0.05, 0.5 * self.stride) if miss * self.miss < 0 else self.stride * 1.2
-        self.stride, self.miss = min(1.0, self.stride), miss
-        moved = self.lam * float(np.exp(self.stride * np.clip(miss, -2.0, 2.0)))
-        self.lam = min(self.largest_lam, max(self.least_lam, moved))
-        of_each = (*self.columns[3:], self.multipliers, self.penalties)
-        for c in range(len(self.multipliers)):
-            self.multipliers[c] = multiplier(*(values[c] for values in of_each))
-
-    def _length(self) -> float:
-        """Compute the length that is to become equal to the radius."""
-        return float(norm(self.total))
 
     # --- outer loop -----------------------------------------------------------------------------
 
@@ -207,7 +159,7 @@ class Ascent:
         if here.bound <= self.best.bound:
             self.best = here
         self.last = here
-        length = self._length()
+        length = self.length()
         scale = min(1.0, self.radius / length) if length > 0 else 1.0
         return scale * float(self.weights.sum())
 
@@ -226,15 +178,15 @@ class Ascent:
         value = self._evaluate()
         for _ in range(_MAX_ROUNDS):
             tolerance = max(gaps[0] * self.best.bound, gaps[1])
-            if self.best.bound - value <= tolerance or self.is_late:
+            if self.best.bound - value <= tolerance or self.is_late():
                 break
             # The first rounds find the examples near the margin; later ones check the others.
             for _ in range(4 if self.num_rounds == 0 else 1):
-                if not self.is_late:
+                if not self.is_late():
                     self._full_pass()
             self.num_rounds += 1
             active = self._active()
-            if active.size and not self.is_late:
+            if active.size and not self.is_late():
                 self._active_passes(active, 40, tolerance)
             value = self._evaluate()
         self.solve_time += time.perf_counter() - started

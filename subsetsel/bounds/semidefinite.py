@@ -104,8 +104,8 @@ class _TightAscent(Ascent):
 
     def begin(self, weights: FloatArray, lam: float, y: FloatArray) -> None:
         """Start here."""
-        self.weights, self.lam = weights.copy(), lam
-        self.least_lam, self.largest_lam = 1e-3 * lam, 1e3 * lam
+        self.weights = weights.copy()
+        self.start_at(lam)
         self.total = self.rows.sum(weights)
         self.columns = self.problem.constraints.columns(weights)
         self.multipliers = y.copy()
@@ -120,7 +120,7 @@ class _TightAscent(Ascent):
     def _dual(self) -> Dual:
         return tangent_bound(self.problem, self.diagonal, self.weights, self.multipliers * self.lam)
 
-    def _length(self) -> float:
+    def length(self) -> float:
         weights = self.weights
         added = float((self.diagonal * weights) @ (1.0 - weights))
         return float(np.sqrt(max(0.0, float(self.total @ self.total) + added)))

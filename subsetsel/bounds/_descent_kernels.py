@@ -1,4 +1,4 @@
-"""Compiled coordinate ascent on the continuous relaxation.
+"""The compiled sweep of `subsetsel.bounds.descent`: one weight after the other.
 
 All kernels that call each other live in this file: the on-disk cache does not see edits elsewhere.
 """
@@ -13,6 +13,9 @@ from subsetsel.problem.constraints import Columns
 from subsetsel.support.jit import njit
 
 Array = NDArray[Any]
+
+# Below this share of its curvature without D, the objective of one weight counts as concave.
+_LEAST_CONVEXITY = 1e-3
 
 
 # Reassociation lets the sum use vector registers: 3 times faster at d = 16, memory-bound above.
@@ -38,7 +41,7 @@ def multiplier(activity: float, lower: float, upper: float, y: float, rho: float
 
 
 @njit(nogil=True)
-def coordinate_pass(
+def sweep(
     rows: Array,
     items: Array,
     order: Array,
@@ -51,50 +54,35 @@ def coordinate_pass(
     multipliers: Array,
     penalties: Array,
 ) -> int:
-    """Maximize over one weight at a time, in the given order.
+    """Move one weight after the other to where the objective is least; count those that moved.
 
-    The objective is sum(w) - (||S^T w||^2 + sum(diagonal w (1 - w))) / (2 lam), minus the augmented
-    Lagrangian of the linear constraints.
+    The objective is (||S^T w||^2 + sum(diagonal w (1 - w))) / 2 - lam sum(w) plus the augmented
+    Lagrangian of the linear constraints. A weight whose diagonal exceeds its curvature goes to the
+    better of 0 and 1, where the diagonal adds nothing.
 
-    Parameters
-    ----------
-    rows : (k, d) float32 or float64
-        Some rows of S.
-    items : (k,) int64
-        Which examples they are.
-    order : (k,) int64
-        Positions in ``rows``, in the order of the visit.
-    weights, squared_norms, diagonal : (n,) float64
-        ``weights`` is modified in place.
-    total : (d,) float64
-        S^T w, modified in place.
-    columns : Columns
-        Its activity is modified in place.
-    multipliers, penalties : (c,) float64
-        y and rho of the augmented Lagrangian.
-
-    Returns
-    -------
-    int
-        How many weights changed.
+    Shapes: rows (k, d); items (k,) int64, which examples they are; order int64, positions in
+    ``rows`` as they are visited; weights, squared_norms and diagonal (n,); total (d,) = S^T w;
+    multipliers and penalties (c,). Weights, total and the columns' activity are modified in place.
     """
     num_changed = 0
-    inverse = 1.0 / lam
     for position in order:
         i = items[position]
-        moved = dot(rows[position], total) + diagonal[i] * (0.5 - weights[i])
-        gradient = 1.0 - moved * inverse
-        curvature = (squared_norms[i] - diagonal[i]) * inverse
+        old = weights[i]
+        slope = dot(rows[position], total) - lam
+        curvature = squared_norms[i]
         for entry in range(columns.starts[i], columns.starts[i + 1]):
             c, coefficient = columns.members[entry], columns.coefficients[entry]
             value, lower, upper = columns.activity[c], columns.lower[c], columns.upper[c]
-            gradient -= coefficient * multiplier(value, lower, upper, multipliers[c], penalties[c])
-            curvature += penalties[c] * coefficient**2
-        old = weights[i]
-        if curvature > 0.0:
-            new = min(1.0, max(0.0, old + gradient / curvature))
+            force = multiplier(value, lower, upper, multipliers[c], penalties[c])
+            slope += coefficient * force
+            if force != 0.0 or lower == upper:
+                curvature += penalties[c] * coefficient**2
+        convexity = curvature - diagonal[i]
+        if convexity > _LEAST_CONVEXITY * curvature:
+            slope += diagonal[i] * (0.5 - old)
+            new = min(1.0, max(0.0, old - slope / convexity))
         else:
-            new = 1.0 if gradient > 0.0 else 0.0
+            new = 1.0 if slope + curvature * (0.5 - old) < 0.0 else 0.0
         step = new - old
         if step != 0.0:
             num_changed += 1

@@ -1,0 +1,161 @@
+"""One coordinate descent for everything that moves weights between 0 and 1.
+
+It lowers, one weight at a time and all others fixed,
+
+    ||S^T w||^2 / 2  -  lam sum w  +  sum_i D_i w_i (1 - w_i) / 2  +  limits(A w),
+
+over 0 <= w <= 1. With D = 0 and lam led to where ||S^T w|| = epsilon this is the relaxation of
+Eq. 3; with lam = 0 the relaxed minimum of Eq. 4. A growing D makes the objective concave in one
+weight after the other and leads the weights to a subset. For fixed lam and D = 0 it is the dual
+coordinate descent of a linear support vector machine with L1 loss whose labels are all +1.
+
+Linear limits enter through an augmented Lagrangian with multipliers y and penalties rho.
+
+References
+----------
+Hsieh et al., A dual coordinate descent method for large-scale linear SVM, ICML 2008. Hestenes,
+Multiplier and gradient methods, J. Optim. Theory Appl. 4 (1969).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.linalg import norm
+
+from subsetsel.problem.constraints import Columns
+from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
+
+# A call into compiled code reads at most about this many entries of S, a few hundredths of a
+# second, so that Ctrl-C and clocks work.
+_CALL_ENTRIES = 2**24
+# A step of log(lam) is at most this long, and steps shrink to no less than this share.
+_LONGEST_STEP, _LEAST_STRIDE = 2.0, 0.05
+
+
+class Descent:
+    """Weights between 0 and 1, what they add up to, and the multipliers that steer them.
+
+    Parameters
+    ----------
+    squared_norms : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+        Modified in place, as are the next two.
+    total : ndarray of shape (d,), float64
+        S^T w.
+    columns : Columns
+        The linear limits.
+    penalties : ndarray of shape (c,)
+        rho, in units of lam where there is a radius, else of squared norms.
+    lam : float
+    radius : float, optional
+        What ||S^T w|| is led to. Without it lam stays as it is.
+
+    Attributes
+    ----------
+    diagonal : ndarray of shape (n,)
+        D, at first 0.
+    multipliers : ndarray of shape (c,)
+        y, in the unit of the penalties, at first 0.
+    least_lam, largest_lam : float
+        If no weights give the radius, lam would grow or shrink without end.
+    """
+
+    def __init__(
+        self,
+        squared_norms: FloatArray,
+        weights: FloatArray,
+        total: FloatArray,
+        columns: Columns,
+        *,
+        penalties: FloatArray,
+        lam: float = 0.0,
+        radius: float | None = None,
+    ) -> None:
+        self.squared_norms, self.weights, self.total = squared_norms, weights, total
+        self.columns, self.penalties = columns, penalties
+        self.diagonal = np.zeros_like(squared_norms)
+        self.multipliers = np.zeros_like(penalties)
+        self.radius = radius
+        self.start_at(lam)
+
+    def start_at(self, lam: float) -> None:
+        """Begin to steer at this lam."""
+        self.lam = lam
+        self.least_lam, self.largest_lam = 1e-9 * lam, 1e9 * lam
+        self._stride, self._miss = 1.0, 0.0
+
+    @property
+    def unit(self) -> float:
+        """The unit of multipliers and penalties, as a squared norm."""
+        return 1.0 if self.radius is None else self.lam
+
+    def sweep(
+        self,
+        rows: AnyFloatArray,
+        items: IndexArray,
+        order: IndexArray,
+        is_over: Callable[[], bool],
+    ) -> int:
+        """Visit examples in an order, until ``is_over`` says so; count the weights that moved.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k, d)
+            Some rows of S.
+        items : ndarray of shape (k,), int64
+            Which examples they are.
+        order : ndarray of int64
+            Positions in ``rows``.
+        is_over : callable
+            Asked between two compiled calls.
+        """
+        from subsetsel.bounds._descent_kernels import sweep
+
+        num_changed, step = 0, max(256, _CALL_ENTRIES // max(1, rows.shape[1]))
+        for start in range(0, order.size, step):
+            if start and is_over():
+                break
+            num_changed += sweep(
+                rows,
+                items,
+                order[start : start + step],
+                self.weights,
+                self.total,
+                self.lam,
+                self.squared_norms,
+                self.diagonal,
+                self.columns,
+                self.multipliers * self.unit,
+                self.penalties * self.unit,
+            )
+        return num_changed
+
+    def steer(self, share: float = 1.0) -> None:
+        """Move lam towards ||S^T w|| = radius.
+
+        ``share`` shortens the step where few weights can answer to it.
+        """
+        if self.radius is None:
+            return
+        length = self.length()
+        miss = float(np.log(self.radius / length)) if length > 0 else _LONGEST_STEP
+        # Steps shrink when the length was too large and too small in turn, and grow otherwise.
+        has_turned = miss * self._miss < 0
+        self._stride = max(_LEAST_STRIDE, 0.5 * self._stride) if has_turned else 1.2 * self._stride
+        self._stride, self._miss = min(1.0, self._stride), miss
+        step = share * self._stride * float(np.clip(miss, -_LONGEST_STEP, _LONGEST_STEP))
+        self.lam = min(self.largest_lam, max(self.least_lam, self.lam * float(np.exp(step))))
+
+    def lift(self) -> None:
+        """Move the multipliers to where their limits hold."""
+        from subsetsel.bounds._descent_kernels import multiplier
+
+        of_each = (*self.columns[3:], self.multipliers, self.penalties)
+        for c in range(len(self.multipliers)):
+            self.multipliers[c] = multiplier(*(values[c] for values in of_each))
+
+    def length(self) -> float:
+        """Compute what is to become equal to the radius: ||S^T w||."""
+        return float(norm(self.total))
