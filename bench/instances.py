@@ -1,6 +1,6 @@
 """Named, seeded instances: ``<matrix>/<goal>``, built by name alone.
 
-A matrix is a real one of `heads.HEADS` or ``<family>-<n>x<d>[-s<seed>]`` of `families.FAMILIES`. A
+A matrix is a real one of `heads` or ``<family>-<n>x<d>[-s<seed>]`` of `families.FAMILIES`. A
 goal is ``eps=20%`` (of ||S^T 1||), ``eps=0.1`` (absolute), ``size=40%`` (of n) or ``size=500``,
 with ``,kept`` for normalization "kept" and ``,balanced`` for equal shares of every group.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from check import MAX_ENUMERATED, Question, enumerate_optimum, norm_of
 from families import FAMILIES, planted_mask
-from heads import HEADS, head_matrix
+from heads import HEADS, head_matrix, is_head
 from numpy.typing import NDArray
 
 _SYNTHETIC = re.compile(r"([a-z]+[12]?)-(\d+)x(\d+)(?:-s(\d+))?")
@@ -181,7 +181,7 @@ def _parse(name: str) -> tuple[str, Goal]:
     if found is None:
         raise ValueError(f"{name!r} has no goal like eps=20%, eps=0.1, size=40% or size=500.")
     synthetic = _SYNTHETIC.fullmatch(matrix)
-    if matrix not in HEADS and (synthetic is None or synthetic[1] not in FAMILIES):
+    if not is_head(matrix) and (synthetic is None or synthetic[1] not in FAMILIES):
         known = ", ".join([*HEADS, *(f"{family}-NxD" for family in FAMILIES)])
         raise ValueError(f"{name!r} is about an unknown matrix; there are {known}.")
     kind, number, percent, kept, balanced = found.groups()
@@ -193,7 +193,7 @@ def _parse(name: str) -> tuple[str, Goal]:
 @lru_cache(maxsize=1)
 def _matrix(name: str, data_dir: Path | None, cache_dir: Path | None) -> Matrix:
     planted = None
-    if name in HEADS:
+    if is_head(name):
         S, labels = head_matrix(name, data_dir, cache_dir)
     else:
         found = _SYNTHETIC.fullmatch(name)
@@ -202,7 +202,7 @@ def _matrix(name: str, data_dir: Path | None, cache_dir: Path | None) -> Matrix:
         S = FAMILIES[family](n, d, seed)
         labels = np.arange(n, dtype=np.int64) % _NUM_GROUPS
         planted = planted_mask(n, seed) if family == "planted" else None
-    digest = _head_digest(S) if name in HEADS else _exact_digest(S)
+    digest = _head_digest(S) if is_head(name) else _exact_digest(S)
     total = norm_of(S, np.ones(len(S), dtype=np.bool_))
     return Matrix(S, labels, digest, total, planted)
 
