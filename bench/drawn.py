@@ -9,7 +9,9 @@ tuned on them. The rule, for `count` instances:
   ridge in S. The others are synthetic, in turn of all families but "tiny".
 - Each family meets both forms (Eq. 3, Eq. 4) at three places of the range, the low end, the middle
   and the high end, in turn. `PLACES` has the ranges: shares of ||S^T 1|| for Eq. 3, of n for Eq. 4.
-  Every fourth instance of Eq. 3 has normalization kept.
+  Every fourth instance of Eq. 3 has normalization kept. With the ridge in S all rows sum to
+  zero: there Eq. 3 always has normalization kept, and epsilon is a share of the norm of random
+  halves.
 - d is log-uniform in 16 to 2,048, n in 2,000 to 320,000 with n d at most 8e7; both by Latin
   hypercube, so that every part of the range is covered. d of a head starts where its source still
   has columns enough, and ends where they are all used; its n ends with the rows of its source.
@@ -118,8 +120,12 @@ def _draw_group(rng: np.random.Generator, kinds: tuple[str, ...], count: int) ->
         matrix = _matrix_name(
             kind, shares_d[k], shares_n[k], int(rng.integers(MIN_SEED, 2**31)), num_of_kind[kind]
         )
-        is_kept = form == "eps" and num_eps % _EVERY_KEPT == 0
-        names.append(f"{matrix}/{_goal(form, place, shares_goal[k])}{',kept' if is_kept else ''}")
+        goal = _goal(form, place, shares_goal[k])
+        if form == "eps" and matrix.endswith("-ridge"):
+            goal += "random,kept"
+        elif form == "eps" and num_eps % _EVERY_KEPT == 0:
+            goal += ",kept"
+        names.append(f"{matrix}/{goal}")
     return names
 
 

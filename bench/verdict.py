@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, geometric_mean, median
+from statistics import fmean, geometric_mean, median, stdev
 
 from harness import Record
 
@@ -131,6 +131,9 @@ def summary(records: Sequence[Record]) -> str:
         "Eq. 3, missing + 1, new/old", [row for row in rows if row.form == "max_size"]
     )
     lines += _shares([row for row in rows if row.form == "max_size"])
+    unanswered = sorted({name for name, _ in pairs} - {row.instance for row in rows})
+    if unanswered:
+        lines.append(f"not answered by both: {', '.join(unanswered)}")
     worse = [row for row in rows if row.is_worse]
     lines.append(f"worse by more than 10 %: {len(worse)} of {len(rows)}")
     lines += _extremes(rows)
@@ -145,10 +148,19 @@ def _of_form(title: str, rows: Sequence[Row]) -> list[str]:
         return []
     kinds: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        kinds[row.instance.partition("-")[0]].append(row.ratio)
-    all_of_them = f"{geometric_mean(row.ratio for row in rows):.3f} on {len(rows)}"
+        kinds[row.instance.partition("/")[0].partition("-")[0]].append(row.ratio)
+    ratios = [row.ratio for row in rows]
+    all_of_them = f"{geometric_mean(ratios):.3f}{_error(ratios)} on {len(rows)}"
     parts = [f"{kind} {geometric_mean(of):.3f}" for kind, of in sorted(kinds.items())]
     return [f"{title}: geometric mean {all_of_them} ({', '.join(parts)})"]
+
+
+def _error(ratios: Sequence[float]) -> str:
+    """Give the standard error of a geometric mean, as the factor by which it may be off."""
+    if len(ratios) < 2:
+        return ""
+    spread = stdev(math.log(ratio) for ratio in ratios)
+    return f", standard error a factor of {math.exp(spread / math.sqrt(len(ratios))):.3f},"
 
 
 def _shares(rows: Sequence[Row]) -> list[str]:
