@@ -134,9 +134,9 @@ class Match:
                 job["entrant"],
                 job["seed"],
                 limit,
-                question.form,
-                n,
-                d,
+                form=question.form,
+                n=n,
+                d=d,
                 outcome="error",
                 reason=str(error),
             )
