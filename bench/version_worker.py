@@ -28,7 +28,7 @@ from instances import Instance, build
 
 import subsetsel
 
-# Large enough for a core, its Gram matrix and the search by parts to be compiled.
+# Large enough for a core and its Gram matrix to be compiled, in both forms.
 _WARM_UP = ("mixed-3000x24/eps=5%", "mixed-3000x24/size=40%", "gaussian-500x200/eps=20%")
 
 
