@@ -213,7 +213,7 @@ def measure(given: argparse.Namespace, call: str, solver: str) -> Iterator[dict[
                 text = next_line(lines, allowed)
                 is_first = {"call": call, "solver": solver, "time_limit": limit}
                 if not text:
-                    lost = "killed" if process.poll() is None else "crashed"
+                    lost = "killed" if text is None else "crashed"
                     over = given.patience if lost == "killed" else ""
                     yield {**is_first, "over": over, "late": over, "status": lost}
                     break
@@ -223,17 +223,16 @@ def measure(given: argparse.Namespace, call: str, solver: str) -> Iterator[dict[
 @contextlib.contextmanager
 def start(arguments: Sequence[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run this script in a process of its own, which ends with the block."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, __file__, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **variables},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def read_lines(process: subprocess.Popen[str]) -> queue.Queue[str]:
@@ -250,12 +249,12 @@ def read_lines(process: subprocess.Popen[str]) -> queue.Queue[str]:
     return lines
 
 
-def next_line(lines: queue.Queue[str], patience: float) -> str:
-    """Wait for a line; nothing where none comes."""
+def next_line(lines: queue.Queue[str], patience: float) -> str | None:
+    """Wait for a line; None where none comes in time, an empty one where the process has ended."""
     try:
         return lines.get(timeout=patience)
     except queue.Empty:
-        return ""
+        return None
 
 
 def be_busy(what: str) -> None:
