@@ -101,7 +101,8 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
     task, best, run = trials.task, trials.best, trials.run
     head = task.problem.head
     assert head is not None
-    shown = best or min(trials.done, key=_largest_change, default=_nothing_tried(task))
+    nearest = min(trials.done, key=_largest_change, default=None)
+    shown = best or nearest or _nothing_tried(task)
     # The validation examples took part in the choice; only the test examples say more.
     check = replace(shown.check, **scores_on(head, shown.theta, task.test))
     stats = _stats(trials, shown)
