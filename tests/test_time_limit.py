@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from subsetsel.engine.other_form import maximize_size
 from subsetsel.engine.proof import Proof
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.problem.linear import find_mask, minimize_linear
+from subsetsel.problem.linear import find_mask, load_linear, minimize_linear
 from subsetsel.rows.rank import reduce_rank
 from subsetsel.support.background import beside_clock
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -208,6 +209,18 @@ def test_the_bound_on_the_norm_takes_no_step_after_the_end(
     assert lower_bound_on_norm(problem) > 0.0
     monkeypatch.setattr(type(problem.rows), "dot", lambda *_: pytest.fail("a pass was begun"))
     assert lower_bound_on_norm(problem, clock=Clock(0.0)) == 0.0
+
+
+@pytest.mark.parametrize("has_constraints", [False, True])
+def test_highs_is_loaded_before_the_clock_starts(
+    monkeypatch: pytest.MonkeyPatch, has_constraints: bool
+) -> None:
+    """Its import would take longer than a short limit, and is needed by constraints alone."""
+    seen: list[str] = []
+    monkeypatch.setattr(importlib, "import_module", seen.append)
+    row = [(np.ones(30), None, 20.0)] if has_constraints else []
+    load_linear(Problem(_S, size=10, constraints=row))
+    assert seen == ["scipy.optimize"] * has_constraints
 
 
 def test_the_check_of_S_is_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from subsetsel.engine.start import begin, smallest_rows
 from subsetsel.engine.warm_up import warm_up_bound
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.arguments import GroupLimits, Normalization, Question
+from subsetsel.problem.linear import load_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import TimeIsUp
@@ -230,6 +231,7 @@ def _solve(
     require_support(problem, spec)
     solver.warm_up(problem, options)
     warm_up_bound(problem, is_tight=limits.bound == "tight")
+    load_linear(problem)
     compile_time = time.perf_counter() - before
 
     with needs_memory(

@@ -6,6 +6,7 @@ clock and Ctrl-C need not wait for.
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,12 @@ from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 _UNIT = float(np.finfo(np.float64).eps)
 # Statuses of scipy.optimize.linprog and milp.
 _SOLVED, _LIMIT_REACHED, _INFEASIBLE = 0, 1, 2
+
+
+def load_linear(problem: Problem) -> None:
+    """Import what linear constraints will need, before any clock is started."""
+    if len(problem.constraints):
+        importlib.import_module("scipy.optimize")
 
 
 def minimize_linear(
