@@ -14,6 +14,7 @@ from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Limit, Progress
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
+from subsetsel.support.clock import Clock
 
 if TYPE_CHECKING:
     from subsetsel.bounds.relaxation import Relaxation
@@ -69,6 +70,8 @@ class Run:
         self.trace: list[Progress] = []
         self.limit: Limit | None = None
         self.total: FloatArray | None = None
+        # Seconds for what comes after this search, such as a refit.
+        self.set_aside = 0.0
         self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
@@ -92,8 +95,13 @@ class Run:
         own = float("inf")
         if self.limits.time_limit is not None:
             own = self.limits.time_limit - self.elapsed
-            own -= self._closing_passes * self.problem.rows.pass_time
+            own -= self._closing_passes * self.problem.rows.pass_time + self.set_aside
         return own if self.parent is None else min(own, self.parent.remaining)
+
+    @property
+    def clock(self) -> Clock:
+        """The end of the search as a deadline, for work that knows no `Run`."""
+        return Clock(self.remaining)
 
     @property
     def fills_time(self) -> bool:

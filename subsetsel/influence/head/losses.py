@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
+from subsetsel.influence.head.grams import weighted_gram
 from subsetsel.influence.head.objective import UNIT, HeadObjective
 
 Loss = Literal["cross_entropy", "squared"]
@@ -91,7 +92,7 @@ class SoftmaxObjective(HeadObjective):
             weighted = self.weigh(slice(None), centred.mul_(p))
             for b in range(a, num_free):
                 covariances = weighted @ self.basis[:, b] - weighted.sum(dim=1) * means[:, b]
-                gram = self.weighted_gram(covariances)
+                gram = weighted_gram(self.X, covariances, self.clock).div_(self.total)
                 out[a, :, b, :] = gram
                 out[b, :, a, :] = gram
         matrix = out.reshape(self.d, self.d)

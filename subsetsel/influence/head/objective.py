@@ -6,10 +6,10 @@ the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
+from subsetsel.influence.head.grams import weighted_gram
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 
@@ -97,6 +99,8 @@ class HeadObjective(ABC):
         l2 as it acts on the scaled parameters.
     total : float
         Sum of w.
+    clock : Clock
+        Ends the work on the examples, of which it is asked before each block.
     """
 
     basis: Tensor
@@ -118,6 +122,7 @@ class HeadObjective(ABC):
         if not setting.penalizes_bias:
             self.ridge[-1] = 0.0
         self.basis = self.class_basis(setting.num_classes).to(X.device)
+        self.clock = NO_CLOCK
 
     @classmethod
     def from_arrays(
@@ -152,6 +157,12 @@ class HeadObjective(ABC):
         chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
         weights = None if self.weights is None else self.weights[chosen]
         return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+
+    def timed(self, clock: Clock) -> Self:
+        """Give the same objective on the same arrays, whose work a clock ends."""
+        other = copy.copy(self)
+        other.clock = clock
+        return other
 
     # --- what a loss defines ----------------------------------------------------------------------
 
@@ -237,9 +248,10 @@ class HeadObjective(ABC):
         return block_sizes(self.X.device).chunk_rows
 
     def chunks(self, length: int | None = None) -> Iterator[slice]:
-        """Cut the examples into ranges."""
+        """Cut the examples into ranges, between which the clock ends the work with `TimeIsUp`."""
         length = length or self.chunk_rows
         for start in range(0, self.n, length):
+            self.clock.check()
             yield slice(start, min(start + length, self.n))
 
     def weigh(self, rows: slice, values: Tensor) -> Tensor:
@@ -317,24 +329,8 @@ class HeadObjective(ABC):
 
     def gram(self) -> Tensor:
         """X^T diag(w) X / sum w of the scaled features, shape (q, q)."""
-        return self.weighted_gram(self.weigh(slice(None), self.X.new_ones(self.n)))
-
-    def weighted_gram(self, weights: Tensor) -> Tensor:
-        """X^T diag(weights) X / sum w of the scaled features, shape (q, q); weights of any sign.
-
-        It is symmetric: strips of its lower triangle are computed, which is little more than half.
-        """
-        sizes = block_sizes(self.X.device)
-        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // sizes.strip))
-        edges = [k * self.q // num_strips for k in range(num_strips + 1)]
-        for rows in self.chunks(sizes.gram_rows):
-            X = self.X[rows]
-            scaled = X * weights[rows, None]
-            for start, stop in pairwise(edges):
-                out[start:stop, :stop].addmm_(X[:, start:stop].T, scaled[:, :stop])
-        for start, stop in pairwise(edges):
-            out[:start, start:stop] = out[start:stop, :start].T
-        return out.div_(self.total)
+        weights = self.weigh(slice(None), self.X.new_ones(self.n))
+        return weighted_gram(self.X, weights, self.clock).div_(self.total)
 
 
 def _gamma(length: int) -> float:

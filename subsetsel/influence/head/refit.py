@@ -48,7 +48,7 @@ class KeptHead:
     Attributes
     ----------
     objective_function : HeadObjective
-        The mean over the kept examples, plus the ridge.
+        The mean over the kept examples, plus the ridge. Its clock ends all methods.
     theta : Tensor of shape (C, q)
         The minimizer on all examples, scaled.
     full_inverse : callable
@@ -79,7 +79,9 @@ class KeptHead:
 
     def weakest_direction(self) -> tuple[float, FloatArray]:
         """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
-        value, v = self.full_inverse().weakest_direction(self.inverse)
+        value, v = self.full_inverse().weakest_direction(
+            self.inverse, clock=self.objective_function.clock
+        )
         basis = self.objective_function.basis
         return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
 
@@ -140,7 +142,7 @@ def distance_bound(
     if objective.setting.penalizes_bias:
         return gradient / objective.l2
     # The Lanczos estimate of mu comes from above, to about three digits: half of it is safe.
-    mu = 0.5 * inverse().smallest_eigenvalue()
+    mu = 0.5 * inverse().smallest_eigenvalue(clock=objective.clock)
     if isinstance(objective, SquaredObjective):
         return gradient / mu
     longest = max(

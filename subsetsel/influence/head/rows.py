@@ -22,6 +22,7 @@ from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
 from subsetsel.rows.kronecker import KroneckerRows
+from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.memory import free_memory
 
 Ridge = Literal["included", "excluded"]
@@ -43,6 +44,8 @@ class HeadInfluence:
     head : Head
     ridge : {"included", "excluded"}
     metric : {"parameter", "loss"}
+    clock : Clock
+        Ends the preparation: `TimeIsUp` is raised.
 
     Attributes
     ----------
@@ -55,14 +58,17 @@ class HeadInfluence:
         w_i / sum w.
     """
 
-    def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
+    def __init__(
+        self, head: Head, *, ridge: Ridge, metric: Metric, clock: Clock = NO_CLOCK
+    ) -> None:
         objective = self.objective = head.objective_function
         theta = self.theta = head.to_scaled(head.theta)
         self.metric: Metric = metric
-        self.inverse = head.inverse
+        self.inverse = head.prepare_inverse(clock)
         self.X = objective.X
         self.R = torch.cat([
-            objective.residuals(theta, rows) @ objective.basis for rows in objective.chunks()
+            objective.residuals(theta, rows) @ objective.basis
+            for rows in objective.timed(clock).chunks()
         ])
         self.R /= objective.total
         self.shape = (objective.n, objective.d)
@@ -78,11 +84,12 @@ class HeadInfluence:
         """Chosen rows of S, shape (k, d), float64, by one solve."""
         return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
 
-    def walk(self) -> Iterator[Tensor]:
+    def walk(self, *, clock: Clock = NO_CLOCK) -> Iterator[Tensor]:
         """Rows of S in order, a block at a time, float64."""
         for start in range(0, self.shape[0], self.block_size):
+            clock.check()
             rows = slice(start, min(start + self.block_size, self.shape[0]))
-            yield self.inverse.influence(self.gradients(rows), self.metric).T
+            yield self.inverse.influence(self.gradients(rows), self.metric, clock=clock).T
 
     def gradients(self, indices: IndexArray | slice) -> Tensor:
         """Share of chosen examples in the scaled objective's gradient, as columns."""
@@ -164,6 +171,7 @@ def influence_rows(
     metric: Metric = "parameter",
     dtype: Any = np.float32,
     storage: Storage = "auto",
+    clock: Clock = NO_CLOCK,
 ) -> Rows:
     """S of a trained head.
 
@@ -183,6 +191,8 @@ def influence_rows(
     storage : {"auto", "dense", "factored"}
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
         cost a solve each. ``"auto"`` is dense up to a quarter of the memory that is free.
+    clock : Clock
+        Ends the work: `TimeIsUp` is raised.
 
     Returns
     -------
@@ -202,14 +212,15 @@ def influence_rows(
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
-    return store_rows(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
+    influence = HeadInfluence(head, ridge=ridge, metric=metric, clock=clock)
+    return store_rows(influence, dtype, storage, clock=clock)
 
 
 class Walkable(Factors, Protocol):
     """Factors that can be walked through in the order of the data."""
 
-    def walk(self) -> Iterator[Tensor]:
-        """Rows of S in order, float64."""
+    def walk(self, *, clock: Clock) -> Iterator[Tensor]:
+        """Rows of S in order, float64; a clock ends the work."""
 
 
 def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "factored"]:
@@ -217,7 +228,7 @@ def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "facto
     return "dense" if is_exact and num_bytes <= _DENSE_SHARE * free_memory() else "factored"
 
 
-def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
+def store_rows(influence: Walkable, dtype: Any, storage: str, *, clock: Clock = NO_CLOCK) -> Rows:
     """Return S as an array where it fits and single rows are cheap, else as a formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
@@ -235,7 +246,7 @@ def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
             "use storage='factored'."
         ) from error
     done = 0
-    for part in influence.walk():
+    for part in influence.walk(clock=clock):
         S[done : done + len(part)] = part.contiguous().cpu().numpy()
         done += len(part)
     return HeadRows(S, influence.metric)
