@@ -22,6 +22,7 @@ from subsetsel.problem.arguments import GroupLimits, Normalization, Question
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.solution import Solution
 from subsetsel.support.memory import needs_memory
+from subsetsel.support.threads import one_blas_thread
 
 # Memory of a search, S included, as measured by bench/resources.py.
 _SHARE_OF_S = 1.3
@@ -227,11 +228,14 @@ def _solve(
     warm_up_bound(problem, is_tight=limits.bound == "tight")
     compile_time = time.perf_counter() - started
 
-    with needs_memory(
-        f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
-        lambda: int(_SHARE_OF_S * problem.rows.nbytes),
-        "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
-        "solver='anneal' take less.",
+    with (
+        one_blas_thread(),
+        needs_memory(
+            f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
+            lambda: int(_SHARE_OF_S * problem.rows.nbytes),
+            "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
+            "solver='anneal' take less.",
+        ),
     ):
         run = Run(problem, limits)
         engine = pick_engine(problem, spec, solver, options)

@@ -15,11 +15,13 @@ from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import pose
 from subsetsel.guarantee.verification import Verification
 from subsetsel.problem.solution import Solution
+from subsetsel.support.threads import one_blas_thread
 
 # Options of `Problem.from_features` besides its goal and its limits.
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
 
 
+@one_blas_thread()
 def prune(
     X: Any,
     y: Any = None,
