@@ -145,6 +145,19 @@ def test_rows_of_S_are_those_of_automatic_differentiation() -> None:
     assert np.abs(inner - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
+def test_head_and_S_are_the_same_with_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bit for bit: blocks go by sizes alone."""
+    X, y = blobs(150, 9, 4)
+    found = influence_rows(fit_head(X, y, l2=L2), dtype=np.float64).dense()
+    monkeypatch.setattr(threads, "allowed_cores", lambda: 1)
+    again = influence_rows(fit_head(X, y, l2=L2), dtype=np.float64).dense()
+    assert found is not None
+    assert again is not None
+    assert np.array_equal(found, again)
+
+
 def test_the_rounding_bound_is_the_same_from_one_part_and_from_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
