@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_table(given.out / "slowdown.csv", rows)
     about = _environment(typed_command("slowdown.py", arguments))
     write_json(given.out / "env.json", about)
-    text = as_table(rows, about)
+    text = as_table(rows, about, given.limit)
     (given.out / "slowdown.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
@@ -202,10 +202,12 @@ def _environment(command: str) -> dict[str, Any]:
     return environment(command, os.cpu_count() or 1)
 
 
-def as_table(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
+def as_table(rows: Sequence[dict[str, Any]], about: dict[str, Any], limit: float) -> str:
     """Write seconds as a table, with default settings over the best number of threads."""
+    given_up = f"> {limit:g}"
     lines = [
-        f"{about['cpu']}, {about['cores']} cores, {about['date']}, commit {about['commit'][:7]}.",
+        f"Seconds. {about['cpu']}, {about['cores']} cores, {about['date']}, "
+        f"commit {about['commit'][:7]}.",
         "",
         f"| job | condition | version | {' | '.join(SETTINGS)} | default / best |",
         "|---|---|---|" + "--:|" * (len(SETTINGS) + 1),
@@ -215,10 +217,11 @@ def as_table(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
         key = (row["job"], row["condition"], row["version"])
         cells.setdefault(key, {})[row["setting"]] = row["seconds"]
     for (job, condition, version), seconds in sorted(cells.items(), key=_order):
-        shown = [_seconds(seconds[s]) if s in seconds else "" for s in SETTINGS]
+        shown = [_show(seconds[s], given_up) if s in seconds else "" for s in SETTINGS]
         known = [value for value in seconds.values() if value is not None]
         default = seconds.get("default")
-        ratio = "" if default is None or not known else f"{default / min(known):.2f}"
+        best = min(known, default=limit)
+        ratio = f"> {limit / best:.1f}" if default is None else f"{default / best:.2f}"
         lines.append(f"| {job} | {condition} | {version} | {' | '.join(shown)} | {ratio} |")
     return "\n".join(lines) + "\n"
 
@@ -228,8 +231,8 @@ def _order(item: tuple[tuple[str, str, str], Any]) -> tuple[int, int, str]:
     return list(slowdown_jobs.JOBS).index(job), CONDITIONS.index(condition), version
 
 
-def _seconds(value: float | None) -> str:
-    return "given up" if value is None else f"{value:.2f} s"
+def _show(value: float | None, given_up: str) -> str:
+    return given_up if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":
