@@ -24,6 +24,7 @@ from subsetsel.problem.problem import Problem
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import TimeIsUp
 from subsetsel.support.memory import needs_memory
+from subsetsel.support.threads import one_blas_thread
 
 # Memory of a search, S included, as measured by bench/resources.py.
 _SHARE_OF_S = 1.3
@@ -234,11 +235,14 @@ def _solve(
     load_linear(problem)
     compile_time = time.perf_counter() - before
 
-    with needs_memory(
-        f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
-        lambda: int(_SHARE_OF_S * problem.rows.nbytes),
-        "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
-        "solver='anneal' take less.",
+    with (
+        one_blas_thread(),
+        needs_memory(
+            f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
+            lambda: int(_SHARE_OF_S * problem.rows.nbytes),
+            "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
+            "solver='anneal' take less.",
+        ),
     ):
         run = Run(problem, limits)
         run.start_time = started + compile_time

@@ -18,11 +18,13 @@ from subsetsel.guarantee.verification import Verification
 from subsetsel.problem.progress import Limit
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import Clock, TimeIsUp
+from subsetsel.support.threads import one_blas_thread
 
 # Options of `Problem.from_features` besides its goal and its limits.
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
 
 
+@one_blas_thread()
 def prune(
     X: Any,
     y: Any = None,

@@ -44,7 +44,7 @@ CPU = BlockSizes(
     chunk_bytes=64 * 2**20,
     gram_rows=512,
     strip=96,
-    block_bytes=64 * 2**20,
+    block_bytes=16 * 2**20,
     max_dense=20_000,
 )
 CUDA = BlockSizes(

@@ -25,11 +25,13 @@ from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
 from subsetsel.influence.head.newton import Minimum, approach, minimize
 from subsetsel.influence.head.objective import HeadObjective, Setting
 from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 # Heads with more parameters are polished without building their Hessian.
 _MAX_FACTORED_POLISH = 1500
 
 
+@by_blocks()
 def fit_head(
     X: Any,
     y: Any,

@@ -19,6 +19,7 @@ from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ class Head:
         """The inverse of the Hessian at ``theta``; prepared once."""
         return self.prepare_inverse()
 
+    @by_blocks()
     def prepare_inverse(self, clock: Clock = NO_CLOCK) -> Inverse:
         """Give `inverse`, preparing it where that has not been done.
 
@@ -173,6 +175,7 @@ class Head:
         """
         return self.kept(kept_mask, clock=clock).refit(theta=theta)
 
+    @by_blocks()
     def curvature_along(self, direction: ArrayLike, *, clock: Clock = NO_CLOCK) -> FloatArray:
         """Second derivative of each example's share of the objective along a direction V.
 
@@ -203,6 +206,7 @@ class Head:
         along: FloatArray = torch.cat(parts).cpu().numpy()
         return along
 
+    @by_blocks()
     def objective(self, theta: ArrayLike) -> float:
         """Mean loss over all examples plus (l2 / 2) ||theta||^2, at theta of shape (C, q)."""
         return self.objective_function.value_and_gradient(self.to_scaled(theta))[0]

@@ -16,6 +16,7 @@ from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.rows import HeadInfluence, Ridge
 from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 _POWER_STEPS = 30
 _NUM_SCALED = 8
@@ -43,6 +44,7 @@ class LissaRows:
     num_steps: int
 
 
+@by_blocks()
 def lissa_influence(
     head: Head,
     *,

@@ -16,6 +16,7 @@ from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.newton import Minimum, minimize, newton_direction
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.threads import by_blocks
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ class KeptHead:
     full_inverse: Callable[[], Inverse] = field(repr=False)
 
     @cached_property
+    @by_blocks()
     def inverse(self) -> Inverse:
         """The inverse of the kept examples' Hessian at ``theta``."""
         return invert(self.objective_function, self.theta)
 
+    @by_blocks()
     def newton_step(self) -> FloatArray:
         """Newton step from ``theta`` on the kept examples, -H_K^-1 times their gradient: (C, q)."""
         start = Minimum(self.theta, self.objective_function.evaluate(self.theta), 0)
@@ -77,6 +80,7 @@ class KeptHead:
         """
         return self.weakest_direction()[0]
 
+    @by_blocks()
     def weakest_direction(self) -> tuple[float, FloatArray]:
         """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
         value, v = self.full_inverse().weakest_direction(
@@ -85,6 +89,7 @@ class KeptHead:
         basis = self.objective_function.basis
         return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
 
+    @by_blocks()
     def refit(self, *, theta: ArrayLike | None = None) -> Refit:
         """Train the head on the kept examples, to the level of float64 rounding.
 

@@ -24,6 +24,7 @@ from subsetsel.rows.factored import FactoredRows, Factors
 from subsetsel.rows.kronecker import KroneckerRows
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.memory import free_memory
+from subsetsel.support.threads import by_blocks, map_blocks
 
 Ridge = Literal["included", "excluded"]
 Storage = Literal["auto", "dense", "factored"]
@@ -58,6 +59,7 @@ class HeadInfluence:
         w_i / sum w.
     """
 
+    @by_blocks()
     def __init__(
         self, head: Head, *, ridge: Ridge, metric: Metric, clock: Clock = NO_CLOCK
     ) -> None:
@@ -80,16 +82,27 @@ class HeadInfluence:
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
 
+    @by_blocks()
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d), float64, by one solve."""
         return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
 
     def walk(self, *, clock: Clock = NO_CLOCK) -> Iterator[Tensor]:
         """Rows of S in order, a block at a time, float64."""
-        for start in range(0, self.shape[0], self.block_size):
+
+        def find(start: int) -> Tensor:
             clock.check()
             rows = slice(start, min(start + self.block_size, self.shape[0]))
-            yield self.inverse.influence(self.gradients(rows), self.metric, clock=clock).T
+            return self.inverse.influence(self.gradients(rows), self.metric, clock=clock).T
+
+        # Of an iterative inverse each product is shared out already.
+        flops = 2 * self.shape[0] * self.shape[1] * self.objective.block_side
+        return map_blocks(
+            find,
+            range(0, self.shape[0], self.block_size),
+            flops=flops if self.is_exact else 0,
+            is_cpu=self.objective.is_cpu,
+        )
 
     def gradients(self, indices: IndexArray | slice) -> Tensor:
         """Share of chosen examples in the scaled objective's gradient, as columns."""
@@ -100,6 +113,7 @@ class HeadInfluence:
             gradients += self.constant[:, None] * self.shares[chosen]
         return gradients
 
+    @by_blocks()
     def sums(self, weights: FloatArray) -> FloatArray:
         """S^T w for several w, shape (k, n): one product with the features each, one solve."""
         columns = self.X.new_empty((self.shape[1], len(weights)))
@@ -109,6 +123,7 @@ class HeadInfluence:
                 columns[:, k] += (row @ self.shares) * self.constant
         return _to_numpy(self.inverse.influence(columns, self.metric).T)
 
+    @by_blocks()
     def products(self, directions: FloatArray) -> FloatArray:
         """S u for several u, shape (k, d): one solve, one product with the features each."""
         columns = torch.as_tensor(directions, device=self.X.device).T
@@ -122,6 +137,7 @@ class HeadInfluence:
         return _to_numpy(out)
 
     @cached_property
+    @by_blocks()
     def proxy(self) -> KroneckerRows:
         """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
         if isinstance(self.inverse, IterativeInverse):
