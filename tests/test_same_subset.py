@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from subsetsel import Problem
 from subsetsel.errors import OutOfMemoryError
 from subsetsel.influence import Head, fit_head, influence_rows
 from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.problem.solution import Solution
+from subsetsel.report.manifest import solution_record
 
 N, D = 240, 63
 X, Y = blobs(n=N, num_features=20, num_classes=4, seed=3)
@@ -77,9 +80,25 @@ def test_free_memory_changes_no_subset(
         assert problem.rows.search_width == case.search_width
         found = subsetsel.solve(problem, seed=4, start=start, num_proposals=3000)
         assert 0 < found.size < N
+        assert found.stats["storage"] == problem.rows.storage
+        assert found.stats["search_width"] == case.search_width
         return found.mask.tobytes(), found.norm
 
     assert answer(case.tight) == answer(PLENTY)
+
+
+def test_an_answer_tells_what_was_chosen(tmp_path: Path) -> None:
+    """In the saved file, in a manifest, and of a verified answer as well."""
+    problem = Problem.from_head(fitted("cg"), size=90)
+    expected = {"storage": "factored", "search_width": D, "inverse": "cg"}
+    found = subsetsel.solve(problem, num_proposals=500)
+    assert found.stats.items() >= expected.items()
+    found.save(tmp_path / "pruned.npz")
+    assert Solution.load(tmp_path / "pruned.npz").stats.items() >= expected.items()
+    assert solution_record(found)["stats"].items() >= expected.items()
+    verified, _ = subsetsel.prune(X, Y, l2=1e-2, rel_epsilon=0.2, num_proposals=500, device="cpu")
+    expected = {"storage": "dense", "search_width": D, "inverse": "cholesky"}
+    assert verified.stats.items() >= expected.items()
 
 
 def test_free_memory_changes_no_inverse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,5 +65,5 @@ def conclude(
         compile_time=compile_time,
         message=message,
         trace=tuple(run.trace),
-        stats=candidate.stats,
+        stats={**problem.rows.choices(), **candidate.stats},
     )
