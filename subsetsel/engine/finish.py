@@ -63,7 +63,7 @@ def conclude(
         compile_time=compile_time,
         message=message,
         trace=tuple(run.trace),
-        stats=candidate.stats,
+        stats={**problem.rows.choices(), **candidate.stats},
     )
 
 

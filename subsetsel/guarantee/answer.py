@@ -174,7 +174,8 @@ def nothing_set_up(
 
 def _stats(trials: Trials, shown: Trial) -> dict[str, Any]:
     """Every size that was tried, and what the subset shown does on the validation examples."""
-    stats: dict[str, Any] = {"curve": [trial.record() for trial in trials.done]}
+    stats: dict[str, Any] = trials.problem.rows.choices()
+    stats["curve"] = [trial.record() for trial in trials.done]
     if trials.journal.num_known:
         stats["num_resumed"] = trials.journal.num_known
     if trials.task.validation is not None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subsetsel.errors import OptionError, ProblemError
+from subsetsel.errors import OptionError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
@@ -23,14 +23,13 @@ from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
 from subsetsel.rows.kronecker import KroneckerRows
 from subsetsel.support.clock import NO_CLOCK, Clock
-from subsetsel.support.memory import free_memory
+from subsetsel.support.memory import most_held, needs_memory, require_memory
 from subsetsel.support.threads import by_blocks, map_blocks
 
 Ridge = Literal["included", "excluded"]
 Storage = Literal["auto", "dense", "factored"]
 
-# With storage="auto", S is an array up to this share of the memory that is free.
-_DENSE_SHARE = 0.25
+_CURE = "storage='factored' never writes S out."
 
 
 class HeadInfluence:
@@ -206,7 +205,8 @@ def influence_rows(
         float32 or float64, of the rows that are handed out; they are solved for in float64.
     storage : {"auto", "dense", "factored"}
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
-        cost a solve each. ``"auto"`` is dense up to a quarter of the memory that is free.
+        cost a solve each. ``"auto"`` is dense where each row costs no iterative solve and S takes
+        at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB.
     clock : Clock
         Ends the work: `TimeIsUp` is raised.
 
@@ -221,7 +221,10 @@ def influence_rows(
     OptionError
         For an unknown setting.
     ProblemError
-        If the Hessian is singular in float64 or does not fit into memory.
+        If the Hessian is singular in float64.
+    OutOfMemoryError
+        If the Hessian or S does not fit into the memory that is free. What is free changes no
+        choice.
 
     References
     ----------
@@ -240,29 +243,38 @@ class Walkable(Factors, Protocol):
 
 
 def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "factored"]:
-    """Decide ``"auto"``: an array, if so many bytes fit and single rows of S are cheap."""
-    return "dense" if is_exact and num_bytes <= _DENSE_SHARE * free_memory() else "factored"
+    """Decide ``"auto"``: an array, if so many bytes are planned for and single rows are cheap."""
+    return "dense" if is_exact and num_bytes <= most_held() else "factored"
 
 
 def store_rows(influence: Walkable, dtype: Any, storage: str, *, clock: Clock = NO_CLOCK) -> Rows:
-    """Return S as an array where it fits and single rows are cheap, else as a formula."""
+    """Return S as `choose_storage` says, or as the user does: an array or a formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
     n, d = influence.shape
+    num_bytes = n * d * kind.itemsize
     if storage == "auto":
-        storage = choose_storage(n * d * kind.itemsize, is_exact=influence.is_exact)
+        storage = choose_storage(num_bytes, is_exact=influence.is_exact)
+    rows: Rows
     if storage == "factored":
-        return FactoredRows(influence, dtype=kind)
-    try:
-        S = np.empty((n, d), dtype=kind)
-    except MemoryError as error:
-        raise ProblemError(
-            f"S of {n:,} x {d:,} takes {n * d * kind.itemsize / 2**30:.1f} GiB; "
-            "use storage='factored'."
-        ) from error
+        rows = FactoredRows(influence, dtype=kind)
+    else:
+        rows = HeadRows(_write_out(influence, kind, num_bytes, clock), influence.metric)
+    rows.inverse = "cholesky" if influence.is_exact else "cg"
+    return rows
+
+
+def _write_out(
+    influence: Walkable, kind: np.dtype[Any], num_bytes: int, clock: Clock
+) -> AnyFloatArray:
+    """Solve for all rows of S."""
+    what = f"S of {influence.shape[0]:,} x {influence.shape[1]:,}"
+    require_memory(what, num_bytes, _CURE)
+    with needs_memory(what, lambda: num_bytes, _CURE):
+        S = np.empty(influence.shape, dtype=kind)
     done = 0
     for part in influence.walk(clock=clock):
         S[done : done + len(part)] = part.contiguous().cpu().numpy()
         done += len(part)
-    return HeadRows(S, influence.metric)
+    return S
