@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.experiments.images import DataMissingError, Images, load_idx
+from subsetsel.experiments.images import DataMissingError, Images, load_cifar10, load_idx
 
 __all__ = [
+    "SOURCES",
     "SPLIT_DATA",
     "DataMissingError",
     "Features",
     "Images",
+    "Source",
     "digits_features",
     "fashion_features",
     "find_folder",
     "pca_features",
     "present",
+    "sampled_features",
 ]
 
 _TEST_SHARE = 0.2
@@ -49,7 +52,7 @@ class Features:
 
 
 def find_folder(name: str, data_dir: Path | None = None) -> Path:
-    """Find the folder of one data set, ``"fashion-mnist"`` or ``"cifar-10-batches-bin"``.
+    """Find the folder of one data set: fashion-mnist, cifar-10-batches-bin or sentences.
 
     Raises
     ------
@@ -94,6 +97,18 @@ def pca_features(images: Images, num_components: int) -> Features:
     """
     train = images.train.reshape(len(images.train), -1).astype(np.float64) / 255
     test = images.test.reshape(len(images.test), -1).astype(np.float64) / 255
+    return _leading(train, images.train_labels, test, images.test_labels, num_components)
+
+
+def _leading(
+    train: NDArray[Any],
+    train_labels: NDArray[np.int64],
+    test: NDArray[Any],
+    test_labels: NDArray[np.int64],
+    num_components: int,
+) -> Features:
+    """Centre, project and scale both parts by what the training part says."""
+    train, test = train.astype(np.float64), test.astype(np.float64)
     mean = train.mean(axis=0)
     train -= mean
     test -= mean
@@ -101,7 +116,92 @@ def pca_features(images: Images, num_components: int) -> Features:
     leading = directions[:, ::-1][:, :num_components]
     train, test = train @ leading, test @ leading
     scale = float(np.sqrt(np.mean(np.sum(train * train, axis=1))))
-    return Features(train / scale, images.train_labels, test / scale, images.test_labels)
+    return Features(train / scale, train_labels, test / scale, test_labels)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that heads are sampled from.
+
+    Attributes
+    ----------
+    num_rows, num_classes : int
+    min_columns, max_columns : int
+        How many principal components a head may have.
+    load : callable
+        (rows, columns, seed, folder of the data) -> all rows there are, and their labels.
+    """
+
+    num_rows: int
+    num_classes: int
+    min_columns: int
+    max_columns: int
+    load: Callable[[int, int, int, Path | None], tuple[NDArray[Any], NDArray[np.int64]]]
+
+
+def _fashion_pixels(
+    _n: int, _h: int, _seed: int, data_dir: Path | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    images = load_idx(find_folder("fashion-mnist", data_dir))
+    return images.train.reshape(len(images.train), -1), images.train_labels
+
+
+def _cifar_pixels(
+    _n: int, _h: int, _seed: int, data_dir: Path | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    images = load_cifar10(find_folder("cifar-10-batches-bin", data_dir))
+    return images.train.reshape(len(images.train), -1), images.train_labels
+
+
+def _sentences(
+    _n: int, _h: int, _seed: int, data_dir: Path | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    path = find_folder("sentences", data_dir) / "sentences.npz"
+    with np.load(path, allow_pickle=False) as held:
+        return held["X"], np.unique(held["y"], return_inverse=True)[1].astype(np.int64)
+
+
+def _table(
+    n: int, h: int, seed: int, _data_dir: Path | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Draw clusters like those of `_tabular26`: three quarters of the columns tell them apart."""
+    from sklearn.datasets import make_classification
+
+    X, y = make_classification(
+        n_samples=n,
+        n_features=h,
+        n_informative=max(5, 3 * h // 4),
+        n_redundant=h // 8,
+        n_classes=26,
+        n_clusters_per_class=1,
+        class_sep=1.5,
+        random_state=seed,
+    )
+    return X, y.astype(np.int64)
+
+
+SOURCES: dict[str, Source] = {
+    "fmnist": Source(60_000, 10, 1, 784, _fashion_pixels),
+    "cifar": Source(50_000, 10, 1, 3_072, _cifar_pixels),
+    "sentences": Source(23_703, 4, 5, 384, _sentences),
+    "tabular": Source(320_000, 26, 8, 784, _table),
+}
+"""name -> data that heads are sampled from; 26 classes need a few columns to differ in."""
+
+
+def sampled_features(name: str, n: int, h: int, seed: int, data_dir: Path | None) -> Features:
+    """Draw rows of a source without replacement, on their own first h principal components.
+
+    Raises
+    ------
+    DataMissingError
+        If the data are not there.
+    """
+    X, labels = SOURCES[name].load(n, h, seed, data_dir)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(X), size=n, replace=False))
+    rows, nothing = X[chosen], X[:0]
+    scale = 255 if rows.dtype == np.uint8 else 1
+    return _leading(rows / scale, labels[chosen], nothing / scale, labels[:0], h)
 
 
 def _digits() -> Features:

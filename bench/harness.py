@@ -43,6 +43,9 @@ class Record:
         Objective of a subset known by construction or enumeration.
     wall_time
         Seconds of the whole call without `setup_time`; `overshoot` is its excess over the limit.
+    cpu_time
+        Seconds of processor of the whole call, set-up included. Less than the wall time where other
+        programs had the processor.
     setup_time
         Seconds for loading, compiling and taking S in, as far as they fell into the call.
     """
@@ -66,6 +69,7 @@ class Record:
     known_value: float | None = None
     wall_time: float | None = None
     overshoot: float | None = None
+    cpu_time: float | None = None
     setup_time: float | None = None
     num_iterations: int | None = None
     digest: str = ""
@@ -113,12 +117,13 @@ def run_once(
     if record.reason:
         return record
     gc.collect()
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     try:
         claim = entrant.run(instance, budget)
     except Exception as error:
         return _failed(record, error)
     record.wall_time = time.perf_counter() - started - claim.setup_time
+    record.cpu_time = time.process_time() - cpu_started
     if claim.is_interrupted:
         raise KeyboardInterrupt
     _judge(record, instance, claim, best_value)

@@ -1,24 +1,29 @@
-"""Real influence matrices: trained softmax heads on digits and on Fashion-MNIST.
+"""Real influence matrices: trained softmax heads, listed ones and sampled ones.
 
-S is computed by `subsetsel.influence` and kept in a cache folder outside the repository.
+A sampled head ``<source>-n<rows>-h<columns>-s<seed>[-ridge]`` is trained on that many rows of one
+of `data.SOURCES`, drawn with the seed, on their first principal components. S has (h + 1)(K - 1)
+columns for K classes. S is computed by `subsetsel.influence` and kept in a cache folder outside the
+repository.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from data import Features, digits_features, fashion_features
+from data import SOURCES, Features, digits_features, fashion_features, sampled_features
 from numpy.typing import NDArray
 from recording import code_digest
 
 import subsetsel
 
 L2 = 1e-3
+_SAMPLED = re.compile(r"([a-z]+)-n(\d+)-h(\d+)-s(\d+)(-ridge)?")
 
 
 def default_cache_dir() -> Path:
@@ -36,6 +41,12 @@ HEADS: dict[str, tuple[Callable[[Path | None], Features], Literal["included", "e
 """name -> (features, ridge); l2 = 1e-3 throughout."""
 
 
+def is_head(name: str) -> bool:
+    """Whether the name is that of a listed head or of a sampled one."""
+    found = _SAMPLED.fullmatch(name)
+    return name in HEADS or (found is not None and found[1] in SOURCES)
+
+
 def head_matrix(
     name: str, data_dir: Path | None = None, cache_dir: Path | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -44,7 +55,7 @@ def head_matrix(
     Parameters
     ----------
     name : str
-        A key of `HEADS`.
+        A key of `HEADS`, or the name of a sampled head.
     data_dir, cache_dir : path, optional
 
     Returns
@@ -57,7 +68,7 @@ def head_matrix(
     DataMissingError
         If the data are not there and S is not in the cache either.
     """
-    features_of, ridge = HEADS[name]
+    features_of, ridge = HEADS[name] if name in HEADS else _sampled(name)
     folder = (cache_dir or default_cache_dir()) / f"heads-{_version_of_code()}"
     path, labels_path = folder / f"{name}.npy", folder / f"{name}.labels.npy"
     if not (path.exists() and labels_path.exists()):
@@ -71,6 +82,17 @@ def head_matrix(
         _save(labels_path, features.train_labels)
         _save(path, S)
     return np.load(path), np.load(labels_path)
+
+
+def _sampled(
+    name: str,
+) -> tuple[Callable[[Path | None], Features], Literal["included", "excluded"]]:
+    found = _SAMPLED.fullmatch(name)
+    assert found is not None
+    source, n, h, seed = found[1], int(found[2]), int(found[3]), int(found[4])
+    return lambda folder: sampled_features(source, n, h, seed, folder), (
+        "included" if found[5] else "excluded"
+    )
 
 
 def _version_of_code() -> str:

@@ -242,7 +242,7 @@ def blas_kernels() -> dict[str, str]:
     if "mkl" in torch.__config__.show().lower():
         found["torch"] = f"MKL, {found['torch']}"
     try:
-        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
         return found
     for library in threadpool_info():

@@ -1,8 +1,9 @@
 """Named, seeded instances: ``<matrix>/<goal>``, built by name alone.
 
-A matrix is a real one of `heads.HEADS` or ``<family>-<n>x<d>[-s<seed>]`` of `families.FAMILIES`. A
-goal is ``eps=20%`` (of ||S^T 1||), ``eps=0.1`` (absolute), ``size=40%`` (of n) or ``size=500``,
-with ``,kept`` for normalization "kept" and ``,balanced`` for equal shares of every group.
+A matrix is a real one of `heads` or ``<family>-<n>x<d>[-s<seed>]`` of `families.FAMILIES`. A
+goal is ``eps=20%`` (of ||S^T 1||), ``eps=20%random`` (of the mean norm of random halves),
+``eps=0.1`` (absolute), ``size=40%`` (of n) or ``size=500``, with ``,kept`` for normalization "kept"
+and ``,balanced`` for equal shares of every group.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from check import MAX_ENUMERATED, Question, enumerate_optimum, norm_of
 from families import FAMILIES, planted_mask
-from heads import HEADS, head_matrix
+from heads import HEADS, head_matrix, is_head
 from numpy.typing import NDArray
 
 _SYNTHETIC = re.compile(r"([a-z]+[12]?)-(\d+)x(\d+)(?:-s(\d+))?")
-_GOAL = re.compile(r"(eps|size)=([0-9.]+(?:e-?\d+)?)(%?)(,kept)?(,balanced)?")
+_GOAL = re.compile(r"(eps|size)=([0-9.]+(?:e-?\d+)?)(%|%random)?(,kept)?(,balanced)?")
 _NUM_RANDOM = 10
 _CHUNK_ENTRIES = 4_000_000
 # Groups of a synthetic instance that is asked to be balanced.
@@ -71,7 +72,7 @@ class Goal:
 
     kind: str
     number: float
-    is_percent: bool
+    unit: str
     is_kept: bool
     is_balanced: bool
 
@@ -151,9 +152,13 @@ def build(name: str, data_dir: Path | None = None, cache_dir: Path | None = None
     n = len(matrix.S)
     epsilon = size = limits = None
     if goal.kind == "eps":
-        epsilon = goal.number / 100 * matrix.total_norm if goal.is_percent else goal.number
+        epsilon = goal.number
+        if goal.unit:
+            is_random = goal.unit == "%random"
+            whole = _random_norm(matrix.S, n // 2) if is_random else matrix.total_norm
+            epsilon *= whole / 100
     else:
-        size = round(goal.number / 100 * n) if goal.is_percent else int(goal.number)
+        size = round(goal.number / 100 * n) if goal.unit else int(goal.number)
         limits = _balanced_limits(matrix.labels, size) if goal.is_balanced else None
     question = Question(
         matrix.S,
@@ -181,19 +186,21 @@ def _parse(name: str) -> tuple[str, Goal]:
     if found is None:
         raise ValueError(f"{name!r} has no goal like eps=20%, eps=0.1, size=40% or size=500.")
     synthetic = _SYNTHETIC.fullmatch(matrix)
-    if matrix not in HEADS and (synthetic is None or synthetic[1] not in FAMILIES):
+    if not is_head(matrix) and (synthetic is None or synthetic[1] not in FAMILIES):
         known = ", ".join([*HEADS, *(f"{family}-NxD" for family in FAMILIES)])
         raise ValueError(f"{name!r} is about an unknown matrix; there are {known}.")
-    kind, number, percent, kept, balanced = found.groups()
+    kind, number, unit, kept, balanced = found.groups()
     if balanced and kind == "eps":
         raise ValueError(f"{name!r}: balanced goes with size.")
-    return matrix, Goal(kind, float(number), bool(percent), bool(kept), bool(balanced))
+    if unit == "%random" and kind == "size":
+        raise ValueError(f"{name!r}: %random goes with eps.")
+    return matrix, Goal(kind, float(number), unit or "", bool(kept), bool(balanced))
 
 
 @lru_cache(maxsize=1)
 def _matrix(name: str, data_dir: Path | None, cache_dir: Path | None) -> Matrix:
     planted = None
-    if name in HEADS:
+    if is_head(name):
         S, labels = head_matrix(name, data_dir, cache_dir)
     else:
         found = _SYNTHETIC.fullmatch(name)
@@ -202,7 +209,7 @@ def _matrix(name: str, data_dir: Path | None, cache_dir: Path | None) -> Matrix:
         S = FAMILIES[family](n, d, seed)
         labels = np.arange(n, dtype=np.int64) % _NUM_GROUPS
         planted = planted_mask(n, seed) if family == "planted" else None
-    digest = _head_digest(S) if name in HEADS else _exact_digest(S)
+    digest = _head_digest(S) if is_head(name) else _exact_digest(S)
     total = norm_of(S, np.ones(len(S), dtype=np.bool_))
     return Matrix(S, labels, digest, total, planted)
 

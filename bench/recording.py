@@ -28,7 +28,7 @@ THREAD_VARIABLES = (
 )
 _PACKAGES = ("subsetsel", "numpy", "scipy", "numba", "torch", "ortools", "cvxpy", "scikit-learn")
 _PEERS = ("dwave-samplers", "dimod", "simanneal")
-_FOLDER_OPTIONS = frozenset({"--out", "--data-dir", "--cache-dir"})
+_FOLDER_OPTIONS = frozenset({"--out", "--old", "--data-dir", "--cache-dir"})
 
 
 def limit_threads(count: int) -> None:

@@ -13,8 +13,6 @@ from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Problem
 from subsetsel.rows import Rows
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.rows.factored import SEARCH_SHARE
-from subsetsel.support.memory import free_memory
 
 from ._chains import columns_of
 from ._gram_kernels import gram_swaps
@@ -30,8 +28,8 @@ _PROPOSALS = 400
 
 
 def is_too_large(rows: Rows) -> bool:
-    """Whether the rows to search on do not fit in memory."""
-    return rows.dense() is None and rows.proxy.nbytes > SEARCH_SHARE * free_memory()
+    """Whether the rows to search on are more than memory is planned for."""
+    return rows.proxy.search_width < rows.proxy.d
 
 
 def chunk_chain(

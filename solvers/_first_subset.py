@@ -17,7 +17,7 @@ def near_guess(problem: Problem, run: Run, number: int = 0) -> BoolArray | None:
     Each ``number`` gives another one where chance decides.
     """
     seed = int(run.limits.seed) + number
-    return find_mask(problem, wanted=run.initial_mask(), seed=seed)
+    return find_mask(problem, wanted=run.initial_mask(), seed=seed, clock=run.clock)
 
 
 def smallest_subset(problem: Problem, run: Run) -> BoolArray | None:
@@ -25,7 +25,7 @@ def smallest_subset(problem: Problem, run: Run) -> BoolArray | None:
 
     The engine has submitted the user's guess before.
     """
-    start = find_mask(problem)
+    start = find_mask(problem, clock=run.clock)
     if start is not None:
         run.submit(start)
     return start

@@ -21,6 +21,7 @@ from subsetsel.errors import OptionError
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray
 from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
+from subsetsel.support.clock import TimeIsUp
 
 from ._first_subset import fixed_subset
 from ._local_search import MAX_SHARED
@@ -101,7 +102,14 @@ def search_exactly(
     reduced = _reduce(problem, name)
     run.submit(start)
     search_around(problem, run, start)
-    return _Proof(ask, problem, reduced, run).search()
+
+    def ask_in_time(model: Model) -> Answer:
+        try:
+            return ask(model)
+        except TimeIsUp:
+            return Answer("stopped")
+
+    return _Proof(ask_in_time, problem, reduced, run).search()
 
 
 def warm_up(make: Callable[[], Solver], problem: Problem) -> None:
@@ -211,7 +219,7 @@ class _Proof:
         run = self.run
         if run.should_stop():
             return
-        if np.isfinite(run.remaining):
+        if run.fills_time:
             run.limit = "time"
         elif run.limits.max_iterations is not None:
             run.limit = "iterations"

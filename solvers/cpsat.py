@@ -114,6 +114,7 @@ class _CpsatModel:
 
         self.cp_model: Any = cp_model
         self.given, self.options, self.run = model, options, run
+        self.clock = run.clock
         self.radius = model.radius(model.least)
         most = max(1, model.most)
         self.quantized = quantize(model.reduced, self.radius, int(options.resolution), most)
@@ -142,6 +143,7 @@ class _CpsatModel:
         for i in np.flatnonzero(given.problem.must_keep):
             model.add(x[i] == 0)
         for row in given.linear_rows():
+            self.clock.check()
             self._add_row(row)
         self._add_norm(size)
         self._add_relaxation(size)
@@ -170,6 +172,7 @@ class _CpsatModel:
             )
         squares = []
         for column in rows.T:
+            self.clock.check()
             longest = min(length, int(np.abs(column).sum()))
             value = model.new_int_var(-longest, longest, "")
             model.add(value == self._weighted(column))
@@ -222,7 +225,7 @@ class _CpsatModel:
         parameters.catch_sigint_signal = False
         if np.isfinite(run.remaining):
             parameters.max_time_in_seconds = max(0.01, run.remaining)
-        else:
+        if not run.fills_time:
             parameters.max_deterministic_time = self.options.work_limit * run.effort
             parameters.interleave_search = run.limits.num_workers > 1
         if run.iterations_left is not None:
@@ -234,7 +237,6 @@ class _CpsatModel:
         solver = cp_model.CpSolver()
         self._parameters(solver)
         found: deque[BoolArray] = deque()
-        statuses: list[int] = []
 
         class Recorder(cp_model.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
             """Hands every solution to the thread that holds the run."""
@@ -242,13 +244,13 @@ class _CpsatModel:
             def on_solution_callback(self) -> None:
                 found.append(np.array([self.boolean_value(v) for v in x], dtype=np.bool_))
 
-        def work() -> None:
-            statuses.append(int(solver.solve(self.model, Recorder())))
+        def work() -> int:
+            return int(solver.solve(self.model, Recorder()))
 
-        run_beside_clock(work, solver.stop_search, found, run)
-        if not statuses:
+        self.clock.check()
+        status = run_beside_clock(work, run, stop=solver.stop_search, found=found)
+        if status is None:
             return Answer("stopped")
-        status = statuses[0]
         run.add_iterations(int(solver.num_conflicts))
         if status == cp_model.MODEL_INVALID:
             raise SolverError(f"CP-SAT rejects the model: {self.model.validate()}.")

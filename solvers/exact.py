@@ -20,6 +20,7 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
 from subsetsel.problem.problem import Problem
 
+from ._background import run_beside_clock
 from ._model import Answer, Model, search_exactly, warm_up
 
 # SCIP's feasibility tolerance is 1e-6; the squared radius is 1.
@@ -47,7 +48,8 @@ class ExactSolver:
 
     Proofs rest on SCIP's floating-point arithmetic within its tolerances. ``max_iterations`` counts
     nodes of the search tree; SCIP runs on one thread whatever ``num_workers`` says, and tells
-    what it found when it ends: a callback is heard between models only.
+    what it found when it ends. It cannot be asked to end: after Ctrl-C, or where it does not notice
+    its time limit, it is left behind with what it found, up to its own limit of time or nodes.
     """
 
     Options: ClassVar[type[ExactOptions]] = ExactOptions
@@ -73,6 +75,7 @@ class _ScipModel:
 
         self.mathopt: Any = mathopt
         self.given, self.options, self.run = model, options, run
+        self.clock = run.clock
         problem = model.problem
         # The largest ball; with normalization "kept" it shrinks from here.
         self.radius = model.radius(0)
@@ -101,6 +104,7 @@ class _ScipModel:
         total = self._add_norm(size)
         self._add_relaxation(size)
         for row in given.linear_rows():
+            self.clock.check()
             model.add_linear_constraint(
                 lb=row.lower - row.slack,
                 ub=row.upper + row.slack,
@@ -120,6 +124,7 @@ class _ScipModel:
         model, problem = self.model, self.given.problem
         squares = []
         for column in self.given.reduced.rows.T / self.scale:
+            self.clock.check()
             longest = min(float(np.abs(column).sum()), 1.0) + self.margin
             v = model.add_variable(lb=-longest, ub=longest)
             model.add_linear_constraint(self._weighted(column) == v)
@@ -153,10 +158,10 @@ class _ScipModel:
         remaining = run.remaining
         has_clock = bool(np.isfinite(remaining))
         nodes = run.iterations_left
-        if nodes is None and not has_clock:
+        if nodes is None and not run.fills_time:
             nodes = max(1, round(int(self.options.max_nodes) * run.effort))
         limit = datetime.timedelta(seconds=max(0.01, 0.97 * remaining)) if has_clock else None
-        parameters = mathopt.SolveParameters(
+        return mathopt.SolveParameters(
             time_limit=limit,
             node_limit=nodes,
             random_seed=int(run.limits.seed) % 2**31,
@@ -164,27 +169,29 @@ class _ScipModel:
             # Squared norms closer than this are told apart afterwards; sizes are integers.
             absolute_gap_tolerance=0.1 * _MARGIN,
         )
-        parameters.gscip.bool_params["misc/catchctrlc"] = True
-        return parameters
 
     def solve(self) -> Answer:
-        """Run SCIP and translate its answer; Ctrl-C is raised once that is submitted."""
+        """Run SCIP and translate its answer."""
         mathopt, run = self.mathopt, self.run
         hint = mathopt.ModelSolveParameters()
         if self.given.hint is not None:
             values = dict(zip(self.x, self.given.hint.astype(float).tolist(), strict=True))
             hint.solution_hints.append(mathopt.SolutionHint(variable_values=values))
-        try:
+
+        def work() -> Any:
             kind, parameters = mathopt.SolverType.GSCIP, self._parameters()
-            result = mathopt.solve(self.model, kind, params=parameters, model_params=hint)
+            return mathopt.solve(self.model, kind, params=parameters, model_params=hint)
+
+        self.clock.check()
+        try:
+            result = run_beside_clock(work, run)
         except (RuntimeError, ValueError) as error:
             raise SolverError(f"SCIP failed: {error}.") from error
+        if result is None:
+            return Answer("stopped")
         answer = self._answer(result)
         if answer.mask is not None:
             run.submit(answer.mask)
-        # SCIP holds the keyboard while it runs, so Python has not heard of the Ctrl-C.
-        if result.termination.limit == mathopt.Limit.INTERRUPTED:
-            raise KeyboardInterrupt
         return answer
 
     def _answer(self, result: Any) -> Answer:

@@ -84,7 +84,8 @@ def search_around(problem: Problem, run: Run, start: BoolArray) -> None:
 def improve_rounded(search: LocalSearch, weights: FloatArray, patience: int) -> None:
     """Search from relaxed weights (n,), rounded and brought within everything linear."""
     seed = int(search.run.limits.seed)
-    rounded = find_mask(search.problem, wanted=weights > 0.5, seed=seed)
+    wanted, clock = weights > 0.5, search.run.clock
+    rounded = find_mask(search.problem, wanted=wanted, seed=seed, clock=clock)
     if rounded is not None:
         search.restart(rounded)
         improve(search, patience)

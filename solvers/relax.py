@@ -21,6 +21,7 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray
 from subsetsel.rows.rank import MAX_SIDE, Reduction, reduce_rank
 
+from ._background import run_beside_clock
 from ._first_subset import fixed_subset
 from ._local_search import MAX_SHARED, LocalSearch
 from .greedy import GreedyOptions, GreedySolver, improve, improve_rounded
@@ -150,7 +151,7 @@ def _solve_relaxation(problem: Problem, reduced: Reduction, run: Run) -> _Relaxe
     limit = run.remaining - 3 * step_time
     settings = {} if np.isinf(limit) else {"time_limit": limit}
     program = cp.Problem(objective, constraints)
-    _call(program, settings)
+    _call(program, settings, run)
     if w.value is None:
         return None
     y = np.zeros(len(problem.constraints))
@@ -162,13 +163,20 @@ def _solve_relaxation(problem: Problem, reduced: Reduction, run: Run) -> _Relaxe
     return _Relaxed(np.clip(w.value, low, high), u, y)
 
 
-def _call(program: Any, settings: dict[str, float]) -> None:
-    """Solve without the warnings of an early end: whatever comes back is only a start."""
+def _call(program: Any, settings: dict[str, float], run: Run) -> None:
+    """Solve without the warnings of an early end: whatever comes back is only a start.
+
+    A machine that others use takes longer than foreseen; then nothing comes back in time.
+    """
     cp = _cvxpy()
+
+    def work() -> None:
+        program.solve(solver=cp.CLARABEL, **settings)
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program.solve(solver=cp.CLARABEL, **settings)
+            run_beside_clock(work, run)
     except cp.error.SolverError:
         return
     except (ValueError, ArithmeticError) as error:

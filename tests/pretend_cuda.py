@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 CUDA = torch.device("cuda", 0)
+_PROPERTIES = SimpleNamespace(total_memory=2**32)
 _CPU = torch.device("cpu")
 
 
@@ -52,7 +54,7 @@ def pretend_cuda() -> Iterator[None]:
     with (
         mock.patch("torch.cuda.is_available", return_value=True),
         mock.patch("torch.cuda.synchronize"),
-        mock.patch("torch.cuda.mem_get_info", return_value=(2**32, 2**32)),
+        mock.patch("torch.cuda.get_device_properties", return_value=_PROPERTIES),
         _Factories(),
     ):
         yield

@@ -48,6 +48,8 @@ def test_goals_mean_what_they_say() -> None:
     total = float(np.linalg.norm(S.sum(axis=0, dtype=np.float64)))
     assert instances.build("gaussian-50x4/eps=20%").question.epsilon == pytest.approx(0.2 * total)
     assert instances.build("gaussian-50x4/eps=0.5").question.epsilon == 0.5
+    half = instances.build("gaussian-50x4/eps=20%random")
+    assert half.question.epsilon == pytest.approx(0.2 * half.random_norm)
     assert instances.build("gaussian-50x4/size=40%").question.size == 20
     assert instances.build("gaussian-50x4/size=7").question.size == 7
     assert instances.build("gaussian-50x4/eps=1,kept").question.normalization == "kept"
@@ -64,12 +66,13 @@ def test_goals_mean_what_they_say() -> None:
         "nothing-50x4/eps=1",  # no such family
         "gaussian-50/eps=1",  # no shape
         "gaussian-50x4/eps=1,balanced",  # shares need a size
+        "gaussian-50x4/size=1%random",  # a norm is no size
         "none-*",  # matches nothing
     ],
 )
 def test_bad_names_are_refused(name: str) -> None:
     """A name that is not of the grammar is an error, not an empty comparison."""
-    with pytest.raises(ValueError, match=r"goal|unknown matrix|balanced|matches"):
+    with pytest.raises(ValueError, match=r"goal|unknown matrix|balanced|random|matches"):
         instances.select([name])
 
 

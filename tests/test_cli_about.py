@@ -11,6 +11,7 @@ from commands import call
 from typer.testing import CliRunner
 
 from subsetsel.cli.app import app
+from subsetsel.support.memory import VARIABLE
 
 
 def test_solvers_lists_what_is_registered() -> None:
@@ -22,8 +23,9 @@ def test_solvers_lists_what_is_registered() -> None:
     assert all(name in text for name in names)
 
 
-def test_info_prints_what_a_bug_report_needs() -> None:
+def test_info_prints_what_a_bug_report_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions, where the package lies, memory, disk, threads, where kernels are kept, solvers."""
+    monkeypatch.delenv(VARIABLE, raising=False)
     record = json.loads(call("info", "--json").stdout)
     assert record["versions"]["numpy"] == np.__version__
     assert record["versions"]["highspy"]
@@ -31,8 +33,16 @@ def test_info_prints_what_a_bug_report_needs() -> None:
     assert record["torch"]["threads"] >= 1
     assert set(record["kernels"]) == {"compiled", "kept in"}
     assert "anneal" in record["solvers"]
+    assert "planned_memory" not in record
     text = call("info").stdout
-    for line in ("free memory: ", "free disk here: ", "  numpy ", "  anneal ", "  kept in "):
+    for line in (
+        "planned memory: 16.0 GiB",
+        "free memory: ",
+        "free disk here: ",
+        "  numpy ",
+        "  anneal ",
+        "  kept in ",
+    ):
         assert line in text
 
 

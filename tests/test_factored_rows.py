@@ -31,6 +31,11 @@ def pair(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     return factored, influence_rows(HEAD, storage="dense", **given).dense()
 
 
+def plan(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    """Let choices count with so much memory."""
+    monkeypatch.setattr("subsetsel.support.memory.DEFAULT_GIB", num_bytes / 2**30)
+
+
 def close(value: Any, expected: Any) -> bool:
     """Equal to rounding, relative to the largest entry."""
     return bool(np.abs(value - expected).max() <= 1e-11 * np.abs(expected).max())
@@ -83,15 +88,16 @@ def test_small_blocks_do_not_show(pair: tuple[Any, Any], monkeypatch: pytest.Mon
 def test_a_search_gets_the_matrix_where_it_fits(pair: tuple[Any, Any]) -> None:
     """With memory to spare the search works on S itself."""
     rows, S = pair
+    assert rows.search_width == D
     assert close(rows.search_matrix(), S)
 
 
-def test_a_search_gets_a_projection_where_memory_is_short(
+def test_a_search_gets_a_projection_where_the_plan_is_short(
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A budget for 8 numbers a row gives 8, with squared norms right on average."""
+    """A plan for 8 numbers a row gives 8, with squared norms right on average."""
     rows, S = pair
-    monkeypatch.setattr("subsetsel.rows.factored.free_memory", lambda: 2 * 4 * N * 8)
+    plan(monkeypatch, 2 * 4 * N * 8)
     projected = rows.search_matrix()
     assert projected.shape == (N, 8)
     share = np.square(projected).sum() / np.square(S).sum()
@@ -107,10 +113,11 @@ def test_rows_are_handed_out_in_the_type_asked_for() -> None:
     assert rows.nbytes == 4 * N * D
 
 
-def test_storage_is_chosen_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dense while S is a small share of the free memory, factored beyond."""
+def test_storage_is_chosen_by_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dense up to half of the memory that is planned with, factored beyond."""
+    plan(monkeypatch, 2 * 4 * N * D)
     assert influence_rows(HEAD).dense() is not None
-    monkeypatch.setattr("subsetsel.influence.head.rows.free_memory", lambda: 1000)
+    plan(monkeypatch, 2 * 4 * N * D - 2)
     assert isinstance(influence_rows(HEAD), FactoredRows)
 
 

@@ -10,7 +10,7 @@ import torch
 from head_oracle import AutogradHead, blobs
 
 import subsetsel
-from subsetsel.errors import FormulationWarning, OptionError, ProblemError
+from subsetsel.errors import FormulationWarning, OptionError, OutOfMemoryError, ProblemError
 from subsetsel.influence import fit_head, influence_rows
 from subsetsel.influence.device import BlockSizes
 from subsetsel.problem.problem import Problem
@@ -199,7 +199,7 @@ def test_rows_that_do_not_fit_say_how_large_they_are(monkeypatch: pytest.MonkeyP
         raise MemoryError
 
     monkeypatch.setattr("subsetsel.influence.head.rows.np.empty", fail)
-    with pytest.raises(ProblemError, match=r"GiB.*storage='factored'"):
+    with pytest.raises(OutOfMemoryError, match=r"^out of memory: S of .*storage='factored'"):
         influence_rows(head, storage="dense")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,16 +134,16 @@ def test_what_is_pruned_on_cuda_is_verified_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "side", "kind"),
+    ("most", "side", "kind"),
     [(2**30, 1000, "cholesky"), (2**30, 10_000, "cg"), (2**37, 40_000, "cholesky")],
 )
 def test_the_memory_of_the_gpu_decides(
-    free: int, side: int, kind: str, monkeypatch: pytest.MonkeyPatch
+    most: int, side: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Hessian is factored where the GPU can hold it, whatever the host has free."""
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda *_: (free, free))
-    monkeypatch.setattr("torch.cuda.memory_reserved", lambda *_: 0)
-    monkeypatch.setattr("torch.cuda.memory_allocated", lambda *_: 0)
+    """A Hessian is factored where half of the GPU's memory holds it, whatever is free."""
+    of_the_gpu = SimpleNamespace(total_memory=most)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: of_the_gpu)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda *_: (0, most))
     assert choose_inverse("auto", side, torch.device("cuda", 0)) == kind
     assert choose_inverse("auto", 40_000, torch.device("cpu")) == "cg"
 

@@ -184,7 +184,7 @@ def test_search_without_exact_rows(
 ) -> None:
     """Held as a whole or read in chunks, the proxy leads to a true norm far below random."""
     if not fits:
-        monkeypatch.setattr("subsetsel.solvers._chunk_search.free_memory", lambda: 0)
+        monkeypatch.setattr("subsetsel.support.memory.DEFAULT_GIB", 2**-30)
         monkeypatch.setattr("subsetsel.solvers._chunk_search._MAX_CHUNK", 64)
     rows = influence_rows(large)
     found = solve(Problem(rows, size=N // 2))
@@ -201,7 +201,7 @@ def test_a_search_solves_for_no_single_row(
 ) -> None:
     """An iterative solve for each row that a pass has changed would take hours; a sum takes one."""
     if not fits:
-        monkeypatch.setattr("subsetsel.solvers._chunk_search.free_memory", lambda: 0)
+        monkeypatch.setattr("subsetsel.support.memory.DEFAULT_GIB", 2**-30)
         monkeypatch.setattr("subsetsel.solvers._chunk_search._MAX_CHUNK", 64)
     rows = influence_rows(large)
     monkeypatch.setattr(FactoredRows, "take", lambda *_: pytest.fail("a row was solved for"))
@@ -216,11 +216,11 @@ def test_loss_metric_needs_a_factor(large: Head) -> None:
 
 
 def test_choice_of_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The factor is left out beyond a size and beyond the memory that is free."""
+    """The factor is left out beyond a size and beyond the memory that is planned with."""
     cpu = torch.device("cpu")
     assert choose_inverse("auto", 1000, cpu) == "cholesky"
     assert choose_inverse("auto", 30_000, cpu) == "cg"
-    monkeypatch.setattr("subsetsel.influence.device.free_memory", lambda: 10**6)
+    monkeypatch.setattr("subsetsel.support.memory.DEFAULT_GIB", 0.02)
     assert choose_inverse("auto", 1000, cpu) == "cg"
     with pytest.raises(OptionError, match="cholesky"):
         choose_inverse("qr", 10, cpu)

@@ -190,6 +190,18 @@ def test_differences_name_the_machine_and_its_threads(solution: Solution) -> Non
     assert not any(line.startswith("torch_threads") for line in lines)
 
 
+def test_differences_name_the_memory_that_was_planned_with(
+    solution: Solution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides how S is held and searched on."""
+    monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "2")
+    first = make(solution)
+    monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "3")
+    assert first.differences(make(solution)) == [
+        "planned_memory: 2147483648 there, 3221225472 here"
+    ]
+
+
 def test_a_long_trace_is_thinned_between_its_ends(solution: Solution) -> None:
     """However many subsets a search went through, the record stays short and in order."""
     trace = tuple(Progress(float(i), i, i, 1.0, None) for i in range(5 * MAX_TRACE + 3))

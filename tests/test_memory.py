@@ -1,4 +1,4 @@
-"""The memory that everything which chooses by memory believes it has."""
+"""The memory that choices count with, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -6,9 +6,49 @@ from pathlib import Path
 
 import pytest
 
-from subsetsel.errors import OptionError
+from subsetsel.errors import OptionError, OutOfMemoryError
 from subsetsel.support import memory
-from subsetsel.support.memory import VARIABLE, free_memory
+from subsetsel.support.memory import VARIABLE, free_memory, planned_memory, require_memory
+
+
+def test_the_plan_is_16_gib_or_what_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented number, and a fraction of a GiB by hand."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert planned_memory() == 16 * 2**30
+    monkeypatch.setenv(VARIABLE, "2.5")
+    assert planned_memory() == 5 * 2**29
+
+
+def test_the_plan_does_not_see_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with a byte free as with a tebibyte."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    for num_bytes in (1, 2**40):
+        monkeypatch.setattr(memory, "_system", lambda n=num_bytes: iter([n]))
+        assert planned_memory() == 16 * 2**30
+
+
+def test_what_is_planned_but_not_free_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte more than is free is too many, and as many as are free are not."""
+    monkeypatch.setattr(memory, "_system", lambda: iter([1000]))
+    require_memory("S", 1000, "Take less.")
+    with pytest.raises(OutOfMemoryError, match=rf"S takes 1001 bytes.*{VARIABLE}.*Take less\.$"):
+        require_memory("S", 1001, "Take less.")
+
+
+def test_a_limit_of_one_s_own_refuses_nothing_that_it_planned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The variable chose the size; what Python and PyTorch take does not count against it."""
+    monkeypatch.setattr(memory, "_system", lambda: iter([2**30]))
+    monkeypatch.setenv(VARIABLE, "0.001")
+    require_memory("S", 2**19, "")
+
+
+def test_a_system_that_does_not_say_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody knows what is free, it is tried."""
+    for name in ("_system", "_container", "_allowed"):
+        monkeypatch.setattr(memory, name, lambda: iter(()))
+    require_memory("S", 2**50, "")
 
 
 def test_free_memory_is_a_sensible_number() -> None:
@@ -29,6 +69,8 @@ def test_a_limit_that_is_no_size_is_named(given: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv(VARIABLE, given)
     with pytest.raises(OptionError, match=f"{VARIABLE}.*{given}"):
         free_memory()
+    with pytest.raises(OptionError, match=f"{VARIABLE}.*{given}"):
+        planned_memory()
 
 
 def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 from subsetsel import OptionError, Problem, ProblemError, Progress, Solution, solve
 from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
+from subsetsel.rows import DenseRows
+from subsetsel.rows.base import BoolArray
 
 _S = np.arange(1.0, 11.0)[:, None]
 
@@ -264,6 +269,88 @@ def test_incumbent_is_a_copy() -> None:
     run.submit(mask)
     mask[:] = False
     np.testing.assert_array_equal(run.mask, _mask(0))
+
+
+def _racing_run() -> tuple[Run, BoolArray]:
+    """A run on rows that let another thread submit a better subset while they are read."""
+    S = np.random.default_rng(0).normal(size=(64, 5))
+    better = np.arange(64) < 40
+
+    class Racing(DenseRows):
+        def take(self, indices: Any) -> Any:
+            if run.size < 40:
+                other = threading.Thread(target=run.submit, args=(better,), daemon=True)
+                other.start()
+                other.join(timeout=20)
+                assert not other.is_alive(), "a pass over S holds the lock"
+            return super().take(indices)
+
+    run = Run(Problem(Racing(S), epsilon=1e9), Limits())
+    run.submit(np.arange(64) < 20)
+    return run, better
+
+
+def test_a_sum_is_updated_from_one_and_the_same_incumbent() -> None:
+    """Another thread that submits between two reads of the incumbent changes no sum."""
+    run, better = _racing_run()
+    mask = np.arange(64) < 22
+    assert run.sum_of(mask) == pytest.approx(run.problem.rows.sum(mask), abs=1e-12)
+    assert run.mask is not None
+    assert (run.mask == better).all()
+
+
+def test_a_slower_thread_does_not_replace_a_better_subset() -> None:
+    """What was better when its sum was begun need not be when it is done."""
+    run, better = _racing_run()
+    assert not run.submit(np.arange(64) < 22)
+    best = run.best()
+    assert best is not None
+    assert (best.mask == better).all()
+    assert best.size == 40
+
+
+def test_the_incumbent_is_read_under_its_lock() -> None:
+    """A reader waits while another thread replaces subset, sum, size and norm."""
+    run, seen = _run(), []
+    run.submit(_mask(0))
+    reader = threading.Thread(target=lambda: seen.append(run.best()), daemon=True)
+    with run._lock:
+        reader.start()
+        reader.join(timeout=0.05)
+        run.mask, run.total, run.size, run.norm = _mask(0, 1), np.array([3.0]), 2, 3.0
+    reader.join(timeout=20)
+    assert [(best.size, best.norm) for best in seen if best is not None] == [(2, 3.0)]
+
+
+def test_threads_see_subset_sum_size_and_norm_of_one_moment() -> None:
+    """While four threads submit and sum, each snapshot is of one subset and each sum is right."""
+    rng = np.random.default_rng(1)
+    rows = DenseRows(rng.normal(size=(400, 6)))
+    run = Run(Problem(rows, size=200), Limits())
+    orders = np.argsort(rng.random((4, 300, 400)), axis=2)
+
+    def work(number: int) -> None:
+        for order in orders[number]:
+            mask = order < 200
+            run.submit(mask)
+            best = run.best()
+            assert best is not None
+            assert best.total == pytest.approx(rows.sum(best.mask), abs=1e-10)
+            assert (best.size, best.norm) == (200, float(np.linalg.norm(best.total)))
+            near = best.mask.copy()
+            near[order[:10]] ^= True
+            for other in (best.mask, near):
+                assert run.sum_of(other) == pytest.approx(rows.sum(other), abs=1e-10)
+
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(old)
+    norms = [float(np.linalg.norm(rows.sum(order < 200))) for order in orders.reshape(-1, 400)]
+    assert run.norm == pytest.approx(min(norms), rel=1e-10)
 
 
 @pytest.mark.parametrize("seed", [81, 271, 279, 299])

@@ -17,6 +17,7 @@ from numpy.linalg import norm
 
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 UNIT = float(np.finfo(np.float64).eps)
 # Cuts of `drift_of`. Up to BALANCED pruned and kept rows sum to the same norm, as for a head whose
@@ -136,7 +137,9 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     return 1.0 / float(positive[::-1][turning])
 
 
-def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: float = 0.0) -> float:
+def lower_bound_on_norm(
+    problem: Problem, *, num_steps: int = 20, at_least: float = 0.0, clock: Clock = NO_CLOCK
+) -> float:
     """Proven lower bound on ||W^T S||_2 over all W that respect everything but the norm.
 
     For any u with ||u|| = 1 the norm is at least min_W (S u) . W over the linear relaxation. Good
@@ -148,6 +151,8 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
         Frank-Wolfe steps, two passes over S each.
     at_least : float
         Stop as soon as a bound above this is proved, or once none can be.
+    clock : Clock
+        Stop at its end with what is proved by then.
 
     Returns
     -------
@@ -158,7 +163,7 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
 
     rows = problem.rows
     uniform = _uniform_point(problem)
-    weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms))
+    weights, value = minimize_linear(problem, np.sqrt(rows.squared_norms), clock=clock)
     if weights is None:
         return max(value, 0.0)
     if uniform is not None:
@@ -167,9 +172,9 @@ def lower_bound_on_norm(problem: Problem, *, num_steps: int = 20, at_least: floa
     best = 0.0
     for _ in range(num_steps):
         length = float(norm(total))
-        if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0:
+        if length <= max(at_least, best) * (1 + 1e-6) or length == 0.0 or clock.remaining <= 0:
             break
-        vertex, value = _least_along(problem, total / length)
+        vertex, value = _least_along(problem, total / length, clock)
         if vertex is None:
             return max(value, best)
         best = max(best, value)
@@ -208,12 +213,14 @@ def can_bound_norm(problem: Problem) -> bool:
     return is_simple and is_drifting(problem)
 
 
-def norm_along(problem: Problem, u: FloatArray) -> float:
+def norm_along(problem: Problem, u: FloatArray, *, clock: Clock = NO_CLOCK) -> float:
     """Proven lower bound on ||W^T S||_2 from one direction u; the best u is that of the optimum.
 
     Parameters
     ----------
     u : ndarray of shape (d,)
+    clock : Clock
+        Of the linear program where there are linear constraints.
 
     Returns
     -------
@@ -223,14 +230,14 @@ def norm_along(problem: Problem, u: FloatArray) -> float:
     length = float(norm(u))
     if not 0 < length < np.inf:
         return 0.0
-    return max(0.0, _least_along(problem, u / length)[1])
+    return max(0.0, _least_along(problem, u / length, clock)[1])
 
 
-def _least_along(problem: Problem, u: FloatArray) -> tuple[FloatArray | None, float]:
+def _least_along(problem: Problem, u: FloatArray, clock: Clock) -> tuple[FloatArray | None, float]:
     """Minimize (S u) . W over the linear relaxation, for ||u|| = 1; the value is a proven limit."""
     from subsetsel.problem.linear import minimize_linear
 
-    vertex, value = minimize_linear(problem, problem.rows.dot(u))
+    vertex, value = minimize_linear(problem, problem.rows.dot(u), clock=clock)
     error = (problem.d + 4) * UNIT * float(np.sqrt(problem.rows.squared_norms).sum())
     return vertex, value - error
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line."""
-    from subsetsel.cli.app import app
+    from subsetsel.cli.interrupt import quits_at_once
 
-    app(prog_name="subsetsel")
+    with quits_at_once():
+        from subsetsel.cli.app import app
+
+        app(prog_name="subsetsel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -85,16 +84,16 @@ def _lines(name: str, value: Any) -> list[str]:
 def _installation() -> dict[str, Any]:
     from subsetsel.engine.registry import registered_solvers
     from subsetsel.report.environment import environment, versions_of
-    from subsetsel.support.memory import VARIABLE, describe, free_memory
+    from subsetsel.support.memory import describe, free_memory
 
     record = environment()
+    planned = record.pop("planned_memory")
     record["versions"] |= versions_of(_BESIDE)
-    if VARIABLE in os.environ:
-        record["threads"][VARIABLE] = os.environ[VARIABLE]
     return {
         "location": str(Path(__file__).parents[1]),
         "executable": sys.executable,
         **record,
+        "planned memory": describe(planned),
         "free memory": describe(free_memory()),
         "free disk here": describe(shutil.disk_usage(Path.cwd()).free),
         "gpu": _gpu(),

@@ -13,6 +13,7 @@ from subsetsel.cli.compare import compare
 from subsetsel.cli.compare_solvers import compare_solvers
 from subsetsel.cli.console import ExitCode, print_note, print_text
 from subsetsel.cli.demo import demo
+from subsetsel.cli.interrupt import MESSAGE, is_interrupt, raises_interrupt
 from subsetsel.cli.prune import prune
 from subsetsel.cli.report import report
 from subsetsel.cli.solve import solve
@@ -30,10 +31,10 @@ class _Group(TyperGroup):
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             try:
-                with temporary_files():
+                with temporary_files(), raises_interrupt():
                     return super().invoke(ctx)
             except KeyboardInterrupt:
-                print_note("interrupted; nothing was written")
+                print_note(MESSAGE)
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
             except MemoryError as error:
                 print_note(f"error: out of memory{f': {error}' if str(error) else ''}")
@@ -41,6 +42,11 @@ class _Group(TyperGroup):
                 print_note(f"error: {error}")
             except OSError as error:
                 print_note(f"error: {error.strerror or error}: {error.filename or 'no file name'}")
+            except (ImportError, SystemError) as error:
+                if not is_interrupt(error):
+                    raise
+                print_note(MESSAGE)
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
             raise typer.Exit(ExitCode.BAD_INPUT)
 
 

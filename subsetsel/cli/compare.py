@@ -6,6 +6,7 @@ from typing import Any
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.errors import OptionError
 
 
@@ -41,13 +42,14 @@ def compare(
       subsetsel compare fashion-mnist/ --kept 1000,4000 --iterations 600 --out runs --dry-run
       subsetsel compare pictures.npz --kept 500 --methods random,joint --epochs 20 --out runs
     """
-    from subsetsel.experiments.compare import Comparison
-    from subsetsel.experiments.load import load_images
-    from subsetsel.experiments.plan import Plan
-    from subsetsel.experiments.recipe import Recipe
-    from subsetsel.experiments.tables import draw_budgets, write_table
-    from subsetsel.influence.device import feature_device
-    from subsetsel.report.environment import environment
+    with quits_at_once():
+        from subsetsel.experiments.compare import Comparison
+        from subsetsel.experiments.load import load_images
+        from subsetsel.experiments.plan import Plan
+        from subsetsel.experiments.recipe import Recipe
+        from subsetsel.experiments.tables import draw_budgets, write_table
+        from subsetsel.influence.device import feature_device
+        from subsetsel.report.environment import environment
 
     if epochs is None and iterations is None:
         raise OptionError("give --epochs or --iterations: how long to train on what is kept.")

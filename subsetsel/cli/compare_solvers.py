@@ -6,6 +6,7 @@ from typing import Any
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, working
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import OptionError
 from subsetsel.formats import read_matrix
@@ -32,9 +33,10 @@ def compare_solvers(
       subsetsel compare-solvers S.npy --epsilon 0.1
       subsetsel compare-solvers S.npy --size 500 --solvers anneal,greedy --time-limit 5
     """
-    from subsetsel.engine.registry import available_solvers
-    from subsetsel.engine.solve import solve
-    from subsetsel.problem.problem import Problem
+    with quits_at_once():
+        from subsetsel.engine.registry import available_solvers
+        from subsetsel.engine.solve import solve
+        from subsetsel.problem.problem import Problem
 
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     goal = given.one_goal(goals)

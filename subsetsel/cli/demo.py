@@ -13,6 +13,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, working
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import check_out, exit_code, save
 from subsetsel.cli.report import write_page
 from subsetsel.errors import SubsetselError
@@ -109,8 +110,9 @@ def demo(
 
 def _load_digits() -> Digits:
     try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
+        with quits_at_once():
+            from sklearn.datasets import load_digits
+            from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise SubsetselError(
             "the demo needs scikit-learn, which ships the digits; "
@@ -125,12 +127,13 @@ def _load_digits() -> Digits:
 
 def _run(digits: Digits, seed: int) -> Results:
     """Do the work: two prunings, their checks, random subsets, the bound."""
-    from subsetsel.engine.solve import solve
-    from subsetsel.guarantee.curve import random_masks
-    from subsetsel.guarantee.prune import prune
-    from subsetsel.guarantee.verification import verify
-    from subsetsel.influence import fit_head
-    from subsetsel.problem.problem import Problem
+    with quits_at_once():
+        from subsetsel.engine.solve import solve
+        from subsetsel.guarantee.curve import random_masks
+        from subsetsel.guarantee.prune import prune
+        from subsetsel.guarantee.verification import verify
+        from subsetsel.influence import fit_head
+        from subsetsel.problem.problem import Problem
 
     test = (digits.X_test, digits.y_test)
     with working("training the head, computing S"):

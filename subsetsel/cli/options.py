@@ -88,7 +88,10 @@ Solver = Annotated[
     str, _option("A name that `subsetsel solvers` lists.", autocompletion=_solver_names)
 ]
 Solvers = Annotated[str | None, _option("Names with commas between; all that are installed.")]
-TimeLimit = Annotated[float | None, _option("Seconds; otherwise the solver's own budget of work.")]
+TimeLimit = Annotated[
+    float | None,
+    _option("Seconds for head, S and search; otherwise the solver's own budget of work."),
+]
 TimeOfEach = Annotated[float, _option("Seconds for each solver.")]
 Seed = Annotated[int, _option("Same seed, same subset (unless a time limit stops the search).")]
 NumWorkers = Annotated[int, _option("Threads.")]

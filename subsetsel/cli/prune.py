@@ -11,6 +11,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
 from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
 from subsetsel.cli.stdin import STANDARD, files_of
@@ -18,6 +19,7 @@ from subsetsel.errors import OptionError
 from subsetsel.formats import Data
 from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
+from subsetsel.support.clock import Clock, TimeIsUp
 
 if TYPE_CHECKING:
     from subsetsel.guarantee.verification import Verification
@@ -165,22 +167,37 @@ def _run(
 
 def _prune(
     plan: Plan, examples: Mapping[str, Data], checkpoint: Path | None
-) -> tuple[Problem, Solution, Verification | None]:
-    from subsetsel.engine.solve import solve
-    from subsetsel.guarantee.prune import prune
-    from subsetsel.guarantee.verification import verify
-    from subsetsel.problem.problem import Problem
+) -> tuple[Problem | None, Solution, Verification | None]:
+    """Train the head and search; without a problem where the time did not suffice for the head."""
+    with quits_at_once():
+        from subsetsel.engine.options import Limits
+        from subsetsel.engine.solve import solve
+        from subsetsel.guarantee.answer import load_head, nothing_set_up
+        from subsetsel.guarantee.prune import prune
+        from subsetsel.guarantee.verification import verify
+        from subsetsel.problem.ask_head import ask_of_features
+        from subsetsel.problem.problem import Problem
 
-    data = examples["data"]
+        load_head()
+    data, limit = examples["data"], plan.search["time_limit"]
     test, validation = (
         (examples[name].X, examples[name].y) if name in examples else None
         for name in ("test", "validation")
     )
-    with solve_progress(f"pruning {data.n:,} examples", plan.search["time_limit"]) as progress:
-        problem = Problem.from_features(
-            data.X, data.y, l2=plan.l2, device=plan.device, **plan.question(data.y)
-        )
-        search = {**plan.search, "progress": progress, "trace": True}
+    with solve_progress(f"pruning {data.n:,} examples", limit) as progress:
+        question, fit = plan.question(data.y), {"l2": plan.l2, "device": plan.device}
+        Limits(time_limit=limit)  # refuses what is no number of seconds
+        clock = Clock(limit)
+        try:
+            problem = ask_of_features(Problem, data.X, data.y, fit, clock, **question)
+        except TimeIsUp:
+            seed, solver = plan.search["seed"], plan.search["solver"]
+            epsilon = question.get("epsilon")
+            return None, *nothing_set_up(
+                data.y, seed, solver, limit="time", clock=clock, epsilon=epsilon
+            )
+        left = None if limit is None else max(0.0, clock.remaining)
+        search = {**plan.search, "time_limit": left, "progress": progress, "trace": True}
         if not plan.is_verified_search:
             solution = solve(problem, **search)
             check = verify(problem, solution, test=test) if solution.is_feasible else None
@@ -191,11 +208,11 @@ def _prune(
         return problem, *prune(problem, **plan.criteria, **search)
 
 
-def _certify(path: Path, problem: Problem, solution: Solution, data: Data) -> list[Path]:
+def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data) -> list[Path]:
     """Write the certificate, if there is anything to certify."""
     from subsetsel.guarantee.certificate import write_certificate
 
-    if not solution.is_feasible:
+    if problem is None or not solution.is_feasible:
         print_note(f"nothing could be verified, so {path} was not written")
         return []
     write_certificate(path, problem, solution, data.X, data.y)

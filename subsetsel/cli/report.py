@@ -12,6 +12,7 @@ import numpy as np
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import is_standard
 from subsetsel.cli.settings import Plan
 from subsetsel.cli.stdin import STANDARD, file_of
@@ -125,11 +126,14 @@ def _shape_of(text: str) -> tuple[int, ...]:
 
 
 def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list[Point]:
-    from subsetsel.guarantee.curve import measure_points
-    from subsetsel.guarantee.verification import verify
-    from subsetsel.problem.problem import Problem
-    from subsetsel.problem.solution import Solution
+    with quits_at_once():
+        from subsetsel.guarantee.answer import load_head
+        from subsetsel.guarantee.curve import measure_points
+        from subsetsel.guarantee.verification import verify
+        from subsetsel.problem.problem import Problem
+        from subsetsel.problem.solution import Solution
 
+        load_head()
     plan = Plan.of_manifest(record)
     size = int(np.count_nonzero(mask))
     if not size:

@@ -9,6 +9,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, solve_progress
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
 from subsetsel.cli.settings import inputs_of, refuse_beside_from
 from subsetsel.cli.stdin import file_of
@@ -104,7 +105,8 @@ def _settings_of(earlier: Manifest) -> dict[str, Any]:
 
 
 def _solve(S: Any, settings: dict[str, Any]) -> Solution:
-    from subsetsel.engine.solve import solve
+    with quits_at_once():
+        from subsetsel.engine.solve import solve
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
     with solve_progress(what, settings.get("time_limit")) as progress:

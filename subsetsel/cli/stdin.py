@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from subsetsel.cli.interrupt import cleaned_up
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import MATRIX_SUFFIXES
 
@@ -21,7 +22,7 @@ _FILES: ContextVar[ExitStack] = ContextVar("temporary files of the command that 
 @contextmanager
 def temporary_files() -> Iterator[None]:
     """Remove the copies of standard input when the command ends, whatever happens."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, cleaned_up(stack.close):
         token = _FILES.set(stack)
         try:
             yield

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, working
+from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
 from subsetsel.cli.settings import Plan
 from subsetsel.cli.stdin import file_of
@@ -128,9 +129,12 @@ def _refit(
     device: str,
     as_json: bool,
 ) -> ExitCode:
-    from subsetsel.guarantee.verification import verify
-    from subsetsel.problem.problem import Problem
+    with quits_at_once():
+        from subsetsel.guarantee.answer import load_head
+        from subsetsel.guarantee.verification import verify
+        from subsetsel.problem.problem import Problem
 
+        load_head()
     goal: dict[str, Any] = {"size": int(np.count_nonzero(subset.mask))}
     if subset.epsilon is not None:
         goal = {"epsilon": subset.epsilon}

@@ -25,20 +25,18 @@ def conclude(
 ) -> Solution:
     """Recompute everything in float64 and say what it is."""
     limit = run.limit or candidate.limit
-    wants_bound = run.limits.bound and limit != "interrupted"
+    is_infeasible = candidate.is_infeasible
+    try:
+        if limit != "interrupted":
+            is_infeasible |= _prove(run, candidate)
+    except KeyboardInterrupt:
+        limit = "interrupted"
     status: Status
-    if run.mask is None or run.total is None:
+    if run.mask is None:
         mask, norm = np.zeros(problem.n, dtype=np.bool_), 0.0
-        is_infeasible = candidate.is_infeasible
-        if limit != "interrupted" and not is_infeasible:
-            is_infeasible = run.proof.excludes_all()
-        if wants_bound:
-            run.proof.conclude_without_subset(candidate)
         status = "infeasible" if is_infeasible else "unknown"
         message = message or (_INFEASIBLE if is_infeasible else _UNKNOWN)
     else:
-        if wants_bound:
-            run.proof.conclude(candidate, run.size, run.norm, run.total)
         mask = run.mask
         norm, broken = problem.assess(mask)
         if broken:
@@ -65,5 +63,17 @@ def conclude(
         compile_time=compile_time,
         message=message,
         trace=tuple(run.trace),
-        stats=candidate.stats,
+        stats={**problem.rows.choices(), **candidate.stats},
     )
+
+
+def _prove(run: Run, candidate: Candidate) -> bool:
+    """Attach the bound that is wanted, and say whether every subset was excluded."""
+    if run.mask is not None and run.total is not None:
+        if run.limits.bound:
+            run.proof.conclude(candidate, run.size, run.norm, run.total)
+        return False
+    is_infeasible = candidate.is_infeasible or run.proof.excludes_all()
+    if run.limits.bound:
+        run.proof.conclude_without_subset(candidate)
+    return is_infeasible

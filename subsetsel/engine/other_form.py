@@ -62,7 +62,7 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     problem : Problem
         Of the form "max_size".
     """
-    start = find_mask(problem)
+    start = find_mask(problem, clock=run.clock)
     if start is None:
         return Candidate(is_infeasible=True)
     run.submit(start)
@@ -72,20 +72,12 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         nonlocal num_probes
         num_probes += 1
         sub = problem.replace(size=m)
-        limits = replace(
-            run.limits,
-            time_limit=None,
-            max_iterations=run.iterations_left,
-            target=problem.radius(m),
-            initial_guess=None if run.mask is None else find_mask(sub, wanted=run.mask),
-            callback=None,
-            progress=None,
-            trace=False,
-        )
-        inner = Run(sub, limits, parent=run, effort=effort)
-        engine(sub, inner)
-        run.add_iterations(inner.num_iterations)
-        return inner.mask is not None and run.submit(inner.mask)
+        guess = None
+        if run.mask is not None:
+            guess = find_mask(sub, wanted=run.mask, clock=run.clock)
+        size = run.size if run.mask is not None else -1
+        _search_within(run, engine, sub, effort, target=problem.radius(m), initial_guess=guess)
+        return run.mask is not None and run.size > size
 
     feasible, infeasible = _first_bracket(problem, run, least, probe)
     # Halve the number of kept examples until that fails, then bisect. The last probes get the
@@ -103,6 +95,27 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         else:
             infeasible = m
     return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+
+
+def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **changes: Any) -> Run:
+    """Let a search of its own answer ``sub``, and offer ``run`` what it found, however it ended."""
+    limits = replace(
+        run.limits,
+        time_limit=None,
+        max_iterations=run.iterations_left,
+        callback=None,
+        progress=None,
+        trace=False,
+        **changes,
+    )
+    inner = Run(sub, limits, parent=run, effort=effort)
+    try:
+        engine(sub, inner)
+    finally:
+        run.add_iterations(inner.num_iterations)
+        if inner.mask is not None:
+            run.submit(inner.mask)
+    return inner
 
 
 def _first_bracket(
@@ -137,7 +150,8 @@ def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
     """
     size = problem.size
     assert size is not None
-    mask = find_mask(problem, wanted=run.initial_mask(), seed=int(run.limits.seed))
+    seed = int(run.limits.seed)
+    mask = find_mask(problem, wanted=run.initial_mask(), seed=seed, clock=run.clock)
     if mask is None:
         return Candidate(is_infeasible=True)
     run.submit(mask)
@@ -147,21 +161,8 @@ def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
             break
         epsilon = 0.5 * (low + high)
         sub = problem.replace(epsilon=epsilon, max_size=size, normalization="full")
-        limits = replace(
-            run.limits,
-            time_limit=None,
-            max_iterations=run.iterations_left,
-            target=float(size),
-            initial_guess=None,
-            callback=None,
-            progress=None,
-            trace=False,
-        )
-        inner = Run(sub, limits, parent=run, effort=run.effort)
-        engine(sub, inner)
-        run.add_iterations(inner.num_iterations)
+        inner = _search_within(run, engine, sub, run.effort, target=float(size), initial_guess=None)
         if inner.mask is not None and inner.size == size:
-            run.submit(inner.mask)
             high = min(epsilon, run.norm)
         else:
             low = epsilon

@@ -18,6 +18,7 @@ from subsetsel.engine.result import Candidate
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.clock import Clock, TimeIsUp
 
 if TYPE_CHECKING:
     from subsetsel.bounds.relaxation import Ascent, Relaxation
@@ -34,6 +35,8 @@ _MOST_PARAMETERS = 4096
 _HOPELESS = 1e-2
 # A lower bound with this share of the norm found needs no more steps.
 _ENOUGH = 0.9
+# Seconds for which it is asked whether anything is feasible at all, even where no time is left.
+_TO_EXCLUDE = 0.1
 
 
 class Proof:
@@ -141,13 +144,17 @@ class Proof:
 
     def excludes_all(self) -> bool:
         """Whether the linear constraints alone, or with them the norm, exclude every subset."""
-        problem = self.problem
-        if find_mask(problem) is None:
-            return True
+        problem, clock = self.problem, Clock(max(_TO_EXCLUDE, self._remaining()))
+        try:
+            if find_mask(problem, clock=clock) is None:
+                return True
+        except TimeIsUp:
+            return False
         if problem.epsilon is None:
             return False
         allowed = problem.epsilon * (1 + FEASIBILITY)
-        return lower_bound_on_norm(problem, num_steps=200, at_least=allowed) > allowed
+        least = lower_bound_on_norm(problem, num_steps=200, at_least=allowed, clock=clock)
+        return least > allowed
 
     def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
         """Prove what can be proved of the best subset, which has this size, norm and S^T W."""
@@ -179,7 +186,8 @@ class Proof:
         for u in (candidate.dual, total):
             # Time for these passes was set aside.
             if u is not None and (self._remaining() > 0 or can_bound_norm(self.problem)):
-                known = max(known, norm_along(self.problem, u))
+                known = max(known, norm_along(self.problem, u, clock=Clock(self._remaining())))
         if self._remaining() <= 0 or known >= _ENOUGH * norm:
             return known
-        return max(known, lower_bound_on_norm(self.problem, num_steps=5))
+        clock = Clock(self._remaining())
+        return max(known, lower_bound_on_norm(self.problem, num_steps=5, clock=clock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,30 @@ from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Limit, Progress
 from subsetsel.rows.base import BoolArray, FloatArray, euclidean
+from subsetsel.support.clock import Clock
 
 if TYPE_CHECKING:
     from subsetsel.bounds.relaxation import Relaxation
+
+
+@dataclass(frozen=True, eq=False)
+class Incumbent:
+    """The best feasible subset at one moment; its parts belong together.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n,), bool
+        Not to be written to, nor is ``total``.
+    total : ndarray of shape (d,), float64
+        S^T W of it.
+    size : int
+    norm : float
+    """
+
+    mask: BoolArray
+    total: FloatArray
+    size: int
+    norm: float
 
 
 class Run:
@@ -35,7 +57,8 @@ class Run:
     ----------
     problem, limits, effort
     mask : ndarray of shape (n,), bool, or None
-        The best feasible subset so far.
+        The best feasible subset so far. While other threads submit, read it and what belongs to it
+        by `best`, since one attribute after the other may be of two subsets.
     size, norm
         Of that subset; the norm is kept in float64.
     total : ndarray of shape (d,), float64, or None
@@ -69,6 +92,8 @@ class Run:
         self.trace: list[Progress] = []
         self.limit: Limit | None = None
         self.total: FloatArray | None = None
+        # Seconds for what comes after this search, such as a refit.
+        self.set_aside = 0.0
         self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
@@ -92,8 +117,13 @@ class Run:
         own = float("inf")
         if self.limits.time_limit is not None:
             own = self.limits.time_limit - self.elapsed
-            own -= self._closing_passes * self.problem.rows.pass_time
+            own -= self._closing_passes * self.problem.rows.pass_time + self.set_aside
         return own if self.parent is None else min(own, self.parent.remaining)
+
+    @property
+    def clock(self) -> Clock:
+        """The end of the search as a deadline, for work that knows no `Run`."""
+        return Clock(self.remaining)
 
     @property
     def fills_time(self) -> bool:
@@ -135,16 +165,17 @@ class Run:
             return self.parent.limit
         if self.iterations_left == 0:
             return "iterations"
-        if self.mask is None:
+        target, best = self.limits.target, self.best()
+        if best is None:
             return None
-        target = self.limits.target
         if target is not None:
             is_reached = (
-                self.size >= target if self.problem.form == "max_size" else self.norm <= target
+                best.size >= target if self.problem.form == "max_size" else best.norm <= target
             )
             if is_reached:
                 return "target"
-        if self.limits.gap > 0 and self.gap is not None and self.gap <= self.limits.gap:
+        gap = self.proof.gap(best.size) if self.limits.gap > 0 else None
+        if gap is not None and gap <= self.limits.gap:
             return "gap"
         return None
 
@@ -156,11 +187,13 @@ class Run:
     @property
     def gap(self) -> float | None:
         """Proven relative gap of the incumbent; None without a bound on the size."""
-        return None if self.mask is None else self.proof.gap(self.size)
+        best = self.best()
+        return None if best is None else self.proof.gap(best.size)
 
     def is_proved_optimal(self) -> bool:
         """Whether the incumbent has reached the proven bound."""
-        return self.mask is not None and self.proof.is_reached(self.size, self.norm)
+        best = self.best()
+        return best is not None and self.proof.is_reached(best.size, best.norm)
 
     # --- randomness -----------------------------------------------------------------------------
 
@@ -186,6 +219,18 @@ class Run:
         guess = self.limits.initial_guess
         return None if guess is None else np.array(getattr(guess, "mask", guess), dtype=np.bool_)
 
+    def best(self) -> Incumbent | None:
+        """Give the best subset so far with its sum, size and norm, all of one and the same subset.
+
+        Returns
+        -------
+        Incumbent or None
+        """
+        with self._lock:
+            if self.mask is None or self.total is None:
+                return None
+            return Incumbent(self.mask, self.total, self.size, self.norm)
+
     def sum_of(self, mask: BoolArray) -> FloatArray:
         """W^T S in float64; it is updated from the incumbent's sum where few examples differ.
 
@@ -193,15 +238,15 @@ class Run:
         -------
         ndarray of shape (d,)
         """
-        rows = self.problem.rows
-        if self.total is not None and self.mask is not None:
-            differing = np.flatnonzero(mask != self.mask)
+        rows, best = self.problem.rows, self.best()
+        if best is not None:
+            differing = np.flatnonzero(mask != best.mask)
             if not differing.size:
-                return self.total.copy()
+                return best.total.copy()
             if differing.size * 8 < mask.size and not rows.sums_cheaply:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
-                return self.total + change
+                return best.total + change
         return rows.sum(mask)
 
     def submit(self, mask: BoolArray) -> bool:
@@ -216,13 +261,10 @@ class Run:
         bool
             Whether it is the new incumbent.
         """
-        with self._lock:
-            return self._submit(mask)
-
-    def _submit(self, mask: BoolArray) -> bool:
+        # The caller may go on with its mask; a pass over S is made outside the lock.
+        mask = mask.copy()
         size = int(np.count_nonzero(mask))
-        maximizes = self.problem.form == "max_size"
-        if maximizes and self.mask is not None and size < self.size:
+        if not self._is_better(size, 0.0):
             return False
         total = self.sum_of(mask)
         norm = euclidean(total)
@@ -230,15 +272,24 @@ class Run:
             # The updated sum is too inexact to decide this; compute the sum anew.
             total = self.problem.rows.sum(mask)
             norm = euclidean(total)
-        if self.mask is not None:
-            is_better = size > self.size or norm < self.norm if maximizes else norm < self.norm
-            if not is_better:
-                return False
         if self.problem.violations(mask, norm=norm):
             return False
-        self.mask, self.total, self.size, self.norm = mask.copy(), total, size, norm
-        self._report(is_new=True)
-        return True
+        with self._lock:
+            # Another thread may have found a better one meanwhile.
+            if not self._is_better(size, norm):
+                return False
+            self.mask, self.total, self.size, self.norm = mask, total, size, norm
+            self._report(is_new=True)
+            return True
+
+    def _is_better(self, size: int, norm: float) -> bool:
+        """Whether a subset of this size and norm would replace the incumbent."""
+        best = self.best()
+        if best is None:
+            return True
+        if self.problem.form == "max_size" and size != best.size:
+            return size > best.size
+        return norm < best.norm
 
     def _report(self, *, is_new: bool = False) -> None:
         now = self.elapsed

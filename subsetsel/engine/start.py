@@ -32,6 +32,7 @@ def begin(problem: Problem, run: Run) -> tuple[Candidate | None, str]:
     if mask is not None and (run.submit(mask) or run.mask is not None):
         return Candidate(is_optimal=True), message
     if not len(problem.constraints) and find_mask(problem) is None:
+        # A sort, which needs no clock.
         return Candidate(is_infeasible=True), message
     if problem.form == "max_size" and run.mask is None:
         # The smallest subset there is, so that a search that ends early has an answer.

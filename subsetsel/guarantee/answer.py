@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -19,9 +20,20 @@ from subsetsel.guarantee.checkpoint import open_journal
 from subsetsel.guarantee.search import VerifiedSearch
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial, Trials
-from subsetsel.guarantee.verification import Verification
-from subsetsel.problem.progress import Status
+from subsetsel.guarantee.verification import (
+    Verification,
+    check_of_nothing,
+    count_by_class,
+    scores_on,
+)
+from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.solution import Solution
+from subsetsel.support.clock import Clock, TimeIsUp
+
+_NOT_SET_UP = (
+    "{} before the head was trained and its influence S computed, so nothing was tried; give more "
+    "time, or fewer features or classes"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +52,20 @@ class Method:
         return cls(spec, solver, spec.options(solver, options))
 
 
+def load_head() -> None:
+    """Import what trains a head, torch above all, before any clock is started."""
+    for name in ("subsetsel.influence.head.fit", "scipy.optimize", "scipy.sparse.linalg"):
+        importlib.import_module(name)
+
+
 def answer(
     task: Task,
     method: Method,
     limits: Limits,
     checkpoint: str | PathLike[str] | None,
-    started: float,
+    clock: Clock,
 ) -> tuple[Solution, Verification]:
-    """Search for the largest set that a refit verifies; the time runs since ``started``."""
+    """Search for the largest set that a refit verifies, within a clock that runs already."""
     solver, options = method.solver, method.options
     unlimited = task.problem.replace(epsilon=NO_LIMIT)
     require_support(unlimited, method.spec)
@@ -56,8 +74,8 @@ def answer(
     solver.warm_up(of_given_size, options)
     compile_time = time.perf_counter() - before
     run = Run(unlimited, limits)
-    # Training the head is part of the time that was given.
-    run.start_time = started + compile_time
+    # Training the head is part of the time that was given; compiling is not.
+    run.start_time = clock.start_time + compile_time
     engine = pick_engine(of_given_size, method.spec, solver, options)
     journal = open_journal(checkpoint, task, limits, method.spec.name, options)
     trials = Trials(task, run, engine, journal)
@@ -70,6 +88,10 @@ def answer(
             )
     except KeyboardInterrupt:
         run.limit = "interrupted"
+    except TimeIsUp:
+        run.limit = "time"
+    if run.limit is None and trials.is_cut_short:
+        run.limit = "time"
     solution, check = _conclude(trials, is_largest=search.is_largest)
     return replace(solution, solver=method.spec.name, compile_time=compile_time), check
 
@@ -77,26 +99,25 @@ def answer(
 def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verification]:
     """Report the largest verified set, or what came nearest."""
     task, best, run = trials.task, trials.best, trials.run
-    shown = best or min(trials.done, key=_largest_change, default=None)
-    if shown is None:
-        # Stopped before the first refit: what is known is the head itself.
-        shown = trials.examine(task.problem.must_prune, 0.0)
+    head = task.problem.head
+    assert head is not None
+    nearest = min(trials.done, key=_largest_change, default=None)
+    shown = best or nearest or _nothing_tried(task)
+    # The validation examples took part in the choice; only the test examples say more.
+    check = replace(shown.check, **scores_on(head, shown.theta, task.test))
     stats = _stats(trials, shown)
     status: Status = "unknown"
     mask = np.zeros(task.problem.n, dtype=np.bool_)
     if best is None:
-        stats["smallest_epsilon"] = _largest_change(shown)
         message = _why_nothing(trials, shown)
+        if trials.done:
+            stats["smallest_epsilon"] = _largest_change(shown)
+        if check.is_verified:
+            check = replace(check, is_verified=False)
     else:
         status = "optimal" if is_largest else "feasible"
         mask = best.mask.copy()
         message = _claim(best.check)
-    check = shown.check
-    if task.test is not None or task.validation is not None:
-        # The validation examples took part in the choice; only the test examples say more.
-        check = trials.measure(shown.mask, task.test)
-    if best is None and check.is_verified:
-        check = replace(check, is_verified=False)
     solution = Solution(
         mask=mask,
         norm=task.problem.norm(mask),
@@ -114,9 +135,47 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
     return solution, check
 
 
+def _nothing_tried(task: Task) -> Trial:
+    """Describe the empty set, of which all is known without a refit."""
+    n, head = task.problem.n, task.problem.head
+    assert head is not None
+    sizes = count_by_class(head.labels, head.classes)
+    scores = scores_on(head, head.theta, task.validation)
+    check = check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
+    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, 0.0, is_met=False)
+
+
+def nothing_set_up(
+    labels: Any, seed: int, solver: str, *, limit: Limit, clock: Clock, epsilon: float | None
+) -> tuple[Solution, Verification]:
+    """Answer where the head or S was not ready when time was up, or at Ctrl-C.
+
+    ``labels`` are those of the user; ``epsilon`` is absolute, and None where it is not known.
+    """
+    from subsetsel.influence.head.data import encode_labels
+
+    codes, classes = encode_labels(labels)
+    n = len(codes)
+    solution = Solution(
+        mask=np.zeros(n, dtype=np.bool_),
+        norm=0.0,
+        status="unknown",
+        limit=limit,
+        epsilon=epsilon,
+        normalization="kept",
+        solver=solver,
+        seed=seed,
+        solve_time=clock.elapsed,
+        message=_NOT_SET_UP.format("time was up" if limit == "time" else "interrupted"),
+        stats={"curve": []},
+    )
+    return solution, check_of_nothing(n, count_by_class(codes, classes), epsilon)
+
+
 def _stats(trials: Trials, shown: Trial) -> dict[str, Any]:
     """Every size that was tried, and what the subset shown does on the validation examples."""
-    stats: dict[str, Any] = {"curve": [trial.record() for trial in trials.done]}
+    stats: dict[str, Any] = trials.problem.rows.choices()
+    stats["curve"] = [trial.record() for trial in trials.done]
     if trials.journal.num_known:
         stats["num_resumed"] = trials.journal.num_known
     if trials.task.validation is not None:
@@ -141,7 +200,9 @@ def _claim(check: Verification) -> str:
 
 def _why_nothing(trials: Trials, nearest: Trial) -> str:
     """Say why no set was verified, and which epsilon would have admitted one."""
-    if not nearest.size:
+    if not trials.done and trials.run.limit is None:
+        return "the solver found no subset of any size it was asked for; choose another solver"
+    if not trials.done:
         return "stopped before any subset could be refitted; give more time"
     holding = " that holds must_prune" if trials.problem.must_prune.any() else ""
     floor = trials.task.criteria.min_curvature

@@ -13,6 +13,7 @@ out to be short of it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from numpy.typing import ArrayLike
 
 from subsetsel.problem.constraints import LinearConstraint
 from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.support.background import beside_clock
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,12 +30,15 @@ if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
 
 
-def curvature_cut(head: Head, direction: ArrayLike, share: float) -> LinearConstraint:
+def curvature_cut(
+    head: Head, direction: ArrayLike, share: float, *, clock: Clock = NO_CLOCK
+) -> LinearConstraint:
     """Keep at least a share of the curvature along one direction V of shape (C, q), of any length.
 
-    sum_i W_i (c_i - share w_i c / w) <= (1 - share) c with c = sum_i c_i, divided by c.
+    sum_i W_i (c_i - share w_i c / w) <= (1 - share) c with c = sum_i c_i, divided by c. `TimeIsUp`
+    is raised at the end of a clock.
     """
-    along = head.curvature_along(direction)
+    along = head.curvature_along(direction, clock=clock)
     total = float(along.sum())
     given = head.objective_function.weights
     weights: FloatArray = np.ones(head.n) if given is None else given.cpu().numpy()
@@ -41,23 +47,24 @@ def curvature_cut(head: Head, direction: ArrayLike, share: float) -> LinearConst
 
 
 def weak_directions(
-    head: Head, kept_mask: BoolArray, share: float, *, most: int = 1
+    head: Head, kept_mask: BoolArray, share: float, *, most: int = 1, clock: Clock = NO_CLOCK
 ) -> list[FloatArray]:
     """Directions, shape (C, q), along which the kept examples hold less than a share.
 
     The weakest comes first, and at most ``most`` come back; where H is not factored, only the
-    weakest is known.
+    weakest is known. `TimeIsUp` is raised at the end of a clock.
     """
     import torch
 
     from subsetsel.influence.head.cholesky import Factor
 
-    kept = head.kept(kept_mask)
-    full, part = head.inverse, kept.inverse
+    kept = head.kept(kept_mask, clock=clock)
+    full, part = head.prepare_inverse(clock), kept.inverse
     if most == 1 or not (isinstance(full, Factor) and isinstance(part, Factor)):
         value, direction = kept.weakest_direction()
         return [direction] if value < share else []
-    values, vectors = _spectrum(full.lower, part.lower)
+    # One call of LAPACK, which for many parameters takes minutes.
+    values, vectors = beside_clock(partial(_spectrum, full.lower, part.lower), clock)
     basis = kept.objective_function.basis
     short = [k for k in range(min(most, len(values))) if values[k] < share]
     # Where H is one block, repeated for each output, a direction of the first block stands for all.

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from subsetsel.engine.options import Callback, Limits
-from subsetsel.guarantee.answer import Method, answer
+from subsetsel.guarantee.answer import Method, answer, load_head, nothing_set_up
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import pose
 from subsetsel.guarantee.verification import Verification
+from subsetsel.problem.progress import Limit
 from subsetsel.problem.solution import Solution
+from subsetsel.support.clock import Clock, TimeIsUp
+from subsetsel.support.threads import one_blas_thread
 
 # Options of `Problem.from_features` besides its goal and its limits.
 _DATA_OPTIONS = ("num_classes", "device", "dtype", "storage")
 
 
+@one_blas_thread()
 def prune(
     X: Any,
     y: Any = None,
@@ -84,8 +89,10 @@ def prune(
     solver : str
         A name of `available_solvers`.
     time_limit : float, optional
-        Seconds, training of the head included. Without it the result is the same for the same
-        seed, number of workers and machine.
+        Seconds from the call on, for the head, S, the search and all refits; only what is loaded
+        or compiled first, `Solution.compile_time`, is not counted. What was verified by then comes
+        back. Without a limit the result is the same for the same seed, number of workers and
+        machine.
     max_iterations : int, optional
         In the solver's own unit, over all sizes tried.
     target : int, optional
@@ -116,10 +123,12 @@ def prune(
         ``stats["curve"]`` lists every size that was tried with its predicted and measured change.
         The status is "optimal" if the other constraints allow nothing larger. It is "unknown" if
         nothing could be verified: then nothing is pruned, and ``stats["smallest_epsilon"]`` is the
-        smallest epsilon that would have admitted a set that was tried.
+        smallest epsilon that would have admitted a set that was tried. Where ``limit`` is "time"
+        or "interrupted" nothing may have been tried; ``message`` says so.
     Verification
-        Of the subset returned; where nothing could be verified, of the set that came nearest,
-        with ``is_verified`` False.
+        Of the subset returned; where nothing could be verified, of the set that came nearest, and
+        where nothing was tried, of the empty set: change 0, known without a refit. In both cases
+        ``is_verified`` is False.
 
     Raises
     ------
@@ -140,7 +149,6 @@ def prune(
     >>> check.change + check.change_error <= check.epsilon
     True
     """
-    started = time.perf_counter()
     limits = Limits(
         time_limit=time_limit,
         max_iterations=max_iterations,
@@ -164,6 +172,19 @@ def prune(
         **{name: options.pop(name, None) for name in _DATA_OPTIONS},
     }
     criteria = Criteria(None, max_loss_gap, max_accuracy_drop, min_curvature)
+    before = time.perf_counter()
     method = Method.named(solver, options)
-    task = pose((X, y, l2), arguments, criteria, splits=(validation, test), guess=initial_guess)
-    return answer(task, method, limits, checkpoint, started)
+    load_head()
+    loading_time = time.perf_counter() - before
+    clock = Clock(time_limit)
+    data, splits = (X, y, l2), (validation, test)
+    try:
+        task = pose(data, arguments, criteria, splits=splits, guess=initial_guess, clock=clock)
+    except (TimeIsUp, KeyboardInterrupt) as error:
+        if y is None:
+            raise
+        limit: Limit = "time" if isinstance(error, TimeIsUp) else "interrupted"
+        solution, check = nothing_set_up(y, seed, solver, limit=limit, clock=clock, epsilon=epsilon)
+    else:
+        solution, check = answer(task, method, limits, checkpoint, clock)
+    return replace(solution, compile_time=solution.compile_time + loading_time), check

@@ -18,6 +18,7 @@ from subsetsel.guarantee.trial import Trial, Trials
 from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 # The exponent with which the usage grows with pruned / kept where nothing is known yet; between
 # which exponents two trials are believed; and how far apart in log(pruned / kept) they must be.
@@ -78,7 +79,7 @@ class VerifiedSearch:
 
     def find(self, earlier: EarlierAnswer | None) -> bool:
         """Search; the result is `best`. False: proved that no non-empty set is allowed."""
-        sizes = allowed_sizes(self.run.problem)
+        sizes = allowed_sizes(self.run.problem, self.run.clock)
         if sizes is None:
             return False
         self.least, self.most = sizes
@@ -174,20 +175,21 @@ class VerifiedSearch:
         self._close_in(start, _FULL)
 
 
-def allowed_sizes(problem: Problem) -> tuple[int, int] | None:
+def allowed_sizes(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] | None:
     """Fewest and most examples that everything but the norm lets one prune, at least one.
 
-    The second is a proven upper bound. None means that no non-empty subset is allowed.
+    The second is a proven upper bound. None means that no non-empty subset is allowed. `TimeIsUp`
+    is raised where the clock ends before a subset is found.
     """
     forced = problem.must_prune
     if not problem.constraints.violations(forced):
         least = int(forced.sum())
     else:
-        smallest = find_mask(problem)
+        smallest = find_mask(problem, clock=clock)
         if smallest is None:
             return None
         least = int(smallest.sum())
-    _, value = minimize_linear(problem, np.full(problem.n, -1.0))
+    _, value = minimize_linear(problem, np.full(problem.n, -1.0), clock=clock)
     most = problem.max_size if value == -math.inf else math.floor(-value)
     most = min(most, problem.max_size, problem.n - 1)
     least = max(least, 1)

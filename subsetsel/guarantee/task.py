@@ -10,11 +10,14 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.verification import Split, check_split
+from subsetsel.problem.ask_head import ask_of_features
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.clock import Clock
 
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
+_OF_THE_FIT = ("num_classes", "device")
 _BESIDE_A_PROBLEM = {"max_size", "must_prune", "must_keep"}
 
 
@@ -62,8 +65,11 @@ def pose(
     *,
     splits: tuple[Split | None, Split | None],
     guess: Any,
+    clock: Clock,
 ) -> Task:
     """Train the head where there is none, and check what can be checked before the search.
+
+    `TimeIsUp` is raised where the clock ends before S is known.
 
     ``data`` is (X, y, l2) as in `prune`. Of the ``arguments`` of `Problem` those that are None do
     not count. ``criteria`` has no epsilon yet. ``splits`` are the validation and test examples.
@@ -96,9 +102,9 @@ def pose(
     if isinstance(X, Problem):
         problem = _ask_again(X, goal, arguments)
     else:
-        assert l2 is not None
+        fit = {name: arguments.pop(name) for name in _OF_THE_FIT if name in arguments}
         goal = goal or {"epsilon": NO_LIMIT}
-        problem = Problem.from_features(X, y, l2=l2, **goal, **arguments)
+        problem = ask_of_features(Problem, X, y, {"l2": l2, **fit}, clock, **goal, **arguments)
     for name, split in zip(("validation", "test"), splits, strict=True):
         if split is not None:
             assert problem.head is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from subsetsel.errors import SolverError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
 from subsetsel.guarantee.curvature import curvature_cut, weak_directions
 from subsetsel.guarantee.task import Task
-from subsetsel.guarantee.verification import Split, Verification, refit_and_measure
+from subsetsel.guarantee.verification import Verification, refit_and_measure
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.resize import start_near
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.support.clock import TimeIsUp
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
@@ -28,8 +30,11 @@ _POOR = 0.45
 # Above this usage even as predicted no curvature would help to keep a limit, and above the other
 # a smaller size costs less than a repair.
 _HOPELESS, _REPAIRABLE = 1.2, 0.87
-# With more examples an integer program under dense cuts takes minutes, which no clock stops.
+# With more examples an integer program under dense cuts takes minutes.
 _LARGE = 4000
+# A refit is expected to take so many times as long as the one before. One choice may take this
+# share of the time that is left, since several sizes have to be tried before one is verified.
+_LIKE_THE_LAST, _SHARE_OF_CHOICE = 1.2, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,8 @@ class Trial:
     mask : ndarray of shape (n,), bool
     check : Verification
         With the validation examples as its test.
+    theta : ndarray of shape (C, q), float64
+        The refitted head.
     usage : float
         Largest value / limit; see `Criteria.usage`.
     effort : float
@@ -51,6 +58,7 @@ class Trial:
 
     mask: BoolArray
     check: Verification
+    theta: FloatArray
     usage: float
     effort: float
     is_met: bool
@@ -97,6 +105,8 @@ class Trials:
         That of the task, with the cuts that were added.
     done : list of Trial
     best : Trial or None
+    is_cut_short : bool
+        Whether the clock ended a choice before the solver's usual work was done.
     """
 
     def __init__(self, task: Task, run: Run, engine: Engine, journal: Journal) -> None:
@@ -106,7 +116,10 @@ class Trials:
         self.problem = task.problem
         self.done: list[Trial] = []
         self.best: Trial | None = None
+        self.is_cut_short = False
         self._engine = engine
+        # Seconds that the next refit is expected to take; nothing is known of the first.
+        self._refit_time = 0.0
 
     @property
     def _head(self) -> Head:
@@ -142,17 +155,27 @@ class Trials:
     def examine(self, mask: BoolArray, effort: float) -> Trial:
         """Refit on the kept examples and compare with the limits."""
         criteria = self.task.criteria
-        check = self.measure(mask, self.task.validation)
-        trial = Trial(mask, check, criteria.usage(check), effort, criteria.is_met(check))
+        self._require_time()
+        started = time.perf_counter()
+        check, theta = refit_and_measure(
+            self.problem,
+            mask,
+            epsilon=criteria.epsilon,
+            test=self.task.validation,
+            clock=self.run.clock,
+        )
+        self._refit_time = _LIKE_THE_LAST * (time.perf_counter() - started)
+        trial = Trial(mask, check, theta, criteria.usage(check), effort, criteria.is_met(check))
         self.done.append(trial)
         if trial.is_met and (self.best is None or trial.size > self.best.size):
             self.best = trial
             self.run.submit(mask)
         return trial
 
-    def measure(self, mask: BoolArray, test: Split | None) -> Verification:
-        """Refit on the kept examples, and test the refitted head."""
-        return refit_and_measure(self.problem, mask, epsilon=self.task.criteria.epsilon, test=test)
+    def _require_time(self) -> None:
+        """Begin nothing that ends in a refit for which there is no time."""
+        if self.run.remaining <= self._refit_time:
+            raise TimeIsUp
 
     def _add_cuts(self, trial: Trial, num_rounds: int) -> bool:
         """Demand curvature where the kept examples are short of it; say whether any was demanded.
@@ -177,8 +200,9 @@ class Trials:
             share, limit = 1.1 * _POOR, _POOR
         else:
             return False
-        short = weak_directions(self._head, ~trial.mask, limit, most=_CUTS_PER_ROUND)
-        cuts = [curvature_cut(self._head, direction, share) for direction in short]
+        head, clock = self._head, self.run.clock
+        short = weak_directions(head, ~trial.mask, limit, most=_CUTS_PER_ROUND, clock=clock)
+        cuts = [curvature_cut(head, direction, share, clock=clock) for direction in short]
         self.problem = self.problem.replace(
             extra_constraints=Constraints.build(self.problem.n, cuts)
         )
@@ -192,26 +216,30 @@ class Trials:
         if known is not None:
             self.run.add_iterations(known.num_iterations)
             return known.mask
+        self._require_time()
         num_before = self.run.num_iterations
-        mask = self._solve(m, effort, guess)
+        mask, is_whole = self._solve(m, effort, guess)
+        self.is_cut_short |= not is_whole
         # What a clock or a user cut short is not what would be chosen again.
-        if self.run.limit is None and not self.run.should_stop():
+        if self.run.limit is None and is_whole:
             self.journal.add(key, Choice(mask, self.run.num_iterations - num_before))
         return mask
 
-    def _solve(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
+    def _solve(
+        self, m: int, effort: float, guess: BoolArray | None
+    ) -> tuple[BoolArray | None, bool]:
+        """Let the solver choose, and say whether neither clock nor user cut it short."""
         sub = self.problem.replace(size=m)
         start = None if guess is None else start_near(sub, guess)
         is_repaired = start is None or not sub.constraints.violations(start)
         if self._has_cuts and sub.n > _LARGE and not is_repaired:
-            return None
+            return None, True
         counted = 0
 
-        def follow(record: Progress) -> bool:
+        def follow(record: Progress) -> None:
             nonlocal counted
             self.run.add_iterations(record.num_iterations - counted)
             counted = record.num_iterations
-            return self.run.should_stop()
 
         limits = replace(
             self.run.limits,
@@ -224,14 +252,22 @@ class Trials:
             bound=False,
             trace=False,
         )
-        # No parent: a clock would make a solver take as much of it as it can, not its usual work.
-        inner = Run(sub, limits, effort=effort)
+        inner = Run(sub, limits, parent=self.run, effort=effort)
         if start is not None:
             inner.submit(start)
-        # HiGHS may neither meet nor exclude several cuts together: then this size has failed.
-        with contextlib.suppress(*([SolverError] if self._has_cuts else [])):
+        is_late = False
+        left = self.run.remaining
+        if left < math.inf:
+            self.run.set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
+        try:
             self._engine(sub, inner)
-        self.run.add_iterations(inner.num_iterations - counted)
-        if inner.limit == "interrupted" and self.run.limit is None:
-            self.run.limit = "interrupted"
-        return inner.mask
+        except TimeIsUp:
+            is_late = True
+        except SolverError:
+            # HiGHS may neither meet nor exclude several cuts together: then this size has failed.
+            if not self._has_cuts:
+                raise
+        finally:
+            self.run.set_aside = 0.0
+            self.run.add_iterations(inner.num_iterations - counted)
+        return inner.mask, not (is_late or inner.limit in {"time", "interrupted"})

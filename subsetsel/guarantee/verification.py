@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from subsetsel.errors import ProblemError
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.text import Facts, as_html, as_lines
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Verification:
         The change that was allowed.
     is_verified : bool or None
         Whether ``change + change_error <= epsilon``: Definition 1 of the paper. None without an
-        epsilon, or where epsilon is in units of the objective (``metric="loss"``).
+        epsilon, or where epsilon is in units of the objective (``metric="loss"``). False, too,
+        where `subsetsel.prune` verified nothing.
     accuracy, full_accuracy : float or None
         Share of the test examples that theta_K and theta classify correctly.
     loss_gap : float or None
@@ -129,6 +131,8 @@ class Verification:
         """Say in one sentence what can be relied on."""
         if self.is_verified is None:
             return f"refitted exactly: the head moves by {self.change:.6g}"
+        if not (self.is_verified or self.num_pruned):
+            return "NOT verified: nothing is pruned"
         moves = f"the head moves by {'at most' if self.is_verified else 'up to'}"
         if self.is_verified:
             return f"verified: {moves} {self.largest_change:.6g} <= epsilon = {self.epsilon:g}"
@@ -217,7 +221,7 @@ def verify(
     epsilon = problem.epsilon
     if epsilon is None:
         epsilon = getattr(given, "epsilon", None)
-    return refit_and_measure(problem, mask, epsilon=epsilon, test=test)
+    return refit_and_measure(problem, mask, epsilon=epsilon, test=test)[0]
 
 
 def check_split(head: Head, name: str, split: Any) -> None:
@@ -228,25 +232,26 @@ def check_split(head: Head, name: str, split: Any) -> None:
 
 
 def refit_and_measure(
-    problem: Problem, mask: BoolArray, *, epsilon: float | None, test: Split | None
-) -> Verification:
-    """Do what `verify` promises, for arguments that were checked before."""
+    problem: Problem,
+    mask: BoolArray,
+    *,
+    epsilon: float | None,
+    test: Split | None,
+    clock: Clock = NO_CLOCK,
+) -> tuple[Verification, FloatArray]:
+    """Do what `verify` promises, for arguments that were checked before; give theta_K too.
+
+    `TimeIsUp` is raised where the refit does not end in time.
+    """
     head = problem.head
     assert head is not None
-    kept = head.kept(~mask)
+    kept = head.kept(~mask, clock=clock)
     refit = kept.refit()
     change = float(np.linalg.norm(refit.theta - head.theta))
     change_error = _change_error(head, refit, change)
     has_unit_of_epsilon = getattr(problem.rows, "metric", "parameter") == "parameter"
     norm = problem.norm(mask)
-    scores: dict[str, Any] = {}
-    if test is not None:
-        scores = {
-            "accuracy": head.accuracy(refit.theta, *test),
-            "full_accuracy": head.accuracy(head.theta, *test),
-            "loss_gap": head.loss(refit.theta, *test) - head.loss(head.theta, *test),
-        }
-    return Verification(
+    check = Verification(
         n=problem.n,
         num_pruned=int(mask.sum()),
         change=change,
@@ -260,10 +265,44 @@ def refit_and_measure(
         is_verified=change + change_error <= epsilon
         if epsilon is not None and has_unit_of_epsilon
         else None,
-        class_sizes=_count_by_class(head, np.ones_like(mask)),
-        class_pruned=_count_by_class(head, mask),
+        class_sizes=count_by_class(head.labels, head.classes),
+        class_pruned=count_by_class(head.labels, head.classes, mask),
+        **scores_on(head, refit.theta, test),
+    )
+    return check, refit.theta
+
+
+def check_of_nothing(
+    n: int, class_sizes: dict[str, int], epsilon: float | None = None, **scores: Any
+) -> Verification:
+    """Say what is known of the empty set without any refit: nothing moves."""
+    return Verification(
+        n=n,
+        num_pruned=0,
+        change=0.0,
+        change_error=0.0,
+        predicted_full=0.0,
+        predicted_kept=0.0,
+        predicted_newton=0.0,
+        objective_gap=0.0,
+        curvature=1.0,
+        epsilon=epsilon,
+        is_verified=False,
+        class_sizes=class_sizes,
+        class_pruned=dict.fromkeys(class_sizes, 0),
         **scores,
     )
+
+
+def scores_on(head: Head, theta: FloatArray, test: Split | None) -> dict[str, Any]:
+    """Compare theta_K, shape (C, q), with theta on test examples; None for each without any."""
+    if test is None:
+        return dict.fromkeys(("accuracy", "full_accuracy", "loss_gap"))
+    return {
+        "accuracy": head.accuracy(theta, *test),
+        "full_accuracy": head.accuracy(head.theta, *test),
+        "loss_gap": head.loss(theta, *test) - head.loss(head.theta, *test),
+    }
 
 
 def _change_error(head: Head, refit: Refit, change: float) -> float:
@@ -273,6 +312,10 @@ def _change_error(head: Head, refit: Refit, change: float) -> float:
     return (refit.error + head.error + rounding) * (1 + 1e-12)
 
 
-def _count_by_class(head: Head, mask: BoolArray) -> dict[str, int]:
-    counts = np.bincount(head.labels[mask], minlength=head.num_classes)
-    return {str(head.classes[c]): int(counts[c]) for c in np.unique(head.labels)}
+def count_by_class(
+    labels: IndexArray, classes: NDArray[Any], mask: BoolArray | None = None
+) -> dict[str, int]:
+    """Count the examples of each class that has any; with a mask (n,) those it marks."""
+    marked = labels if mask is None else labels[mask]
+    counts = np.bincount(marked, minlength=len(classes))
+    return {str(classes[c]): int(counts[c]) for c in np.unique(labels)}

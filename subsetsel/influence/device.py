@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from subsetsel.errors import OptionError
-from subsetsel.support.memory import free_memory
+from subsetsel.support.memory import most_held
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ CPU = BlockSizes(
     chunk_bytes=64 * 2**20,
     gram_rows=512,
     strip=96,
-    block_bytes=64 * 2**20,
+    block_bytes=16 * 2**20,
     max_dense=20_000,
 )
 CUDA = BlockSizes(
@@ -62,12 +62,15 @@ def block_sizes(device: torch.device) -> BlockSizes:
     return CUDA if device.type == "cuda" else CPU
 
 
-def device_memory(device: torch.device) -> int:
-    """Free bytes of a device; on a GPU, what torch has reserved and does not use counts as free."""
+def most_held_on(device: torch.device) -> int:
+    """Bytes up to which a Hessian is held on a device: half of the memory that a GPU has in all.
+
+    Elsewhere half of the memory that is planned with. Never what is free, which differs from one
+    process to the next.
+    """
     if device.type != "cuda":
-        return free_memory()
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0]) + unused
+        return most_held()
+    return int(torch.cuda.get_device_properties(device).total_memory) // 2
 
 
 def feature_device(name: str) -> torch.device:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from subsetsel.influence.device import head_device
-from subsetsel.influence.head.choose_inverse import choose_inverse
+from subsetsel.influence.head.choose_inverse import factor_bytes, plan_inverse
 from subsetsel.influence.head.rows import choose_storage
-from subsetsel.support.memory import free_memory
+from subsetsel.support.memory import VARIABLE, describe, free_memory, planned_memory
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,10 @@ class Estimate:
         Whether S will be an array or a formula.
     feature_bytes, hessian_bytes, S_bytes : int
         Features and residuals in float64; the Hessian's factor and workspace; S as stored.
+    planned_bytes : int
+        Memory that inverse and storage were chosen for.
     free_bytes : int
-        Memory that is free now.
+        Memory that is free now; it changes no choice.
     """
 
     n: int
@@ -35,6 +37,7 @@ class Estimate:
     feature_bytes: int
     hessian_bytes: int
     S_bytes: int
+    planned_bytes: int
     free_bytes: int
 
     @property
@@ -49,7 +52,8 @@ class Estimate:
             f"S is {self.n:,} x {self.d:,}, {stored}; the Hessian is solved by {self.inverse}\n"
             f"  memory  about {self.num_bytes / gib:.2f} GiB of {self.free_bytes / gib:.2f} GiB "
             f"free (features {self.feature_bytes / gib:.2f}, Hessian "
-            f"{self.hessian_bytes / gib:.2f}, S {self.S_bytes / gib:.2f})"
+            f"{self.hessian_bytes / gib:.2f}, S {self.S_bytes / gib:.2f})\n"
+            f"  chosen for {describe(self.planned_bytes)} of memory, which {VARIABLE} can change"
         )
 
 
@@ -81,7 +85,7 @@ def estimate_cost(
     """
     q, m = num_features + 1, num_classes - 1
     d = m * q
-    kind = choose_inverse(inverse, d, head_device(device))
+    kind = plan_inverse(inverse, d, head_device(device))
     if storage == "auto":
         storage = choose_storage(n * d * itemsize, is_exact=kind == "cholesky")
     return Estimate(
@@ -90,7 +94,8 @@ def estimate_cost(
         inverse=kind,
         storage=storage,
         feature_bytes=8 * n * (q + m),
-        hessian_bytes=8 * (2 * d * d if kind == "cholesky" else 2 * q * q + m * m + d),
+        hessian_bytes=factor_bytes(d) if kind == "cholesky" else 8 * (2 * q * q + m * m + d),
         S_bytes=n * d * itemsize if storage == "dense" else 0,
+        planned_bytes=planned_memory(),
         free_bytes=free_memory(),
     )

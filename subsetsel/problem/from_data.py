@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 
-from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
@@ -17,9 +16,10 @@ from subsetsel.problem.arguments import (
     Ridge,
     Storage,
 )
+from subsetsel.problem.ask_head import ask_of_features, ask_of_head, choose_formulation
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.groups import group_constraints
-from subsetsel.support.memory import needs_memory
+from subsetsel.support.clock import NO_CLOCK
 
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
@@ -86,15 +86,8 @@ class FromData:
         ProblemError
             For bad features, labels, l2 or settings.
         """
-        from subsetsel.influence import fit_head
-
-        with needs_memory(
-            "the head of these features",
-            lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
-            _CURE,
-        ):
-            head = fit_head(X, y, l2=l2, num_classes=num_classes, device=device)
-        return cls.from_head(head, **question)
+        fit = {"l2": l2, "num_classes": num_classes, "device": device}
+        return ask_of_features(cls, X, y, fit, NO_CLOCK, **question)
 
     @classmethod
     def from_model(
@@ -181,7 +174,7 @@ class FromData:
         **question: Unpack[Question],
     ) -> Self:
         """Ask about any parameters of a model: approximately, and without a head to refit."""
-        ridge, normalization = _choose_formulation(
+        ridge, normalization = choose_formulation(
             formulation, ridge, normalization, metric, question
         )
         from subsetsel.influence import parameter_influence
@@ -222,18 +215,7 @@ class FromData:
         return estimate_cost(n, num_features, classes, storage=storage, **cost)
 
     @classmethod
-    def from_head(
-        cls,
-        head: Head,
-        *,
-        formulation: Formulation = "retrain",
-        ridge: Ridge | None = None,
-        normalization: Normalization | None = None,
-        metric: Metric = "parameter",
-        dtype: Any = np.float32,
-        storage: Storage = "auto",
-        **question: Unpack[Question],
-    ) -> Self:
+    def from_head(cls, head: Head, **question: Unpack[HeadQuestion]) -> Self:
         """Ask the question of a head that is trained already; see `from_features`.
 
         Returns
@@ -245,20 +227,7 @@ class FromData:
         ProblemError
             For settings that contradict each other.
         """
-        from subsetsel.influence import influence_rows
-
-        ridge, normalization = _choose_formulation(
-            formulation, ridge, normalization, metric, question
-        )
-
-        def num_bytes() -> int:
-            return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
-
-        with needs_memory("S of this head", num_bytes, _CURE):
-            rows = influence_rows(head, ridge=ridge, metric=metric, dtype=dtype, storage=storage)
-        problem = cls(rows, normalization=normalization, head=head, **question)
-        problem.keep_one_of_each(head.labels)
-        return problem
+        return ask_of_head(cls, head, NO_CLOCK, **question)
 
     def keep_one_of_each(self, labels: Any) -> None:
         """Keep at least one example per class where the normalization is "kept".
@@ -271,36 +240,6 @@ class FromData:
             self.constraints = self.constraints.join(_keep_one_of_each(labels))
 
 
-def _choose_formulation(
-    formulation: str,
-    ridge: Ridge | None,
-    normalization: Normalization | None,
-    metric: str,
-    question: Question,
-) -> tuple[Ridge, Normalization]:
-    """Fill in ridge and normalization from the formulation, and warn of a mixed pair."""
-    if formulation not in {"retrain", "paper"}:
-        raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
-    usual: tuple[Ridge, Normalization] = (
-        ("included", "kept") if formulation == "retrain" else ("excluded", "full")
-    )
-    ridge, normalization = ridge or usual[0], normalization or usual[1]
-    if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
-        warnings.warn(
-            f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
-            "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
-            "normalization full.",
-            FormulationWarning,
-            stacklevel=3,
-        )
-    if metric == "loss" and question.get("rel_epsilon") is not None:
-        raise ProblemError(
-            "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
-            "give epsilon in units of the root of the training objective."
-        )
-    return ridge, normalization
-
-
 def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
     """Pass on the options of the capture that make sense where nothing is captured."""
     given = features or {}
@@ -311,19 +250,6 @@ def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
             "hold batch_size and num_workers."
         )
     return given
-
-
-_CURE = (
-    "storage='factored' never writes S out; float32, fewer features or fewer examples take less. "
-    "`subsetsel prune --dry-run` says beforehand what it will be."
-)
-
-
-def _cost(n: int, num_features: int, num_classes: int) -> int:
-    """Bytes for the features, the Hessian and S together."""
-    from subsetsel.influence.estimate import estimate_cost
-
-    return estimate_cost(n, num_features, num_classes, device="cpu").num_bytes
 
 
 def _keep_one_of_each(labels: Any) -> Constraints:

@@ -1,9 +1,14 @@
 """The linear side of a problem: fixed examples, sizes and linear constraints, without the norm.
 
-Without linear constraints a sort answers everything; with them HiGHS does.
+Without linear constraints a sort answers everything; with them HiGHS does, in a thread that the
+clock and Ctrl-C need not wait for.
 """
 
 from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -11,29 +16,40 @@ from scipy import sparse
 from subsetsel.errors import SolverError
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.support.background import beside_clock
+from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 
 _UNIT = float(np.finfo(np.float64).eps)
 # Statuses of scipy.optimize.linprog and milp.
-_SOLVED, _INFEASIBLE = 0, 2
+_SOLVED, _LIMIT_REACHED, _INFEASIBLE = 0, 1, 2
 
 
-def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
+def load_linear(problem: Problem) -> None:
+    """Import what linear constraints will need, before any clock is started."""
+    if len(problem.constraints):
+        importlib.import_module("scipy.optimize")
+
+
+def minimize_linear(
+    problem: Problem, cost: FloatArray, *, clock: Clock = NO_CLOCK
+) -> tuple[FloatArray | None, float]:
     """Minimize cost . w over 0 <= w <= 1 and everything linear.
 
     Parameters
     ----------
     cost : ndarray of shape (n,)
+    clock : Clock
 
     Returns
     -------
     w : ndarray of shape (n,) or None
-        None where no such w exists, or HiGHS failed.
+        None where no such w exists, or HiGHS failed or had no time.
     value : float
         Proven lower bound on the minimum, rounded outward; inf where none exists, -inf where
-        HiGHS failed.
+        HiGHS failed or had no time.
     """
     if len(problem.constraints):
-        return _linear_program(problem, cost)
+        return _linear_program(problem, cost, clock)
     weights = _cheapest(problem, cost)
     if weights is None:
         return None, float("inf")
@@ -42,7 +58,11 @@ def minimize_linear(problem: Problem, cost: FloatArray) -> tuple[FloatArray | No
 
 
 def find_mask(
-    problem: Problem, *, wanted: BoolArray | None = None, seed: int = 0
+    problem: Problem,
+    *,
+    wanted: BoolArray | None = None,
+    seed: int = 0,
+    clock: Clock = NO_CLOCK,
 ) -> BoolArray | None:
     """Find a subset that respects everything but the norm, close to a wanted one.
 
@@ -51,6 +71,8 @@ def find_mask(
     wanted : ndarray of shape (n,), bool, optional
         As many as possible of its examples are pruned, as many of the others kept; ties are broken
         at random. Without it, for the form "max_size", as few as possible are pruned.
+    clock : Clock
+        HiGHS gives the best it has when time is up.
 
     Returns
     -------
@@ -59,6 +81,8 @@ def find_mask(
 
     Raises
     ------
+    TimeIsUp
+        If none was found and none excluded in time.
     SolverError
         If HiGHS can neither find one nor exclude it.
     """
@@ -75,7 +99,7 @@ def find_mask(
     elif (groups := _disjoint_groups(problem)) is not None:
         weights = _cheapest_in_groups(problem, cost, groups)
     else:
-        weights = _integer_program(problem, cost)
+        weights = _integer_program(problem, cost, clock)
     return None if weights is None else weights > 0.5
 
 
@@ -156,21 +180,28 @@ def _box(problem: Problem) -> tuple[FloatArray, FloatArray]:
     return problem.must_prune.astype(np.float64), 1.0 - problem.must_keep.astype(np.float64)
 
 
-def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
+def _integer_program(problem: Problem, cost: FloatArray, clock: Clock) -> FloatArray | None:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     matrix, lower, upper = _system(problem)
     weights: FloatArray | None = None
-    # HiGHS may violate a row by 1e-6. Where that matters, solve again with narrower limits.
-    for margin in (0.0, 2e-6):
-        result = milp(
+
+    def solve(margin: float) -> Any:
+        return milp(
             cost,
             integrality=np.ones(problem.n),
             bounds=Bounds(*_box(problem)),
             constraints=LinearConstraint(matrix, lower + margin, upper - margin),
-            options={"mip_rel_gap": 1e-2},
+            options={"mip_rel_gap": 1e-2} | _time_limit(clock),
         )
+
+    # HiGHS may violate a row by 1e-6. Where that matters, solve again with narrower limits.
+    for margin in (0.0, 2e-6):
+        clock.check()
+        result = beside_clock(partial(solve, margin), clock)
         if result.x is None:
+            if result.status == _LIMIT_REACHED:
+                raise TimeIsUp
             if result.status != _INFEASIBLE:
                 raise SolverError(f"HiGHS gave up on the linear constraints: {result.message}")
             break
@@ -180,19 +211,35 @@ def _integer_program(problem: Problem, cost: FloatArray) -> FloatArray | None:
     return weights
 
 
-def _linear_program(problem: Problem, cost: FloatArray) -> tuple[FloatArray | None, float]:
+def _time_limit(clock: Clock) -> dict[str, float]:
+    """Tell HiGHS how long it has; without a clock it has no such option."""
+    return {} if clock.remaining == np.inf else {"time_limit": max(0.0, clock.remaining)}
+
+
+def _linear_program(
+    problem: Problem, cost: FloatArray, clock: Clock
+) -> tuple[FloatArray | None, float]:
     from scipy.optimize import linprog
 
     matrix, lower, upper = _system(problem)
     has_upper, has_lower = np.isfinite(upper), np.isfinite(lower)
     rows = sparse.csr_array(matrix)
-    result = linprog(
-        cost,
-        A_ub=sparse.vstack([rows[has_upper], -rows[has_lower]]),
-        b_ub=np.concatenate([upper[has_upper], -lower[has_lower]]),
-        bounds=np.stack(_box(problem), axis=1),
-        method="highs",
-    )
+
+    def solve() -> Any:
+        return linprog(
+            cost,
+            A_ub=sparse.vstack([rows[has_upper], -rows[has_lower]]),
+            b_ub=np.concatenate([upper[has_upper], -lower[has_lower]]),
+            bounds=np.stack(_box(problem), axis=1),
+            method="highs",
+            options=_time_limit(clock),
+        )
+
+    try:
+        clock.check()
+        result = beside_clock(solve, clock)
+    except TimeIsUp:
+        return None, -float("inf")
     if result.status == _INFEASIBLE:
         return None, float("inf")
     if result.status != _SOLVED:

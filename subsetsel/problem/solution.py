@@ -51,7 +51,9 @@ class Solution:
     trace : tuple of Progress
         Filled when asked for with ``trace=True``.
     stats : dict
-        The solver's own remarks.
+        The solver's own remarks, and what the plan of memory chose: ``storage`` ("dense" or
+        "factored"), ``search_width`` (columns the search worked on; less than d is a projection)
+        and ``inverse`` ("cholesky" or "cg", where S was computed here).
     """
 
     mask: BoolArray

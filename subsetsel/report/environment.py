@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from subsetsel.support.memory import planned_memory
+
 # Packages that can change a result.
 _PACKAGES = (
     *("subsetsel", "numpy", "scipy", "torch", "numba"),
@@ -40,7 +42,8 @@ def environment() -> dict[str, Any]:
     dict
         JSON types: ``python``, ``platform``, ``machine``, ``num_cpus``, ``num_usable_cpus`` (what
         the process may run on), ``torch_threads`` (None where torch was not loaded), ``threads``
-        (the variables that are set), ``versions``.
+        (the variables that are set), ``planned_memory`` (bytes that choices count with),
+        ``versions``.
     """
     torch: Any = sys.modules.get("torch")
     has_affinity = hasattr(os, "sched_getaffinity")
@@ -52,5 +55,6 @@ def environment() -> dict[str, Any]:
         "num_usable_cpus": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
         "torch_threads": None if torch is None else torch.get_num_threads(),
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+        "planned_memory": planned_memory(),
         "versions": versions_of(_PACKAGES),
     }

@@ -24,7 +24,10 @@ from subsetsel.support.records import plain, sha256_of_array, sha256_of_file, wr
 MAX_TRACE = 400
 
 _FORMAT = "subsetsel-manifest-1"
-_OF_THE_MACHINE = ("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads")
+_OF_THE_MACHINE = (
+    *("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads"),
+    "planned_memory",
+)
 _REQUIRED: dict[str, type] = {
     "command": str,
     "settings": dict,

@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.support.memory import most_held, require_memory
+
 FloatArray = NDArray[np.float64]
 AnyFloatArray = NDArray[np.floating]
 IndexArray = NDArray[np.int64]
@@ -17,6 +19,10 @@ BoolArray = NDArray[np.bool_]
 
 # The float64 copy of one block stays near the last-level cache.
 BLOCK_BYTES = 8 * 2**20
+# More directions than this cost time and do not help the search.
+MAX_DIRECTIONS = 1024
+# Directions whose products with S are computed at a time.
+_NUM_TOGETHER = 16
 # Between these norms no square of an entry that counts has overflowed or vanished.
 _SMALLEST, _GREATEST = 1e-140, 1e150
 
@@ -47,6 +53,10 @@ class Rows(ABC):
         float32 or float64: the type in which rows are handed out. Products are always float64.
     approximation : str or None
         In what way the rows are no exact influence, where it is known that they are not.
+    storage : {"dense", "factored", "blocks"}
+        An array; a formula that costs a solve for each row; anything else that gives blocks.
+    inverse : {"cholesky", "cg"} or None
+        How the rows were solved for, where this package did it.
     pass_time : float
         Seconds that one pass over S took, once `total` has measured it; 0 before.
     """
@@ -54,6 +64,8 @@ class Rows(ABC):
     shape: tuple[int, int]
     dtype: np.dtype[np.floating]
     approximation: str | None = None
+    storage: str = "blocks"
+    inverse: str | None = None
     pass_time: float = 0.0
 
     @abstractmethod
@@ -85,16 +97,69 @@ class Rows(ABC):
         Returns
         -------
         ndarray of shape (n, r)
-            S itself where it is dense and C-contiguous, else a copy of it. Rows that cannot be
-            held densely give a projection: a subset found on it must be judged by `sum`.
+            S itself where it is dense and C-contiguous, else a copy of it. Where `search_width` is
+            less than d it is a projection: products with random Gaussian directions, float32,
+            scaled so that squared norms are right on average. A subset found on it must be judged
+            by `sum`.
+
+        Raises
+        ------
+        OutOfMemoryError
+            If it does not fit into the memory that is free.
         """
         dense = self.dense()
         if dense is not None:
             return dense
-        out = np.empty(self.shape, dtype=self.dtype)
-        for start, stop, rows in self.blocks():
-            out[start:stop] = rows
+        width = self.search_width
+        is_whole = width == self.d
+        out_type = self.dtype if is_whole else np.dtype(np.float32)
+        require_memory(
+            f"the {self.n:,} x {width:,} matrix that the search works on",
+            self.n * width * out_type.itemsize,
+            "Float32, fewer columns or fewer examples take less.",
+        )
+        out = np.empty((self.n, width), dtype=out_type)
+        if is_whole:
+            for start, stop, rows in self.blocks():
+                out[start:stop] = rows
+        else:
+            self._project(out)
         return out
+
+    @property
+    def search_width(self) -> int:
+        """Number of columns of `search_matrix`: d where S is an array or may be held.
+
+        By n, d, type and the plan of `subsetsel.support.memory` alone, whatever is free.
+        """
+        most = most_held()
+        if self.dense() is not None or self.nbytes <= most:
+            return self.d
+        return max(1, min(most // (4 * self.n), MAX_DIRECTIONS, self.d - 1))
+
+    def _project(self, out: AnyFloatArray) -> None:
+        """Fill an array with products of S with random directions."""
+        rng = np.random.default_rng(0)
+        width = out.shape[1]
+        for start in range(0, width, _NUM_TOGETHER):
+            directions = rng.standard_normal((min(_NUM_TOGETHER, width - start), self.d))
+            products = self._products(directions)
+            out[:, start : start + len(directions)] = width**-0.5 * products.T
+
+    def _products(self, directions: FloatArray) -> FloatArray:
+        """S u for each row u of ``directions``, shape (k, n)."""
+        return np.stack([self.dot(direction) for direction in directions])
+
+    def choices(self) -> dict[str, str | int]:
+        """Tell what was chosen by the plan of memory and decides the answer with the seed.
+
+        Returns
+        -------
+        dict
+            JSON types: ``storage``, ``search_width``, and ``inverse`` where it is known.
+        """
+        chosen: dict[str, str | int] = {"storage": self.storage, "search_width": self.search_width}
+        return chosen if self.inverse is None else {**chosen, "inverse": self.inverse}
 
     @property
     def proxy(self) -> Rows:

@@ -30,6 +30,8 @@ class DenseRows(Rows):
         infinite value (the message says where).
     """
 
+    storage = "dense"
+
     def __init__(self, array: AnyFloatArray) -> None:
         if array.ndim != 2:
             raise ProblemError(

@@ -9,12 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray, Rows
-from subsetsel.support.memory import free_memory
-
-# A search works on S as an array while that takes no more than this share of the free memory.
-SEARCH_SHARE = 0.5
-# More directions than this cost time and do not help the search.
-MAX_DIRECTIONS = 1024
 
 
 class Factors(Protocol):
@@ -62,6 +56,8 @@ class FactoredRows(Rows):
     dtype : numpy dtype
         In which rows are handed out.
     """
+
+    storage = "factored"
 
     def __init__(self, factors: Factors, dtype: Any = np.float32) -> None:
         self.factors = factors
@@ -124,25 +120,14 @@ class FactoredRows(Rows):
     def search_matrix(self) -> AnyFloatArray:
         """Give an array for random access to single rows; see `Rows.search_matrix`.
 
-        Returns
-        -------
-        ndarray of shape (n, r)
-            S, where half of the free memory holds it. Otherwise its products with random Gaussian
-            directions, scaled so that squared norms are right on average; or the approximate
-            rows of `proxy` where exact ones cost an iterative solve each.
+        It is that of `proxy` where exact rows cost an iterative solve each.
         """
-        if not self.factors.is_exact:
-            return self.proxy.search_matrix()
-        budget = SEARCH_SHARE * free_memory()
-        if self.nbytes <= budget:
-            return super().search_matrix()
-        return self._project(int(np.clip(budget // (4 * self.n), 1, MAX_DIRECTIONS)))
+        return super().search_matrix() if self.factors.is_exact else self.proxy.search_matrix()
 
-    def _project(self, num_directions: int) -> AnyFloatArray:
-        rng = np.random.default_rng(0)
-        out = np.empty((self.n, num_directions), dtype=np.float32)
-        scale = num_directions**-0.5
-        for start in range(0, num_directions, 16):
-            probes = rng.standard_normal((min(16, num_directions - start), self.d))
-            out[:, start : start + len(probes)] = scale * self.factors.products(probes).T
-        return out
+    @property
+    def search_width(self) -> int:
+        """Number of columns of `search_matrix`; see `Rows.search_width`."""
+        return super().search_width if self.factors.is_exact else self.proxy.search_width
+
+    def _products(self, directions: FloatArray) -> FloatArray:
+        return self.factors.products(directions)

@@ -29,6 +29,8 @@ class KroneckerRows(Rows):
     constant : ndarray of shape (m, q)
     """
 
+    storage = "factored"
+
     def __init__(
         self,
         left: AnyFloatArray,

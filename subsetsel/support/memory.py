@@ -1,4 +1,8 @@
-"""How much memory is free, and the errors where there is too little of it."""
+"""What memory is planned with, how much is free, and the errors where there is too little of it.
+
+What is held and what is computed again is chosen by the plan alone: two processes with different
+free memory choose alike, and where the plan does not fit the free memory there is an error.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,36 @@ from pathlib import Path
 from subsetsel.errors import FileFormatError, OptionError, OutOfMemoryError
 
 VARIABLE = "SUBSETSEL_MEMORY_GIB"
+# What is planned with where the variable is not set. Half of it holds a million rows of 2,000
+# numbers in float32, and the factor of the 20,000 parameters that are factored at most. A plan that
+# is too large ends in an error that names the cure; one that is too small makes answers worse
+# without a word. With a plan for half of S of 6,000 x 505, Eq. 3 pruned 127 examples instead of
+# 222, and the norm of Eq. 4 was 0.0291 instead of 0.0226, each in three times the time.
+DEFAULT_GIB = 16.0
+# S and the Hessian are there at the same time.
+_SHARE_OF_ONE = 0.5
 _GIB = 2**30
 _UNKNOWN = 4 * _GIB
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+def planned_memory() -> int:
+    """Bytes of memory that choices count with: those of ``SUBSETSEL_MEMORY_GIB``, else 16 GiB.
+
+    Never what is free: the same data and settings lead to the same choices in every process.
+
+    Raises
+    ------
+    OptionError
+        If the variable is no positive number.
+    """
+    wanted = _wanted()
+    return int((DEFAULT_GIB if wanted is None else wanted) * _GIB)
+
+
+def most_held() -> int:
+    """Bytes up to which S, the matrix of a search or a Hessian is held: half of the plan."""
+    return int(_SHARE_OF_ONE * planned_memory())
 
 
 def free_memory() -> int:
@@ -28,8 +59,16 @@ def free_memory() -> int:
     OptionError
         If the variable is no positive number.
     """
-    known = [*_system(), *_container(), *_allowed(), *_wanted()]
+    known, wanted = list(_known()), _wanted()
+    if wanted is not None:
+        known.append(int(wanted * _GIB) - _taken(1))
     return max(0, min(known, default=_UNKNOWN))
+
+
+def _known() -> Iterator[int]:
+    yield from _system()
+    yield from _container()
+    yield from _allowed()
 
 
 def _system() -> Iterator[int]:
@@ -60,17 +99,18 @@ def _allowed() -> Iterator[int]:
         yield limit - _taken(0)
 
 
-def _wanted() -> Iterator[int]:
+def _wanted() -> float | None:
+    """GiB of the variable, where it is set."""
     given = os.environ.get(VARIABLE)
     if not given:
-        return
+        return None
     try:
         limit = float(given)
     except ValueError:
         limit = math.nan
     if not 0 < limit < math.inf:
         raise OptionError(f"{VARIABLE} must be a positive number of GiB, got {given!r}.")
-    yield int(limit * _GIB) - _taken(1)
+    return limit
 
 
 def _taken(field: int) -> int:
@@ -108,6 +148,26 @@ def check_fits(what: str, num_bytes: int) -> None:
         raise FileFormatError(
             f"{what} would take {describe(num_bytes)} of memory, and {describe(free)} are free. "
             "An influence matrix of any size can be read from an .npy file, which is mapped."
+        )
+
+
+def require_memory(what: str, num_bytes: int, cure: str) -> None:
+    """Refuse to take ``num_bytes`` where fewer are free: the system might kill the process.
+
+    The variable is no limit here, since the plan has kept to it. Where the system does not say
+    what is free, nothing is refused.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Its message begins with ``what``, says what is planned with, and ends with ``cure``.
+    """
+    free = min(_known(), default=num_bytes)
+    if num_bytes > free:
+        raise OutOfMemoryError(
+            f"out of memory: {what} takes {describe(num_bytes)}, and {describe(max(0, free))} are "
+            f"free. {describe(planned_memory())} of memory are planned with, whatever is free; "
+            f"{VARIABLE} sets another number of GiB. {cure}"
         )
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from subsetsel.errors import ProblemError
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.triangles import factor_in_place, solve_lower, solve_upper
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 # Up to this side, computing all eigenvalues is the cheapest way to one.
 _MAX_SPECTRUM = 400
@@ -27,9 +29,7 @@ class Factor(Inverse):
 
     def __init__(self, objective: HeadObjective, matrix: Tensor) -> None:
         super().__init__(objective)
-        info = torch.empty((), dtype=torch.int32, device=matrix.device)
-        torch.linalg.cholesky_ex(matrix, out=(matrix, info))
-        if int(info):
+        if not factor_in_place(matrix, objective.clock):
             raise ProblemError(
                 "the Hessian of the head is singular in float64: columns of X are so nearly "
                 "dependent, and so large, that l2 does not count beside them. Standardize or scale "
@@ -42,15 +42,17 @@ class Factor(Inverse):
         """Build and factor the Hessian at theta."""
         return cls(objective, objective.hessian(theta))
 
-    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+    def solve(
+        self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
+    ) -> Tensor:
         """H^-1 times columns; two triangular solves are exact up to rounding at any tolerance."""
-        return self._from_blocks(torch.cholesky_solve(self._to_blocks(columns), self.lower))
+        half = solve_lower(self.lower, self._to_blocks(columns), clock)
+        return self._from_blocks(solve_upper(self.lower, half, clock))
 
-    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+    def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """L^-1, or L^-T, times columns."""
-        triangle = self.lower.T if transposed else self.lower
-        blocks = self._to_blocks(columns)
-        return self._from_blocks(torch.linalg.solve_triangular(triangle, blocks, upper=transposed))
+        solve = solve_upper if transposed else solve_lower
+        return self._from_blocks(solve(self.lower, self._to_blocks(columns), clock))
 
     def _to_blocks(self, columns: Tensor) -> Tensor:
         """Put the parts that belong to the repeated block side by side, shape (s, k d / s)."""
@@ -65,24 +67,25 @@ class Factor(Inverse):
             return blocks
         return blocks.reshape(side, d // side, -1).transpose(0, 1).reshape(d, -1)
 
-    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Smallest eigenvalue of L^-1 H_K L^-T, and v = L^-T z for its eigenvector z."""
         if len(self.lower) <= _MAX_SPECTRUM:
             ratio = torch.linalg.solve_triangular(kept.lower, self.lower, upper=False)
             values, vectors = torch.linalg.eigh(ratio.T @ ratio)
             value, z = 1 / float(values[-1]), vectors[:, -1]
         else:
-            value, z = _weakest_by_lanczos(self.lower, kept.lower)
-        v = torch.linalg.solve_triangular(self.lower.T, z[:, None], upper=True)[:, 0]
+            value, z = _weakest_by_lanczos(self.lower, kept.lower, clock)
+        v = solve_upper(self.lower, z[:, None], clock)[:, 0]
         # Where all classes have the same block, the eigenvector of one block serves for all.
         return value, torch.nn.functional.pad(v, (0, len(self.scale) - len(v)))
 
 
-def _weakest_by_lanczos(full: Tensor, kept: Tensor) -> tuple[float, Tensor]:
+def _weakest_by_lanczos(full: Tensor, kept: Tensor, clock: Clock) -> tuple[float, Tensor]:
     """Lanczos on L^T H_K^-1 L, whose largest eigenvalue is one over what is sought."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     def multiply(vector: np.ndarray) -> np.ndarray:
+        clock.check()
         column = torch.as_tensor(vector.ravel(), device=full.device)
         solved = torch.cholesky_solve((full @ column)[:, None], kept)[:, 0]
         out: np.ndarray = (full.T @ solved).cpu().numpy()

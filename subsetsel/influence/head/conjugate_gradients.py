@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.head.ekfac import KroneckerInverse
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 _MAX_STEPS = 2000
 _MAX_LOBPCG = 100
@@ -24,7 +27,13 @@ Apply = Callable[[Tensor], Tensor]
 
 
 def conjugate_gradients(
-    multiply: Apply, precondition: Apply, columns: Tensor, tolerance: float, *, cure: str
+    multiply: Apply,
+    precondition: Apply,
+    columns: Tensor,
+    tolerance: float,
+    *,
+    cure: str,
+    clock: Clock = NO_CLOCK,
 ) -> Tensor:
     """Solve H x = column for each column.
 
@@ -40,18 +49,29 @@ def conjugate_gradients(
         own.
     cure : str
         What the user can do where that is not reached, which is a ProblemError.
+    clock : Clock
+        Ends the work with `TimeIsUp`, between two steps.
 
     Returns
     -------
     Tensor of shape (d, k)
     """
     blocks = torch.split(columns, _COLUMNS, dim=1)
-    parts = [_solve_block(multiply, precondition, block, tolerance, cure) for block in blocks]
+    parts = [
+        _solve_block(multiply, precondition, block, tolerance, cure=cure, clock=clock)
+        for block in blocks
+    ]
     return torch.cat(parts, dim=1)
 
 
 def _solve_block(
-    multiply: Apply, precondition: Apply, columns: Tensor, tolerance: float, cure: str
+    multiply: Apply,
+    precondition: Apply,
+    columns: Tensor,
+    tolerance: float,
+    *,
+    cure: str,
+    clock: Clock,
 ) -> Tensor:
     out = torch.zeros_like(columns)
     residual = columns.clone()
@@ -68,6 +88,7 @@ def _solve_block(
                 f"conjugate gradients stopped after {_MAX_STEPS} steps at a relative residual of "
                 f"{worst:.1e}, not {tolerance:.1e}: the Hessian is too badly conditioned. {cure}"
             )
+        clock.check()
         num_steps += 1
         part = direction[:, open_columns]
         curved = multiply(part)
@@ -80,6 +101,17 @@ def _solve_block(
         squared[open_columns] = new
         open_columns = open_columns[new > target[open_columns]]
     return out
+
+
+@contextmanager
+def _asking(clock: Clock) -> Iterator[None]:
+    """Ask a clock after work that hides the errors of the functions it calls, as LOBPCG does."""
+    try:
+        yield
+    except Exception:
+        clock.check()
+        raise
+    clock.check()
 
 
 class IterativeInverse(Inverse):
@@ -95,20 +127,29 @@ class IterativeInverse(Inverse):
 
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         super().__init__(objective)
-        self._objective, self._theta = objective, theta
+        # The clock is that of the call that prepares the inverse; later calls bring their own.
+        self._objective, self._theta = objective.timed(NO_CLOCK), theta
         self._outputs = torch.cat([objective.outputs(theta, rows) for rows in objective.chunks()])
         self.guess = KroneckerInverse(objective, theta)
 
-    def multiply(self, columns: Tensor) -> Tensor:
+    def multiply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         """H times columns, exactly."""
-        return self._objective.multiply(self._theta, columns, self._outputs)
+        return self._objective.timed(clock).multiply(self._theta, columns, self._outputs)
 
-    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+    def solve(
+        self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
+    ) -> Tensor:
         """H^-1 times columns; see `conjugate_gradients`."""
-        cure = "Standardize the features or raise l2."
-        return conjugate_gradients(self.multiply, self.guess.solve, columns, tolerance, cure=cure)
+        return conjugate_gradients(
+            partial(self.multiply, clock=clock),
+            self.guess.solve,
+            columns,
+            tolerance,
+            cure="Standardize the features or raise l2.",
+            clock=clock,
+        )
 
-    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+    def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """Refuse: there is no factor L."""
         raise ProblemError(
             f"metric='loss' needs a factor of the Hessian, and {len(self.scale):,} parameters are "
@@ -116,7 +157,7 @@ class IterativeInverse(Inverse):
             "with more memory."
         )
 
-    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Smallest v^T H_K v / v^T H v by LOBPCG: a value that is attained, so never too small."""
         from scipy.sparse.linalg import LinearOperator, lobpcg
 
@@ -133,13 +174,13 @@ class IterativeInverse(Inverse):
             return LinearOperator((d, d), matvec=apply, matmat=apply, dtype=np.float64)
 
         start = np.random.default_rng(0).standard_normal((d, 4))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _asking(clock):
             # Short of its tolerance LOBPCG warns; the quotient it returns is attained all the same.
             warnings.simplefilter("ignore", UserWarning)
             values, vectors = lobpcg(
-                wrap(kept.multiply),
+                wrap(partial(kept.multiply, clock=clock)),
                 start,
-                B=wrap(self.multiply),
+                B=wrap(partial(self.multiply, clock=clock)),
                 M=wrap(kept.guess.solve),
                 largest=False,
                 tol=1e-4,

@@ -49,13 +49,21 @@ class KroneckerInverse:
         # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
         self._scale, self.feature_vectors = scale, vectors
         self.features = scale[:, None] * vectors
+
+        def add_up(chunks: list[slice]) -> Tensor:
+            total = theta.new_zeros((objective.num_free, objective.q))
+            for rows in objective.asking(chunks):
+                curvature = objective.directional_curvature(
+                    objective.outputs(theta, rows), self.class_vectors
+                )
+                squares = (objective.X[rows] @ self.features).square_()
+                total.addmm_(objective.weigh(rows, curvature.clone()).T, squares)
+            return total
+
+        flops = 2 * objective.n * objective.q * (objective.q + 2 * objective.num_classes)
         values = theta.new_zeros((objective.num_free, objective.q))
-        for rows in objective.chunks():
-            curvature = objective.directional_curvature(
-                objective.outputs(theta, rows), self.class_vectors
-            )
-            squares = (objective.X[rows] @ self.features).square_()
-            values.addmm_(objective.weigh(rows, curvature.clone()).T, squares)
+        for part in objective.parts(add_up, flops):
+            values += part
         values = values / objective.total + ridge
         self.inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
 

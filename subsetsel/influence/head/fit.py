@@ -24,11 +24,14 @@ from subsetsel.influence.head.inverse import InverseKind
 from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
 from subsetsel.influence.head.newton import Minimum, approach, minimize
 from subsetsel.influence.head.objective import HeadObjective, Setting
+from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 # Heads with more parameters are polished without building their Hessian.
 _MAX_FACTORED_POLISH = 1500
 
 
+@by_blocks()
 def fit_head(
     X: Any,
     y: Any,
@@ -43,6 +46,7 @@ def fit_head(
     inverse: InverseKind = "auto",
     device: str = "auto",
     tolerance: float = 1e-10,
+    clock: Clock = NO_CLOCK,
 ) -> Head:
     """Minimize mean_i loss_i + (l2 / 2) ||theta||^2 over linear heads, in float64.
 
@@ -79,6 +83,8 @@ def fit_head(
     tolerance : float
         Largest norm of the mean gradient at the result. The search goes on to the level of
         rounding where it can.
+    clock : Clock
+        Ends the work: `TimeIsUp` is raised.
 
     Returns
     -------
@@ -105,7 +111,8 @@ def fit_head(
     objective = OBJECTIVES[loss].from_arrays(
         features, labels, setting=setting, weights=weights, device=head_device(device)
     )
-    found = _polish(objective, _start(objective, theta), tolerance)
+    timed = objective.timed(clock)
+    found = _polish(timed, _start(timed, theta), tolerance)
     head = Head(
         classes=classes,
         labels=labels,

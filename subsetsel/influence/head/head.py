@@ -18,6 +18,8 @@ from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,22 @@ class Head:
     @cached_property
     def inverse(self) -> Inverse:
         """The inverse of the Hessian at ``theta``; prepared once."""
-        return invert(self.objective_function, self.to_scaled(self.theta))
+        return self.prepare_inverse()
+
+    @by_blocks()
+    def prepare_inverse(self, clock: Clock = NO_CLOCK) -> Inverse:
+        """Give `inverse`, preparing it where that has not been done.
+
+        Parameters
+        ----------
+        clock : Clock, optional
+            Its deadline ends the work: `TimeIsUp` is raised, and nothing is kept.
+        """
+        if "inverse" not in self.__dict__:
+            objective = self.objective_function.timed(clock)
+            self.__dict__["inverse"] = invert(objective, self.to_scaled(self.theta))
+        found: Inverse = self.__dict__["inverse"]
+        return found
 
     @cached_property
     def error(self) -> float:
@@ -107,13 +124,15 @@ class Head:
         """Undo `to_scaled`."""
         return self.objective_function.to_user(scaled)
 
-    def kept(self, kept_mask: BoolArray) -> KeptHead:
+    def kept(self, kept_mask: BoolArray, *, clock: Clock = NO_CLOCK) -> KeptHead:
         """Look at the objective on some of the examples alone.
 
         Parameters
         ----------
         kept_mask : ndarray of shape (n,), bool
             True means kept.
+        clock : Clock, optional
+            Ends the methods of what is returned: `TimeIsUp` is raised.
 
         Returns
         -------
@@ -135,12 +154,14 @@ class Head:
         if not mask.any():
             raise ProblemError("kept_mask keeps no example; a head needs at least one.")
         return KeptHead(
-            objective_function=self.objective_function.restrict(mask),
+            objective_function=self.objective_function.restrict(mask).timed(clock),
             theta=self.to_scaled(self.theta),
-            full_inverse=lambda: self.inverse,
+            full_inverse=lambda: self.prepare_inverse(clock),
         )
 
-    def refit(self, kept_mask: BoolArray, *, theta: ArrayLike | None = None) -> Refit:
+    def refit(
+        self, kept_mask: BoolArray, *, theta: ArrayLike | None = None, clock: Clock = NO_CLOCK
+    ) -> Refit:
         """Train the head on the kept examples; short for ``kept(kept_mask).refit()``.
 
         Parameters
@@ -149,10 +170,13 @@ class Head:
             True means kept.
         theta : array_like of shape (C, q), optional
             Where to start; this head's parameters otherwise.
+        clock : Clock, optional
+            Ends the work: `TimeIsUp` is raised.
         """
-        return self.kept(kept_mask).refit(theta=theta)
+        return self.kept(kept_mask, clock=clock).refit(theta=theta)
 
-    def curvature_along(self, direction: ArrayLike) -> FloatArray:
+    @by_blocks()
+    def curvature_along(self, direction: ArrayLike, *, clock: Clock = NO_CLOCK) -> FloatArray:
         """Second derivative of each example's share of the objective along a direction V.
 
         c_i(V) = w_i (v_i + l2 ||V||^2), v_i the variance of V x_i under p_i (for the squared loss
@@ -162,12 +186,14 @@ class Head:
         Parameters
         ----------
         direction : array_like of shape (C, q)
+        clock : Clock, optional
+            Ends the work: `TimeIsUp` is raised.
 
         Returns
         -------
         ndarray of shape (n,), float64
         """
-        objective, theta = self.objective_function, self.to_scaled(self.theta)
+        objective, theta = self.objective_function.timed(clock), self.to_scaled(self.theta)
         V = self.to_scaled(direction)
         penalty = (objective.ridge * V.square()).sum()
         parts = []
@@ -180,6 +206,7 @@ class Head:
         along: FloatArray = torch.cat(parts).cpu().numpy()
         return along
 
+    @by_blocks()
     def objective(self, theta: ArrayLike) -> float:
         """Mean loss over all examples plus (l2 / 2) ||theta||^2, at theta of shape (C, q)."""
         return self.objective_function.value_and_gradient(self.to_scaled(theta))[0]

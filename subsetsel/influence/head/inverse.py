@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 Metric = Literal["parameter", "loss"]
 InverseKind = Literal["auto", "cholesky", "cg"]
@@ -19,33 +20,39 @@ SOLVE_TOLERANCE = 1e-10
 
 
 class Inverse(ABC):
-    """H^-1 of one objective at one theta, in scaled parameters."""
+    """H^-1 of one objective at one theta, in scaled parameters.
+
+    Every method that takes a clock raises `TimeIsUp` soon after the clock's deadline.
+    """
 
     def __init__(self, objective: HeadObjective) -> None:
         self.scale = objective.scale.repeat(objective.num_free)
 
     @abstractmethod
-    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+    def solve(
+        self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
+    ) -> Tensor:
         """H^-1 times columns, shape (d, k), all in scaled parameters."""
 
     @abstractmethod
-    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+    def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
 
     @abstractmethod
-    def weakest_direction(self, kept: Any) -> tuple[float, Tensor]:
+    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Least v^T H_K v / v^T H v over all v, and that v, shape (d,).
 
         ``kept`` is the inverse of H_K, of the same kind.
         """
 
-    def smallest_eigenvalue(self) -> float:
+    def smallest_eigenvalue(self, *, clock: Clock = NO_CLOCK) -> float:
         """Smallest eigenvalue of H in the user's parameters, from above, by Lanczos on H^-1."""
         from scipy.sparse.linalg import LinearOperator, eigsh
 
         def apply(vector: np.ndarray) -> np.ndarray:
             column = torch.as_tensor(vector.ravel(), device=self.scale.device) / self.scale
-            out: np.ndarray = (self.solve(column[:, None])[:, 0] / self.scale).cpu().numpy()
+            solved = self.solve(column[:, None], clock=clock)[:, 0]
+            out: np.ndarray = (solved / self.scale).cpu().numpy()
             return out
 
         d = len(self.scale)
@@ -59,14 +66,14 @@ class Inverse(ABC):
     def is_exact(self) -> bool:
         """Whether solves are direct: then single rows of S are cheap enough to be asked for."""
 
-    def influence(self, columns: Tensor, metric: Metric) -> Tensor:
+    def influence(self, columns: Tensor, metric: Metric, *, clock: Clock = NO_CLOCK) -> Tensor:
         """Turn gradients by the scaled parameters, shape (d, k), into rows of S, as columns.
 
         H^-1 g in the user's parameters for the metric ``"parameter"``, L^-1 g for ``"loss"``.
         """
         if metric == "loss":
-            return self.half(columns)
-        return self.solve(columns).div_(self.scale[:, None])
+            return self.half(columns, clock=clock)
+        return self.solve(columns, clock=clock).div_(self.scale[:, None])
 
     def transposed(self, columns: Tensor, metric: Metric) -> Tensor:
         """Apply the transpose of `influence` to directions in the space of the rows of S."""

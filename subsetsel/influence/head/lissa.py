@@ -15,6 +15,8 @@ from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.rows import HeadInfluence, Ridge
+from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.threads import by_blocks
 
 _POWER_STEPS = 30
 _NUM_SCALED = 8
@@ -42,6 +44,7 @@ class LissaRows:
     num_steps: int
 
 
+@by_blocks()
 def lissa_influence(
     head: Head,
     *,
@@ -52,6 +55,7 @@ def lissa_influence(
     damping: float = 0.0,
     tolerance: float = 1e-2,
     seed: int = 0,
+    clock: Clock = NO_CLOCK,
 ) -> LissaRows:
     """Approximate S by the recursion u <- v + (1 - a) u - H_b u / s, S_i = u / s.
 
@@ -74,6 +78,8 @@ def lissa_influence(
     tolerance : float
         Refuse a result whose residual is larger; ``math.inf`` takes whatever comes out.
     seed : int
+    clock : Clock
+        Ends the work: `TimeIsUp` is raised.
 
     Returns
     -------
@@ -91,13 +97,13 @@ def lissa_influence(
     Agarwal et al., Second-Order Stochastic Optimization for Machine Learning in Linear Time, 2016,
     arXiv:1602.03943; Yang et al., ICLR 2023, arXiv:2205.09329.
     """
-    objective, theta = head.objective_function, head.to_scaled(head.theta)
+    objective, theta = head.objective_function.timed(clock), head.to_scaled(head.theta)
     _check(objective, num_steps, batch_size, scale, damping)
     rng = np.random.default_rng(seed)
     batches = _Batches(objective, theta, batch_size, rng)
     s = batches.largest_eigenvalue() * 1.1 if scale is None else float(scale)
     steps = num_steps or _needed_steps(s, objective.l2, tolerance)
-    exact = HeadInfluence(head, ridge=ridge, metric="parameter")
+    exact = HeadInfluence(head, ridge=ridge, metric="parameter", clock=clock)
     S = np.empty(exact.shape, dtype=np.float32)
     worst = 0.0
     for start in range(0, objective.n, _COLUMNS):
@@ -156,7 +162,7 @@ class _Batches:
             return self._on
         mask = np.zeros(self._on.n, dtype=np.bool_)
         mask[self._rng.choice(self._on.n, self._size, replace=False)] = True
-        return self._on.restrict(mask)
+        return self._on.restrict(mask).timed(self._on.clock)
 
     def multiply(self, columns: Tensor) -> Tensor:
         return self.draw().multiply(self._theta, columns)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
+from subsetsel.influence.head.grams import fill_pairs, weighted_gram
 from subsetsel.influence.head.objective import UNIT, HeadObjective
+from subsetsel.support.threads import run_blocks
 
 Loss = Literal["cross_entropy", "squared"]
 
@@ -72,8 +74,7 @@ class SoftmaxObjective(HeadObjective):
     def hessian(self, theta: Tensor) -> Tensor:
         """Exact Hessian in the sum-zero basis, shape (d, d); parameter (a, j) has index a q + j.
 
-        Block (a, b) is the mean of cov_{p_i}(Q_a, Q_b) x_i x_i^T: C (C - 1) / 2 weighted Gram
-        matrices; the rest is symmetry.
+        Block (a, b) is the mean of cov_{p_i}(Q_a, Q_b) x_i x_i^T.
         """
         num_free, q = self.num_free, self.q
         try:
@@ -86,14 +87,18 @@ class SoftmaxObjective(HeadObjective):
             ) from error
         p = torch.cat([self.outputs(theta, rows) for rows in self.chunks()])
         means = p @ self.basis
-        for a in range(num_free):
-            centred = self.basis[:, a] - means[:, a : a + 1]
-            weighted = self.weigh(slice(None), centred.mul_(p))
-            for b in range(a, num_free):
-                covariances = weighted @ self.basis[:, b] - weighted.sum(dim=1) * means[:, b]
-                gram = self.weighted_gram(covariances)
-                out[a, :, b, :] = gram
-                out[b, :, a, :] = gram
+        variances = (p @ self.basis.square()).sub_(means.square())
+        weights = self.weigh(slice(None), variances).div_(self.total)
+        del p
+
+        def fill(a: int) -> None:
+            out[a, :, a, :] = weighted_gram(self.X, weights[:, a], self.clock)
+
+        run_blocks(fill, range(num_free), flops=self.d * self.q * self.n, is_cpu=self.is_cpu)
+        # For a < b column b of the basis is constant wherever column a is not zero, so that the
+        # covariance of the two under p_i is a product: one number of a times one of b.
+        left = self.weigh(slice(None), means / self.total)
+        fill_pairs(out, self.X, left, self.basis[0] - means, self.clock)
         matrix = out.reshape(self.d, self.d)
         matrix.diagonal().add_(self.ridge.repeat(num_free))
         return matrix

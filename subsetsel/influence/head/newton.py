@@ -100,7 +100,8 @@ def newton_direction(
     """-H^-1 times the gradient, in scaled parameters; it lies in the class basis."""
     basis = objective.basis
     reduced = (basis.T @ at.evaluation.gradient).reshape(-1, 1)
-    return -basis @ inverse.solve(reduced, tolerance=tolerance).reshape(basis.shape[1], -1)
+    solved = inverse.solve(reduced, tolerance=tolerance, clock=objective.clock)
+    return -basis @ solved.reshape(basis.shape[1], -1)
 
 
 def _newton_direction(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Tensor:

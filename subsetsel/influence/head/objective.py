@@ -7,9 +7,7 @@ the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
+from subsetsel.influence.head.examples import Examples
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps) / 2
@@ -75,7 +74,7 @@ class Evaluation:
     gradient_error: float
 
 
-class HeadObjective(ABC):
+class HeadObjective(Examples, ABC):
     """F(theta) = sum_i w_i loss_i / sum_i w_i + (l2 / 2) ||theta||^2.
 
     Parameters
@@ -95,8 +94,6 @@ class HeadObjective(ABC):
         Orthonormal class directions that span every gradient.
     ridge : Tensor of shape (q,)
         l2 as it acts on the scaled parameters.
-    total : float
-        Sum of w.
     """
 
     basis: Tensor
@@ -109,11 +106,9 @@ class HeadObjective(ABC):
         setting: Setting,
         weights: Tensor | None = None,
     ) -> None:
-        self.X, self.labels, self.scale, self.setting = X, labels, scale, setting
-        self.weights = weights
+        super().__init__(X, weights)
+        self.labels, self.scale, self.setting = labels, scale, setting
         self.l2, self.num_classes = setting.l2, setting.num_classes
-        self.n, self.q = X.shape
-        self.total = float(self.n) if weights is None else float(weights.sum())
         self.ridge = setting.l2 / scale**2
         if not setting.penalizes_bias:
             self.ridge[-1] = 0.0
@@ -231,23 +226,6 @@ class HeadObjective(ABC):
 
     # --- examples ---------------------------------------------------------------------------------
 
-    @property
-    def chunk_rows(self) -> int:
-        """How many examples enter one matrix product."""
-        return block_sizes(self.X.device).chunk_rows
-
-    def chunks(self, length: int | None = None) -> Iterator[slice]:
-        """Cut the examples into ranges."""
-        length = length or self.chunk_rows
-        for start in range(0, self.n, length):
-            yield slice(start, min(start + length, self.n))
-
-    def weigh(self, rows: slice, values: Tensor) -> Tensor:
-        """Multiply values, one per example on the first axis, by the weights, in place."""
-        if self.weights is not None:
-            values *= self.weights[rows].reshape(-1, *[1] * (values.dim() - 1))
-        return values
-
     def to_residuals(self, outputs: Tensor, rows: slice) -> Tensor:
         """Subtract the targets, in place."""
         smoothing = self.setting.label_smoothing
@@ -264,12 +242,19 @@ class HeadObjective(ABC):
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """F and its gradient, shape (C, q), at and with respect to the scaled parameters."""
-        loss = torch.zeros((), dtype=torch.float64, device=theta.device)
-        total = torch.zeros_like(theta)
-        for rows in self.chunks():
-            losses, residuals = self.losses_and_residuals(theta, rows)
-            loss += self.weigh(rows, losses).sum()
-            total.addmm_(self.weigh(rows, residuals).T, self.X[rows])
+
+        def add_up(chunks: list[slice]) -> tuple[Tensor, Tensor]:
+            loss, gradient = theta.new_zeros(()), torch.zeros_like(theta)
+            for rows in self.asking(chunks):
+                losses, residuals = self.losses_and_residuals(theta, rows)
+                loss += self.weigh(rows, losses).sum()
+                gradient.addmm_(self.weigh(rows, residuals).T, self.X[rows])
+            return loss, gradient
+
+        loss, total = theta.new_zeros(()), torch.zeros_like(theta)
+        for part, gradient in self.parts(add_up, 4 * self.n * theta.numel()):
+            loss += part
+            total += gradient
         value = loss / self.total + 0.5 * (self.ridge * theta.square()).sum()
         return float(value), total.div_(self.total).add_(self.ridge * theta)
 
@@ -282,14 +267,19 @@ class HeadObjective(ABC):
         value, gradient = self.value_and_gradient(theta)
         largest = float(theta.norm(dim=1).max())
         length = _gamma(min(self.n, self.chunk_rows) + -(-self.n // self.chunk_rows) + 4)
-        total = 0.0
-        for rows in self.chunks():
-            outputs = self.outputs(theta, rows)
-            delta = (self.q + 6) * UNIT * largest * self.X[rows].norm(dim=1)
-            error = self.output_error(outputs, delta)
-            size = self.to_residuals(outputs, rows).norm(dim=1)
-            weight = self.weigh(rows, error + length * (size + error))
-            total += float(((self.X[rows] * self.scale).norm(dim=1) * weight).sum())
+
+        def add_up(chunks: list[slice]) -> float:
+            total = 0.0
+            for rows in self.asking(chunks):
+                outputs = self.outputs(theta, rows)
+                delta = (self.q + 6) * UNIT * largest * self.X[rows].norm(dim=1)
+                error = self.output_error(outputs, delta)
+                size = self.to_residuals(outputs, rows).norm(dim=1)
+                weight = self.weigh(rows, error + length * (size + error))
+                total += float(((self.X[rows] * self.scale).norm(dim=1) * weight).sum())
+            return total
+
+        total = sum(self.parts(add_up, 2 * self.n * theta.numel()))
         norm = float((gradient * self.scale).norm())
         rest = 4 * self.l2 * float((theta / self.scale).norm()) * UNIT
         rest += _gamma(self.num_classes * self.q + 8) * norm
@@ -304,37 +294,24 @@ class HeadObjective(ABC):
         k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
         # Between the products all C classes are used: that saves two small products per example.
         lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
-        out = torch.zeros_like(lifted)
+
+        def add_up(chunks: list[slice]) -> Tensor:
+            out = torch.zeros_like(lifted)
+            for rows in self.asking(chunks):
+                X = self.X[rows]
+                logits = (X @ lifted.T).reshape(len(X), k, C)
+                found = self.outputs(theta, rows) if outputs is None else outputs[rows]
+                curved = self.weigh(rows, self.curve(found, logits))
+                out.addmm_(curved.reshape(len(X), k * C).T, X)
+            return out
+
         length = block_sizes(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
-        for rows in self.chunks(max(64, min(self.chunk_rows, length))):
-            X = self.X[rows]
-            logits = (X @ lifted.T).reshape(len(X), k, C)
-            found = self.outputs(theta, rows) if outputs is None else outputs[rows]
-            curved = self.weigh(rows, self.curve(found, logits))
-            out.addmm_(curved.reshape(len(X), k * C).T, X)
+        length = max(64, min(self.chunk_rows, length))
+        out = torch.zeros_like(lifted)
+        for part in self.parts(add_up, 4 * self.n * lifted.numel(), length=length):
+            out += part
         out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
         return out.T + columns * self.ridge.repeat(m)[:, None]
-
-    def gram(self) -> Tensor:
-        """X^T diag(w) X / sum w of the scaled features, shape (q, q)."""
-        return self.weighted_gram(self.weigh(slice(None), self.X.new_ones(self.n)))
-
-    def weighted_gram(self, weights: Tensor) -> Tensor:
-        """X^T diag(weights) X / sum w of the scaled features, shape (q, q); weights of any sign.
-
-        It is symmetric: strips of its lower triangle are computed, which is little more than half.
-        """
-        sizes = block_sizes(self.X.device)
-        out, num_strips = self.X.new_zeros((self.q, self.q)), min(8, -(-self.q // sizes.strip))
-        edges = [k * self.q // num_strips for k in range(num_strips + 1)]
-        for rows in self.chunks(sizes.gram_rows):
-            X = self.X[rows]
-            scaled = X * weights[rows, None]
-            for start, stop in pairwise(edges):
-                out[start:stop, :stop].addmm_(X[:, start:stop].T, scaled[:, :stop])
-        for start, stop in pairwise(edges):
-            out[:start, start:stop] = out[start:stop, :start].T
-        return out.div_(self.total)
 
 
 def _gamma(length: int) -> float:

@@ -16,6 +16,7 @@ from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.newton import Minimum, minimize, newton_direction
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.threads import by_blocks
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class KeptHead:
     Attributes
     ----------
     objective_function : HeadObjective
-        The mean over the kept examples, plus the ridge.
+        The mean over the kept examples, plus the ridge. Its clock ends all methods.
     theta : Tensor of shape (C, q)
         The minimizer on all examples, scaled.
     full_inverse : callable
@@ -60,10 +61,12 @@ class KeptHead:
     full_inverse: Callable[[], Inverse] = field(repr=False)
 
     @cached_property
+    @by_blocks()
     def inverse(self) -> Inverse:
         """The inverse of the kept examples' Hessian at ``theta``."""
         return invert(self.objective_function, self.theta)
 
+    @by_blocks()
     def newton_step(self) -> FloatArray:
         """Newton step from ``theta`` on the kept examples, -H_K^-1 times their gradient: (C, q)."""
         start = Minimum(self.theta, self.objective_function.evaluate(self.theta), 0)
@@ -77,12 +80,16 @@ class KeptHead:
         """
         return self.weakest_direction()[0]
 
+    @by_blocks()
     def weakest_direction(self) -> tuple[float, FloatArray]:
         """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
-        value, v = self.full_inverse().weakest_direction(self.inverse)
+        value, v = self.full_inverse().weakest_direction(
+            self.inverse, clock=self.objective_function.clock
+        )
         basis = self.objective_function.basis
         return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
 
+    @by_blocks()
     def refit(self, *, theta: ArrayLike | None = None) -> Refit:
         """Train the head on the kept examples, to the level of float64 rounding.
 
@@ -140,7 +147,7 @@ def distance_bound(
     if objective.setting.penalizes_bias:
         return gradient / objective.l2
     # The Lanczos estimate of mu comes from above, to about three digits: half of it is safe.
-    mu = 0.5 * inverse().smallest_eigenvalue()
+    mu = 0.5 * inverse().smallest_eigenvalue(clock=objective.clock)
     if isinstance(objective, SquaredObjective):
         return gradient / mu
     longest = max(

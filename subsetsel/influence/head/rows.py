@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subsetsel.errors import OptionError, ProblemError
+from subsetsel.errors import OptionError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
@@ -22,13 +22,14 @@ from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
 from subsetsel.rows.kronecker import KroneckerRows
-from subsetsel.support.memory import free_memory
+from subsetsel.support.clock import NO_CLOCK, Clock
+from subsetsel.support.memory import most_held, needs_memory, require_memory
+from subsetsel.support.threads import by_blocks, map_blocks
 
 Ridge = Literal["included", "excluded"]
 Storage = Literal["auto", "dense", "factored"]
 
-# With storage="auto", S is an array up to this share of the memory that is free.
-_DENSE_SHARE = 0.25
+_CURE = "storage='factored' never writes S out."
 
 
 class HeadInfluence:
@@ -43,6 +44,8 @@ class HeadInfluence:
     head : Head
     ridge : {"included", "excluded"}
     metric : {"parameter", "loss"}
+    clock : Clock
+        Ends the preparation: `TimeIsUp` is raised.
 
     Attributes
     ----------
@@ -55,14 +58,18 @@ class HeadInfluence:
         w_i / sum w.
     """
 
-    def __init__(self, head: Head, *, ridge: Ridge, metric: Metric) -> None:
+    @by_blocks()
+    def __init__(
+        self, head: Head, *, ridge: Ridge, metric: Metric, clock: Clock = NO_CLOCK
+    ) -> None:
         objective = self.objective = head.objective_function
         theta = self.theta = head.to_scaled(head.theta)
         self.metric: Metric = metric
-        self.inverse = head.inverse
+        self.inverse = head.prepare_inverse(clock)
         self.X = objective.X
         self.R = torch.cat([
-            objective.residuals(theta, rows) @ objective.basis for rows in objective.chunks()
+            objective.residuals(theta, rows) @ objective.basis
+            for rows in objective.timed(clock).chunks()
         ])
         self.R /= objective.total
         self.shape = (objective.n, objective.d)
@@ -74,15 +81,27 @@ class HeadInfluence:
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
 
+    @by_blocks()
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d), float64, by one solve."""
         return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
 
-    def walk(self) -> Iterator[Tensor]:
+    def walk(self, *, clock: Clock = NO_CLOCK) -> Iterator[Tensor]:
         """Rows of S in order, a block at a time, float64."""
-        for start in range(0, self.shape[0], self.block_size):
+
+        def find(start: int) -> Tensor:
+            clock.check()
             rows = slice(start, min(start + self.block_size, self.shape[0]))
-            yield self.inverse.influence(self.gradients(rows), self.metric).T
+            return self.inverse.influence(self.gradients(rows), self.metric, clock=clock).T
+
+        # Of an iterative inverse each product is shared out already.
+        flops = 2 * self.shape[0] * self.shape[1] * self.objective.block_side
+        return map_blocks(
+            find,
+            range(0, self.shape[0], self.block_size),
+            flops=flops if self.is_exact else 0,
+            is_cpu=self.objective.is_cpu,
+        )
 
     def gradients(self, indices: IndexArray | slice) -> Tensor:
         """Share of chosen examples in the scaled objective's gradient, as columns."""
@@ -93,6 +112,7 @@ class HeadInfluence:
             gradients += self.constant[:, None] * self.shares[chosen]
         return gradients
 
+    @by_blocks()
     def sums(self, weights: FloatArray) -> FloatArray:
         """S^T w for several w, shape (k, n): one product with the features each, one solve."""
         columns = self.X.new_empty((self.shape[1], len(weights)))
@@ -102,6 +122,7 @@ class HeadInfluence:
                 columns[:, k] += (row @ self.shares) * self.constant
         return _to_numpy(self.inverse.influence(columns, self.metric).T)
 
+    @by_blocks()
     def products(self, directions: FloatArray) -> FloatArray:
         """S u for several u, shape (k, d): one solve, one product with the features each."""
         columns = torch.as_tensor(directions, device=self.X.device).T
@@ -115,6 +136,7 @@ class HeadInfluence:
         return _to_numpy(out)
 
     @cached_property
+    @by_blocks()
     def proxy(self) -> KroneckerRows:
         """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
         if isinstance(self.inverse, IterativeInverse):
@@ -164,6 +186,7 @@ def influence_rows(
     metric: Metric = "parameter",
     dtype: Any = np.float32,
     storage: Storage = "auto",
+    clock: Clock = NO_CLOCK,
 ) -> Rows:
     """S of a trained head.
 
@@ -182,7 +205,10 @@ def influence_rows(
         float32 or float64, of the rows that are handed out; they are solved for in float64.
     storage : {"auto", "dense", "factored"}
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
-        cost a solve each. ``"auto"`` is dense up to a quarter of the memory that is free.
+        cost a solve each. ``"auto"`` is dense where each row costs no iterative solve and S takes
+        at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB.
+    clock : Clock
+        Ends the work: `TimeIsUp` is raised.
 
     Returns
     -------
@@ -195,47 +221,60 @@ def influence_rows(
     OptionError
         For an unknown setting.
     ProblemError
-        If the Hessian is singular in float64 or does not fit into memory.
+        If the Hessian is singular in float64.
+    OutOfMemoryError
+        If the Hessian or S does not fit into the memory that is free. What is free changes no
+        choice.
 
     References
     ----------
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
-    return store_rows(HeadInfluence(head, ridge=ridge, metric=metric), dtype, storage)
+    influence = HeadInfluence(head, ridge=ridge, metric=metric, clock=clock)
+    return store_rows(influence, dtype, storage, clock=clock)
 
 
 class Walkable(Factors, Protocol):
     """Factors that can be walked through in the order of the data."""
 
-    def walk(self) -> Iterator[Tensor]:
-        """Rows of S in order, float64."""
+    def walk(self, *, clock: Clock) -> Iterator[Tensor]:
+        """Rows of S in order, float64; a clock ends the work."""
 
 
 def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "factored"]:
-    """Decide ``"auto"``: an array, if so many bytes fit and single rows of S are cheap."""
-    return "dense" if is_exact and num_bytes <= _DENSE_SHARE * free_memory() else "factored"
+    """Decide ``"auto"``: an array, if so many bytes are planned for and single rows are cheap."""
+    return "dense" if is_exact and num_bytes <= most_held() else "factored"
 
 
-def store_rows(influence: Walkable, dtype: Any, storage: str) -> Rows:
-    """Return S as an array where it fits and single rows are cheap, else as a formula."""
+def store_rows(influence: Walkable, dtype: Any, storage: str, *, clock: Clock = NO_CLOCK) -> Rows:
+    """Return S as `choose_storage` says, or as the user does: an array or a formula."""
     kind = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
     n, d = influence.shape
+    num_bytes = n * d * kind.itemsize
     if storage == "auto":
-        storage = choose_storage(n * d * kind.itemsize, is_exact=influence.is_exact)
+        storage = choose_storage(num_bytes, is_exact=influence.is_exact)
+    rows: Rows
     if storage == "factored":
-        return FactoredRows(influence, dtype=kind)
-    try:
-        S = np.empty((n, d), dtype=kind)
-    except MemoryError as error:
-        raise ProblemError(
-            f"S of {n:,} x {d:,} takes {n * d * kind.itemsize / 2**30:.1f} GiB; "
-            "use storage='factored'."
-        ) from error
+        rows = FactoredRows(influence, dtype=kind)
+    else:
+        rows = HeadRows(_write_out(influence, kind, num_bytes, clock), influence.metric)
+    rows.inverse = "cholesky" if influence.is_exact else "cg"
+    return rows
+
+
+def _write_out(
+    influence: Walkable, kind: np.dtype[Any], num_bytes: int, clock: Clock
+) -> AnyFloatArray:
+    """Solve for all rows of S."""
+    what = f"S of {influence.shape[0]:,} x {influence.shape[1]:,}"
+    require_memory(what, num_bytes, _CURE)
+    with needs_memory(what, lambda: num_bytes, _CURE):
+        S = np.empty(influence.shape, dtype=kind)
     done = 0
-    for part in influence.walk():
+    for part in influence.walk(clock=clock):
         S[done : done + len(part)] = part.contiguous().cpu().numpy()
         done += len(part)
-    return HeadRows(S, influence.metric)
+    return S

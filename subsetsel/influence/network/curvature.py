@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.device import algebra_device
 from subsetsel.influence.head.conjugate_gradients import conjugate_gradients
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE
+from subsetsel.influence.head.triangles import factor_in_place, solve_lower, solve_upper
 from subsetsel.influence.network.network import CHUNK_BYTES, Network
 from subsetsel.rows.base import IndexArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 Curvature = Literal["gauss-newton", "hessian"]
 
@@ -37,7 +40,12 @@ class Pass:
     labels: IndexArray
 
 
-def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "diagonal"]) -> Pass:
+def walk_through(
+    network: Network,
+    kind: Literal["gauss-newton", "hessian", "diagonal"],
+    *,
+    clock: Clock = NO_CLOCK,
+) -> Pass:
     """Sum gradients and curvature, or the Gauss-Newton matrix's diagonal, over all examples.
 
     Raises
@@ -53,6 +61,7 @@ def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "dia
     labels: list[np.ndarray] = []
     done = 0
     for batch in network.batches():
+        clock.check()
         width = network.num_classes(batch)
         bad = torch.nonzero((batch.labels < 0) | (batch.labels >= width)).flatten()
         if len(bad):
@@ -72,6 +81,7 @@ def walk_through(network: Network, kind: Literal["gauss-newton", "hessian", "dia
             total += network.hessians(batch).to(home)
         else:
             for part in batch.split(max(1, CHUNK_BYTES // (8 * width * d))):
+                clock.check()
                 factors = network.curvature_factors(part).to(home).reshape(-1, d)
                 if kind == "diagonal":
                     total += factors.square().sum(dim=0)
@@ -94,28 +104,27 @@ class NetworkFactor:
 
     is_exact = True
 
-    def __init__(self, curvature: Tensor, shift: float) -> None:
+    def __init__(self, curvature: Tensor, shift: float, *, clock: Clock = NO_CLOCK) -> None:
         curvature.diagonal().add_(shift)
-        lower, info = torch.linalg.cholesky_ex(curvature)
-        if int(info):
+        if not factor_in_place(curvature, clock):
             raise ProblemError(
                 f"the curvature plus l2 and damping ({shift:g}) is not positive definite: away "
                 "from a minimum a network's Hessian need not be. Use curvature='gauss-newton', or "
                 "raise damping."
             )
-        self._lower = lower
+        self._lower = curvature
 
-    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+    def solve(
+        self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
+    ) -> Tensor:
         """H^-1 times columns, shape (d, k); ``tolerance`` is not needed."""
-        return torch.cholesky_solve(columns.to(self._lower.device), self._lower)
+        half = self.half(columns, clock=clock)
+        return self.half(half, transposed=True, clock=clock)
 
-    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+    def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
-        triangle = self._lower.T if transposed else self._lower
-        found: Tensor = torch.linalg.solve_triangular(
-            triangle, columns.to(triangle.device), upper=transposed
-        )
-        return found
+        solve = solve_upper if transposed else solve_lower
+        return solve(self._lower, columns.to(self._lower.device), clock)
 
 
 class NetworkProducts:
@@ -131,26 +140,30 @@ class NetworkProducts:
         self._network, self._shift = network, shift
         self._inverse_diagonal = 1.0 / (diagonal + shift)
 
-    def multiply(self, columns: Tensor) -> Tensor:
+    def multiply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         """(Gauss-Newton matrix + shift) times columns: one walk through the data."""
         total = torch.zeros_like(columns)
         for batch in self._network.batches():
+            clock.check()
             total += self._network.multiply(batch, columns).to(columns.device)
         return total.div_(self._network.data.n).add_(columns, alpha=self._shift)
 
-    def solve(self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE) -> Tensor:
+    def solve(
+        self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
+    ) -> Tensor:
         """H^-1 times columns, shape (d, k)."""
         # Products are rounded as the model is: a float32 model allows no more than its digits.
         floor = max(torch.finfo(value.dtype).eps for value in self._network.parameters.values())
         return conjugate_gradients(
-            self.multiply,
+            partial(self.multiply, clock=clock),
             lambda residual: self._inverse_diagonal[:, None] * residual,
             columns.to(self._inverse_diagonal.device),
             max(tolerance, 10 * floor),
             cure="Raise l2 or damping, choose fewer parameters, or give the model as .double().",
+            clock=clock,
         )
 
-    def half(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+    def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """Refuse: there is no factor L."""
         raise ProblemError(
             "metric='loss' needs a factor of the curvature; choose fewer parameters."
@@ -158,9 +171,9 @@ class NetworkProducts:
 
 
 def make_solver(
-    network: Network, curvature: Tensor, shift: float
+    network: Network, curvature: Tensor, shift: float, *, clock: Clock = NO_CLOCK
 ) -> NetworkFactor | NetworkProducts:
     """Solve by a factor where the curvature is a matrix, else by products, given its diagonal."""
     if curvature.dim() == 2:
-        return NetworkFactor(curvature, shift)
+        return NetworkFactor(curvature, shift, clock=clock)
     return NetworkProducts(network, curvature, shift)

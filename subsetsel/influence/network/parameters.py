@@ -23,6 +23,7 @@ from subsetsel.influence.network.network import Network, choose_parameters
 from subsetsel.influence.network.rows import NetworkInfluence
 from subsetsel.rows import Rows
 from subsetsel.rows.base import IndexArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 # The user is warned if the Newton step that is left exceeds this share of ||theta||.
 _FAR = 0.1
@@ -68,6 +69,7 @@ def parameter_influence(
     device: str = "auto",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    clock: Clock = NO_CLOCK,
 ) -> ParameterInfluence:
     """First-order influence on any parameters of a classifier trained with cross-entropy.
 
@@ -99,6 +101,8 @@ def parameter_influence(
     dtype : numpy dtype
     device : str
     batch_size, num_workers : int, optional
+    clock : Clock
+        Ends the work: `TimeIsUp` is raised, between two batches of examples.
 
     Returns
     -------
@@ -139,9 +143,10 @@ def parameter_influence(
             "are too many for one here; choose fewer parameters, or curvature='gauss-newton' with "
             "metric='parameter'."
         )
-    passed = walk_through(network, curvature if kind == "cholesky" else "diagonal")
-    solver = make_solver(network, passed.curvature, shift)
-    step = float(solver.solve((passed.gradient + l2 * theta.to(passed.gradient))[:, None]).norm())
+    passed = walk_through(network, curvature if kind == "cholesky" else "diagonal", clock=clock)
+    solver = make_solver(network, passed.curvature, shift, clock=clock)
+    gradient = passed.gradient + l2 * theta.to(passed.gradient)
+    step = float(solver.solve(gradient[:, None], clock=clock).norm())
     theta_norm = float(theta.norm())
     if step > _FAR * theta_norm:
         warnings.warn(
@@ -153,7 +158,8 @@ def parameter_influence(
             stacklevel=2,
         )
     constant = l2 * theta if ridge == "included" else None
-    rows = store_rows(NetworkInfluence(network, solver, metric, constant), dtype, storage)
+    influence = NetworkInfluence(network, solver, metric, constant)
+    rows = store_rows(influence, dtype, storage, clock=clock)
     matrix = "Hessian" if curvature == "hessian" else "Gauss-Newton matrix"
     rows.approximation = (
         f"first-order influence on {len(theta):,} parameters of a network, by its {matrix}; the "

@@ -14,6 +14,7 @@ from subsetsel.influence.network.curvature import NetworkFactor, NetworkProducts
 from subsetsel.influence.network.network import Network
 from subsetsel.rows import DenseRows
 from subsetsel.rows.base import FloatArray, IndexArray
+from subsetsel.support.clock import NO_CLOCK, Clock
 
 # This many random directions stand for S where a single row costs an iterative solve.
 _MAX_DIRECTIONS, _DIRECTION_BYTES = 256, 2**30
@@ -58,10 +59,13 @@ class NetworkInfluence:
         """Examples whose rows are solved for at a time."""
         return max(1, min(self.shape[0], _BLOCK_BYTES // (8 * self.shape[1])))
 
-    def walk(self, indices: IndexArray | None = None) -> Iterator[Tensor]:
+    def walk(
+        self, indices: IndexArray | None = None, *, clock: Clock = NO_CLOCK
+    ) -> Iterator[Tensor]:
         """Rows of S in the order of the data, or of ``indices``, a block at a time, float64."""
         for gradients in self._gradients(indices):
-            yield self._apply(gradients.T).T
+            clock.check()
+            yield self._apply(gradients.T, clock=clock).T
 
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d), float64."""
@@ -117,6 +121,6 @@ class NetworkInfluence:
                     gradients += self._constant
                 yield gradients
 
-    def _apply(self, columns: Tensor) -> Tensor:
+    def _apply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         solve = self._solver.half if self.metric == "loss" else self._solver.solve
-        return solve(columns).div_(self.shape[0])
+        return solve(columns, clock=clock).div_(self.shape[0])

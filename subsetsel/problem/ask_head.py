@@ -1,0 +1,126 @@
+"""A problem about a head: trained, its S computed, and the question asked of it, within a clock."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
+
+import numpy as np
+
+from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.problem.arguments import (
+    Formulation,
+    HeadQuestion,
+    Metric,
+    Normalization,
+    Question,
+    Ridge,
+    Storage,
+)
+from subsetsel.support.clock import Clock
+from subsetsel.support.memory import needs_memory
+
+if TYPE_CHECKING:
+    from subsetsel.influence.head.head import Head
+
+
+class _AboutLabels(Protocol):
+    def keep_one_of_each(self, labels: Any) -> None: ...
+
+
+Asked = TypeVar("Asked", bound=_AboutLabels)
+
+_CURE = (
+    "storage='factored' never writes S out; float32, fewer features or fewer examples take less. "
+    "`subsetsel prune --dry-run` says beforehand what it will be."
+)
+
+
+def _cost(n: int, num_features: int, num_classes: int) -> int:
+    """Bytes for the features, the Hessian and S together."""
+    from subsetsel.influence.estimate import estimate_cost
+
+    return estimate_cost(n, num_features, num_classes, device="cpu").num_bytes
+
+
+def ask_of_features(
+    kind: Callable[..., Asked],
+    X: Any,
+    y: Any,
+    fit: Mapping[str, Any],
+    clock: Clock,
+    **question: Unpack[HeadQuestion],
+) -> Asked:
+    """Do what `FromData.from_features` promises, or raise `TimeIsUp` at the end of a clock.
+
+    ``fit`` holds l2, num_classes and device.
+    """
+    from subsetsel.influence import fit_head
+
+    with needs_memory(
+        "the head of these features",
+        lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
+        _CURE,
+    ):
+        head = fit_head(X, y, clock=clock, **fit)
+    return ask_of_head(kind, head, clock, **question)
+
+
+def ask_of_head(
+    kind: Callable[..., Asked],
+    head: Head,
+    clock: Clock,
+    *,
+    formulation: Formulation = "retrain",
+    ridge: Ridge | None = None,
+    normalization: Normalization | None = None,
+    metric: Metric = "parameter",
+    dtype: Any = np.float32,
+    storage: Storage = "auto",
+    **question: Unpack[Question],
+) -> Asked:
+    """Do what `FromData.from_head` promises, or raise `TimeIsUp` at the end of a clock."""
+    from subsetsel.influence import influence_rows
+
+    ridge, normalization = choose_formulation(formulation, ridge, normalization, metric, question)
+
+    def num_bytes() -> int:
+        return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
+
+    setting: dict[str, Any] = {"ridge": ridge, "metric": metric, "dtype": dtype}
+    with needs_memory("S of this head", num_bytes, _CURE):
+        rows = influence_rows(head, storage=storage, clock=clock, **setting)
+    problem = kind(rows, normalization=normalization, head=head, **question)
+    problem.keep_one_of_each(head.labels)
+    return problem
+
+
+def choose_formulation(
+    formulation: str,
+    ridge: Ridge | None,
+    normalization: Normalization | None,
+    metric: str,
+    question: Question,
+) -> tuple[Ridge, Normalization]:
+    """Fill in ridge and normalization from the formulation, and warn of a mixed pair."""
+    if formulation not in {"retrain", "paper"}:
+        raise ProblemError(f"formulation must be 'retrain' or 'paper', got {formulation!r}.")
+    usual: tuple[Ridge, Normalization] = (
+        ("included", "kept") if formulation == "retrain" else ("excluded", "full")
+    )
+    ridge, normalization = ridge or usual[0], normalization or usual[1]
+    if (ridge, normalization) in {("included", "full"), ("excluded", "kept")}:
+        warnings.warn(
+            f"ridge={ridge!r} with normalization={normalization!r} mixes the two formulations: "
+            "'retrain' is ridge included and normalization kept, 'paper' is ridge excluded and "
+            "normalization full.",
+            FormulationWarning,
+            stacklevel=4,
+        )
+    if metric == "loss" and question.get("rel_epsilon") is not None:
+        raise ProblemError(
+            "rel_epsilon is a fraction of ||theta||_2 and has no meaning with metric='loss'; "
+            "give epsilon in units of the root of the training objective."
+        )
+    return ridge, normalization
