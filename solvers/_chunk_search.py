@@ -14,8 +14,8 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows import Rows
 from subsetsel.rows.base import BoolArray, IndexArray
 
-from ._chains import columns_of
-from ._gram_kernels import gram_swaps
+from ._walk import Cooling
+from ._walk_kernels import Ground, walk
 
 # Memory of one chunk of rows in float32.
 _CHUNK_BYTES = 256 * 2**20
@@ -32,12 +32,12 @@ def is_too_large(rows: Rows) -> bool:
     return rows.proxy.search_width < rows.proxy.d
 
 
-def chunk_chain(
+def walk_chunks(
     problem: Problem,
     run: Run,
     mask: BoolArray,
     free: IndexArray,
-    temperatures: tuple[float, float],
+    cooling: Cooling,
     rng: np.random.Generator,
 ) -> BoolArray:
     """Pass through all free rows a few times, cooling down, and swap within random chunks.
@@ -48,34 +48,26 @@ def chunk_chain(
     rows = problem.rows.proxy
     size = int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
     num_chunks = -(-free.size // size)
-    total = rows.sum(mask)
+    total, done = rows.sum(mask), 0
     num_proposals = _PROPOSALS * size
     all_proposals = float(_NUM_PASSES * num_chunks * num_proposals)
-    done = 0.0
     for number in range(1, _NUM_PASSES + 1):
         for chunk in np.array_split(rng.permutation(free), num_chunks):
             if run.should_stop():
                 return mask
-            part = rows.take(chunk)
-            chosen = mask[chunk]
-            pruned, kept = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-            if pruned.size and kept.size:
-                gram = (part @ part.T).astype(np.float64)
-                gram_swaps(
-                    gram,
-                    pruned,
-                    kept,
-                    (part @ total.astype(part.dtype)).astype(np.float64),
-                    np.array([float(total @ total)]),
-                    columns_of(problem, mask, chunk),
-                    rng,
-                    (*temperatures, done, all_proposals),
-                    num_proposals,
-                )
-                new = np.zeros(chunk.size, dtype=np.bool_)
-                new[pruned] = True
-                total += (new.astype(part.dtype) - chosen.astype(part.dtype)) @ part
-                mask[chunk] = new
+            part, before = rows.take(chunk).astype(np.float64), mask[chunk]
+            norms = (part**2).sum(axis=1)
+            by_norm = np.argsort(norms, kind="stable")
+            columns = problem.constraints.columns(mask, chunk, slack=0.5)
+            ground = Ground(
+                part @ part.T, part @ total, True, before.copy(), by_norm, norms[by_norm], columns
+            )
+            schedule = (cooling.hot, cooling.cold, float(done), all_proposals)
+            state = np.array([float(total @ total), float(mask.sum()), 0.0, np.inf, -1.0])
+            order, best = np.empty(chunk.size, dtype=np.int64), before.copy()
+            walk(ground, order, state, best, rng, schedule, 0.0, np.inf, num_proposals)
+            total += (ground.chosen.astype(np.float64) - before) @ part
+            mask[chunk] = ground.chosen
             done += num_proposals
             run.add_iterations(num_proposals)
         total = rows.sum(mask)

@@ -31,6 +31,16 @@ _TOP, _BOTTOM, _SMALL, _POWER = 0.3, 0.5, 0.02, 2
 _SWEEPS_PER_STAGE, _MOST_SWEEPS = 2, 60
 # Fewer stages than this are not worth beginning, more do not lower the norm (measured).
 _FEWEST_STAGES, _MOST_STAGES = 6, 2000
+# No step is longer than this, even when the time is over.
+_LONGEST_STEP = 0.25
+# lam takes this share of its full step when all rows were swept, and less when fewer were: they
+# cannot answer to more.
+_PULL = 0.3
+# Weight of the last stage in the moving average of what a stage takes.
+_PACE = 0.3
+# Eq. 3 is missed where the norm ends above _NEAR epsilon. Then the weights go back to the share
+# _BACK of the way, up to _NUM_RETURNS times, and aim _LOWER times below what the miss suggests.
+_NEAR, _NUM_RETURNS, _BACK, _LOWER = 1.005, 2, 0.6, 0.98
 
 
 def settle(
@@ -41,12 +51,27 @@ def settle(
     rng: np.random.Generator,
     *,
     num_stages: int,
-    seconds: float = np.inf,
+    share: float,
 ) -> BoolArray | None:
-    """Lead the weights of some items to 0 and 1; who is at 1 (n,), None where time is too short.
+    """Lead the weights of some items to 0 and 1, and tell who is at 1.
 
-    ``rows`` (n, d) are those of all weights. Where ``seconds`` are given they decide how many
-    stages there are, and else ``num_stages`` does.
+    Parameters
+    ----------
+    weights : Descent
+        Of n examples; it is left at the end of the way.
+    rows : ndarray of shape (n, d)
+        Of all of them.
+    items : ndarray of int64
+        Who may move.
+    num_stages : int
+        Where no time limit sets their number.
+    share : float
+        Of the remaining time and iterations.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool, or None
+        None where there is no time for it.
     """
     norms = weights.squared_norms[items]
     positive = norms[norms > 0]
@@ -55,46 +80,90 @@ def settle(
     curvature = weights.squared_norms + _held_curvature(weights)
     top = _TOP * float(positive.max())
     bottom = min(_BOTTOM * float(np.quantile(positive, _SMALL)), top)
-    everyone = np.arange(len(rows))
-    started, done, number, step = time.perf_counter(), 0.0, 0, 1.0 / max(num_stages - 1, 1)
-    before, each = started, 0.0
-    radius, num_returns = weights.radius, _NUM_RETURNS
+    plan, goal = _Plan(run, max(_FEWEST_STAGES, num_stages), share), weights.radius
+    done, num_returns = 0.0, 0 if goal is None else _NUM_RETURNS
+    is_full = True
     while True:
-        share = (weights.squared_norms / (top * (bottom / top) ** done)) ** _POWER
-        weights.diagonal = np.where(share < 1.0, share * curvature, np.inf)
-        is_open = (weights.weights[items] > 0) & (weights.weights[items] < 1)
-        swept = items[is_open | (share[items] < 1)] if number % 2 == 0 else items[is_open]
-        num_open = max(int(np.count_nonzero(is_open)), 1)
-        for _ in range(1 + min(_MOST_SWEEPS, _SWEEPS_PER_STAGE * items.size // num_open)):
-            weights.sweep(rows, everyone, rng.permutation(swept), run.should_stop)
-            run.add_iterations(swept.size)
-            weights.steer(PULL * float(np.sqrt(swept.size / items.size)))
-            now = weights.weights[swept]
-            swept = swept[(now > 0) & (now < 1)]
-        if run.should_stop() or (done >= 1.0 and not (radius and num_returns and weights.length() > _NEAR * radius)):
+        convexity_lost = (weights.squared_norms / (top * (bottom / top) ** done)) ** _POWER
+        weights.diagonal = np.where(convexity_lost < 1.0, convexity_lost * curvature, np.inf)
+        values = weights.weights[items]
+        is_open = (values > 0) & (values < 1)
+        is_swept = is_open | (convexity_lost[items] < 1) if is_full else is_open
+        num_sweeps = _SWEEPS_PER_STAGE * items.size // max(int(np.count_nonzero(is_open)), 1)
+        visited = _stage(weights, rows, items, is_swept, 1 + min(_MOST_SWEEPS, num_sweeps), run, rng)
+        left = plan.left(visited)
+        if run.should_stop():
             break
         if done >= 1.0:
-            # The ball was missed: open the small rows again, and aim lower by as much.
-            assert weights.radius is not None and radius is not None
+            if not num_returns or goal is None or weights.length() <= _NEAR * goal:
+                break
+            assert weights.radius is not None
+            weights.radius *= _LOWER * goal / weights.length()
             done, num_returns = _BACK, num_returns - 1
-            weights.radius *= _LOWER * radius / weights.length()
-            seconds += _BACK_SHARE * (time.perf_counter() - started)
-        number += 1
-        if seconds < np.inf:
-            now_time = time.perf_counter()
-            each += (1.0 if number == 1 else _PACE) * (now_time - before - each)
-            before = now_time
-            left = max(seconds - (now_time - started), 0.0) / max(each, 1e-9)
-            if number == 1 and left < _FEWEST_STAGES:
-                return None
-            # When the time is over, a few long steps still lead to the end.
-            step = min(max((1.0 - done) / max(left, 1.0), 1.0 / _MOST_STAGES), 0.25)
-        done = min(1.0, done + step)
+            left = plan.extend(1.0 - _BACK)
+        if left is None:
+            return None
+        # When the time is over, a few long steps still lead to the end.
+        step = min(max((1.0 - done) / max(left, 1.0), 1.0 / _MOST_STAGES), _LONGEST_STEP)
+        done, is_full = min(1.0, done + step), not is_full
     return weights.weights > rng.random(weights.weights.size)
 
-PULL = 0.3
-_PACE = 0.3
-_NEAR, _NUM_RETURNS, _LOWER, _BACK, _BACK_SHARE = 1.005, 2, 0.98, 0.6, 0.4
+
+def _stage(
+    weights: Descent,
+    rows: AnyFloatArray,
+    items: IndexArray,
+    is_swept: BoolArray,
+    num_sweeps: int,
+    run: Run,
+    rng: np.random.Generator,
+) -> int:
+    """Sweep some items, then those of them that stay open; count the visits."""
+    everyone, swept, visited = np.arange(len(rows)), items[is_swept], 0
+    for _ in range(num_sweeps):
+        weights.sweep(rows, everyone, rng.permutation(swept), run.should_stop)
+        run.add_iterations(swept.size)
+        visited += swept.size
+        weights.steer(_PULL * float(np.sqrt(swept.size / items.size)))
+        now = weights.weights[swept]
+        swept = swept[(now > 0) & (now < 1)]
+        if not swept.size or run.should_stop():
+            break
+    return visited
+
+
+class _Plan:
+    """How many stages are left: by the clock, by the iterations, and by number without a clock."""
+
+    def __init__(self, run: Run, num_stages: int, share: float) -> None:
+        moves = run.iterations_left
+        self.seconds = share * run.remaining
+        self.moves = np.inf if moves is None else share * moves
+        self.stages = np.inf if run.fills_time else float(num_stages)
+        self.started = self.last = time.perf_counter()
+        self.number, self.visited = 0, 0
+        self.each_time, self.each_visits = 0.0, 0.0
+
+    def left(self, visited: int) -> float | None:
+        """Count a stage; None where it was the first and too few could follow."""
+        now, weight = time.perf_counter(), _PACE if self.number else 1.0
+        self.each_time += weight * (now - self.last - self.each_time)
+        self.each_visits += weight * (visited - self.each_visits)
+        self.last, self.number, self.visited = now, self.number + 1, self.visited + visited
+        in_time = (self.seconds - (now - self.started)) / max(self.each_time, 1e-9)
+        in_moves = (self.moves - self.visited) / max(self.each_visits, 1.0)
+        affordable = min(in_time, in_moves)
+        if self.number == 1 and affordable < _FEWEST_STAGES:
+            return None
+        return min(affordable, self.stages - self.number)
+
+    def extend(self, share: float) -> float:
+        """Allow for this share of the way once more, as far as it has come; count what is left."""
+        self.seconds += share * (self.last - self.started)
+        self.moves += share * self.visited
+        self.stages += share * self.number
+        return share * self.number
+
 
 def _held_curvature(weights: Descent) -> FloatArray:
     """Curvature (n,) that the limits add to each weight where they hold with equality."""
@@ -102,8 +171,6 @@ def _held_curvature(weights: Descent) -> FloatArray:
     is_equal = columns.lower == columns.upper
     stiffness = np.where(is_equal, weights.penalties * weights.unit, 0.0)
     of_entries = stiffness[columns.members] * columns.coefficients**2
-    return np.bincount(
-        np.repeat(np.arange(len(columns.starts) - 1), np.diff(columns.starts)),
-        weights=of_entries,
-        minlength=len(columns.starts) - 1,
-    )
+    num = len(columns.starts) - 1
+    owners = np.repeat(np.arange(num), np.diff(columns.starts))
+    return np.bincount(owners, weights=of_entries, minlength=num)

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import BoolArray, FloatArray
 
+# Halvings of the interval in which a temperature is looked for: to the precision of float64.
 _NUM_HALVINGS = 60
+# lam is a divisor; radii and slopes may lie hundreds of decades apart.
+_LEAST_LAM = 1e-280
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,32 @@ class Margin:
     lam: float = 0.0
     total: FloatArray | None = None
 
+    @classmethod
+    def without(cls, problem: Problem) -> Margin:
+        """Where the rows cancel, or nothing is known, a flip costs no more than its row."""
+        zeros = np.zeros(problem.n)
+        return cls(zeros, zeros, 0.0)
+
+    @classmethod
+    def of_relaxation(cls, problem: Problem, relaxation: Relaxation) -> Margin:
+        """Describe the relaxed optimum of Eq. 3."""
+        assert problem.epsilon is not None
+        rows, dual, weights = problem.rows, relaxation.dual, relaxation.weights
+        typical = float(np.sqrt(rows.squared_norms.mean())) or 1.0
+        slope = float(np.linalg.norm(dual.u))
+        # With epsilon = 0 the energy still needs a scale.
+        radius = max(problem.epsilon, 1e-6 * typical)
+        lam = max(radius / slope if slope > 0 else radius * typical, _LEAST_LAM)
+        worth = np.ones(problem.n)
+        if len(problem.constraints):
+            worth -= problem.constraints.matrix.T @ dual.y
+        prices, costs = 2.0 * lam * worth, 2.0 * lam * np.abs(dual.reduced_costs)
+        costs[(weights > 0) & (weights < 1)] = 0.0
+        least = min(radius, problem.epsilon) ** 2 - float(prices @ weights)
+        return cls(prices, costs, least, lam)
+
     def energy(self, squared: float, mask: BoolArray) -> float:
+        """Energy of a subset whose norm has this square."""
         return squared - float(self.prices[mask].sum())
 
     def temperature(self, problem: Problem, excess: float) -> float:

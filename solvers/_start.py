@@ -1,4 +1,4 @@
-"""Where a search begins: the relaxed optimum, and the subset that a continuation leads it to."""
+"""Where a search begins: the subset that a continuation leads to, or that best insertions do."""
 
 from __future__ import annotations
 
@@ -10,51 +10,34 @@ import numpy as np
 from subsetsel.bounds.descent import Descent
 from subsetsel.bounds.dual import BALANCED, CANCELLING, drift_of, is_drifting, norm_along
 from subsetsel.bounds.relaxation import Relaxation
+from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
-from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.constraints import Columns, Constraints
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._continuation import settle
+from ._local_search import LocalSearch
 from ._margin import Margin
 
 if TYPE_CHECKING:
     from ._anneal_options import AnnealOptions
 
-# Rows near the margin that take part in the continuation of Eq. 3: so many for each weight between
-# 0 and 1, but at least _FEWEST; their copy takes at most _COPY_BYTES.
+# Eq. 3 settles the rows nearest to the margin: so many for each weight between 0 and 1, but at
+# least _FEWEST; their copy takes at most _COPY_BYTES.
 _PER_OPEN, _FEWEST, _COPY_BYTES = 10, 1000, 256 * 2**20
 # First weights of Eq. 4 differ by this share, so that equal rows do not move together.
 _JITTER = 0.2
+# Where the rows do not share a direction, the smallest quarter keeps its share of the pruned.
+_SMALLEST = 0.25
 # The relaxed minimum of Eq. 4 is reached where a sweep of all rows lowers the norm by less than
 # _STEADY of it, and misses the limits by less than _MISSED a row. Every fifth sweep takes all rows.
 _STEADY, _MISSED, _MOST_SWEEPS, _FULL_EVERY = 1e-4, 1e-5, 200, 5
-
-
-def no_margin(problem: Problem) -> Margin:
-    """Where the rows cancel, or nothing is known, a flip costs no more than its row."""
-    zeros = np.zeros(problem.n)
-    return Margin(zeros, zeros, 0.0)
-
-
-def margin_of(problem: Problem, relaxation: Relaxation) -> Margin:
-    """Describe the relaxation of Eq. 3."""
-    assert problem.epsilon is not None
-    rows, dual = problem.rows, relaxation.dual
-    typical = float(np.sqrt(rows.squared_norms.mean())) or 1.0
-    slope = float(np.linalg.norm(dual.u))
-    # With epsilon = 0 the energy still needs a scale.
-    radius = max(problem.epsilon, 1e-6 * typical)
-    # Radii and slopes may lie hundreds of decades apart.
-    lam = max(radius / slope if slope > 0 else radius * typical, 1e-280)
-    worth = np.ones(problem.n)
-    if len(problem.constraints):
-        worth -= problem.constraints.matrix.T @ dual.y
-    prices, costs = 2.0 * lam * worth, 2.0 * lam * np.abs(dual.reduced_costs)
-    least = min(radius, problem.epsilon) ** 2 - float(prices @ relaxation.weights)
-    costs[(relaxation.weights > 0) & (relaxation.weights < 1)] = 0.0
-    return Margin(prices, costs, least, lam)
+# Shares of the time and the iterations for the relaxed minimum and for best insertions.
+_RELAXING_SHARE, _FEW_SHARE = 0.4, 0.2
+# Under Eq. 3 a relaxed size up to this is few.
+_FEW = 128
 
 
 class Start:
@@ -63,6 +46,7 @@ class Start:
     Parameters
     ----------
     problem : Problem
+        Its rows can be read one by one.
     options : AnnealOptions
     run : Run
     """
@@ -71,12 +55,53 @@ class Start:
         self.problem, self.options, self.run = problem, options, run
         self.rows, self.free = problem.rows, np.flatnonzero(problem.free)
         self.scale = float(np.median(self.rows.squared_norms[self.free]))
-        self.relaxed: Descent | None = None
+        self.num_stages = round(options.num_stages * run.effort)
+        self.share = options.start_share
+        self._relaxed: tuple[FloatArray, FloatArray] | None = None
+
+    # --- few examples ---------------------------------------------------------------------------
+
+    def few(self, relaxed_size: float = np.inf) -> BoolArray | None:
+        """Best insertions one by one where few examples are pruned or kept; None otherwise.
+
+        With a dozen of 20,000 to choose, weights between 0 and 1 say little.
+        """
+        problem, run = self.problem, self.run
+        if len(problem.constraints):
+            return None
+        is_pruning = problem.size is None or 2 * problem.size <= problem.n
+        if problem.size is None:
+            if relaxed_size > min(_FEW, self.options.few_share * problem.n):
+                return None
+        else:
+            count = problem.size if is_pruning else problem.n - problem.size
+            if count > self.options.few_share * problem.n:
+                return None
+            if not is_pruning and drift_of(problem) <= BALANCED:
+                # All that is kept would be a few small rows, which have no curvature.
+                return None
+        mask = problem.must_prune.copy() if is_pruning else ~problem.must_keep
+        moves = run.iterations_left
+        limits = Limits(
+            time_limit=_FEW_SHARE * run.remaining if run.remaining < np.inf else None,
+            max_iterations=None if moves is None else round(_FEW_SHARE * moves),
+        )
+        inner = Run(problem, limits, parent=run)
+        search = LocalSearch(problem, inner, mask)
+        if problem.size is None:
+            search.fill(problem.max_size)
+        elif is_pruning:
+            search.force(problem.size - search.size)
+        else:
+            search.drain(problem.size)
+        run.add_iterations(inner.num_iterations)
+        is_whole = problem.size is None or search.size == problem.size
+        return search.mask if is_whole else None
 
     # --- Eq. 3 ----------------------------------------------------------------------------------
 
     def near_margin(
-        self, margin: Margin, relaxation: Relaxation, rng: np.random.Generator, seconds: float
+        self, margin: Margin, relaxation: Relaxation, rng: np.random.Generator
     ) -> BoolArray | None:
         """Settle the rows nearest to the margin of Eq. 3; all others are as the margin has them."""
         problem = self.problem
@@ -101,10 +126,14 @@ class Start:
             lam=margin.lam,
             radius=problem.epsilon,
         )
-        num_stages = max(2, round(self.options.num_stages * self.run.effort))
-        inside = np.arange(core.size)
         chosen = settle(
-            weights, rows, inside, self.run, rng, num_stages=num_stages, seconds=seconds
+            weights,
+            rows,
+            np.arange(core.size),
+            self.run,
+            rng,
+            num_stages=self.num_stages,
+            share=0.3 if self.share is None else self.share,
         )
         if chosen is None:
             return None
@@ -113,111 +142,133 @@ class Start:
 
     # --- Eq. 4 ----------------------------------------------------------------------------------
 
-    def relax(self, rng: np.random.Generator, seconds: float) -> Margin:
+    def relax(self, rng: np.random.Generator) -> Margin:
         """Find the relaxed minimum of Eq. 4, where the rows share a direction; its prices."""
-        problem, started = self.problem, time.perf_counter()
-        if not is_drifting(problem):
-            return no_margin(problem)
-        weights = self._equal_weights(rng)
+        problem, run, started = self.problem, self.run, time.perf_counter()
+        seconds, moves = _RELAXING_SHARE * run.remaining, run.iterations_left
+        most = np.inf if moves is None else _RELAXING_SHARE * moves
+        if not is_drifting(problem) or most < self.free.size:
+            return Margin.without(problem)
+        weights = self._descent(np.full(self.free.size, self._pruned_share()), rng, None)
         rows, everyone, items = self.rows.search_matrix(), np.arange(problem.n), self.free
-        before = np.inf
+        before, visited = np.inf, 0
         for number in range(_MOST_SWEEPS):
             is_full = number % _FULL_EVERY == 0
             swept = rng.permutation(self.free if is_full else items)
-            weights.sweep(rows, everyone, swept, self.run.should_stop)
-            self.run.add_iterations(swept.size)
+            weights.sweep(rows, everyone, swept, run.should_stop)
+            run.add_iterations(swept.size)
+            visited += swept.size
             now = weights.weights[swept]
             items = swept[(now > 0) & (now < 1)]
-            if self.run.should_stop() or time.perf_counter() - started > seconds:
+            is_late = time.perf_counter() - started > seconds or visited > most
+            if run.should_stop() or is_late:
                 break
             if is_full:
                 weights.lift()
-                columns = weights.columns
-                outside = columns.activity - np.clip(columns.activity, columns.lower, columns.upper)
                 length = weights.length()
-                is_met = float(np.abs(outside).max()) <= _MISSED * self.free.size
-                if is_met and length > (1.0 - _STEADY) * before:
+                if _is_met(weights, self.free.size) and length > (1.0 - _STEADY) * before:
                     break
                 before = length
-        length = weights.length()
+        return self._margin_at(weights)
+
+    def _margin_at(self, weights: Descent) -> Margin:
+        """Describe the relaxed minimum; nothing where the rows cancel after all."""
+        problem, length = self.problem, weights.length()
         if length <= CANCELLING * float(np.linalg.norm(self.rows.total)):
-            return no_margin(problem)
-        self.relaxed = weights
-        matrix = self._all_limits().matrix
-        prices = -2.0 * (matrix.T @ weights.multipliers)
+            return Margin.without(problem)
+        self._relaxed = weights.weights, weights.multipliers
+        prices = -2.0 * (self._all_limits().matrix.T @ weights.multipliers)
+        # The weights may be some examples short; the bound along their sum is not.
         least = length if len(problem.constraints) else norm_along(problem, weights.total)
         costs = np.abs(2.0 * self.rows.dot(weights.total) - prices)
-        return Margin(
-            prices, costs, least**2 - float(prices @ weights.weights), 0.0, weights.total.copy()
-        )
+        least_energy = least**2 - float(prices @ weights.weights)
+        return Margin(prices, costs, least_energy, total=weights.total.copy())
 
-    def whole(self, rng: np.random.Generator, seconds: float) -> BoolArray | None:
+    def whole(self, margin: Margin, rng: np.random.Generator) -> BoolArray | None:
         """Settle all rows for Eq. 4, from the relaxed minimum where there is one."""
-        problem = self.problem
-        weights = self.relaxed if self.relaxed is not None else self._mixed_weights(rng)
-        num_stages = max(2, round(self.options.num_stages * self.run.effort))
+        weights = self._weights(rng)
         mask = settle(
             weights,
             self.rows.search_matrix(),
             self.free,
             self.run,
             rng,
-            num_stages=num_stages,
-            seconds=seconds,
+            num_stages=self.num_stages,
+            share=0.8 if self.share is None else self.share,
         )
-        self.relaxed = None
         if mask is None:
-            return None
-        return self._with_size(self._within_limits(mask, rng))
+            if margin.total is None:
+                return None
+            # There is no time for more, and the slopes decide most examples.
+            mask = self._steepest(margin, margin.total)
+        found = self._within_limits(mask, rng)
+        return None if found is None else self._with_size(found)
 
-    def _equal_weights(self, rng: np.random.Generator) -> Descent:
+    def _pruned_share(self) -> float:
+        """Share of the free examples that is to be pruned."""
         problem = self.problem
         assert problem.size is not None
-        share = (problem.size - np.count_nonzero(problem.must_prune)) / self.free.size
-        return self._descent(np.full(self.free.size, share), rng, None)
+        return (problem.size - np.count_nonzero(problem.must_prune)) / self.free.size
 
-    def _mixed_weights(self, rng: np.random.Generator) -> Descent:
-        """Weights that keep rows of all sizes on both sides.
+    def _weights(self, rng: np.random.Generator) -> Descent:
+        """Give weights to settle: the relaxed minimum, or rows of all sizes on both sides.
 
         Without a limit the concave term sends most large rows to the side with more examples. The
         limit keeps the mean rank of the norms among the pruned. Where pruned and kept rows have the
         same norm, the side with fewer examples gets small rows more often, since their sum is
         easier to bring to 0.
         """
-        problem = self.problem
-        assert problem.size is not None
-        share = (problem.size - np.count_nonzero(problem.must_prune)) / self.free.size
+        if self._relaxed is not None:
+            values, multipliers = self._relaxed
+            weights = self._descent_at(values.copy(), None)
+            weights.multipliers[:] = multipliers
+            return weights
+        share = self._pruned_share()
         fewer = min(share, 1.0 - share)
         ranks = np.empty(self.free.size)
         norms = self.rows.squared_norms[self.free]
         ranks[np.argsort(norms, kind="stable")] = np.linspace(0.0, 1.0, self.free.size)
-        is_balanced = drift_of(problem) <= BALANCED
+        is_balanced = drift_of(self.problem) <= BALANCED
         tilt = self.options.tilt * (1.0 - 2.0 * fewer) if is_balanced else 0.0
         chances = fewer * (1.0 + tilt * (1.0 - 2.0 * ranks))
-        kept = ranks if is_balanced else (ranks <= 0.25).astype(np.float64)
+        kept = ranks if is_balanced else (ranks <= _SMALLEST).astype(np.float64)
         return self._descent(chances if share <= 0.5 else 1.0 - chances, rng, kept)
 
     def _descent(
-        self, chances: FloatArray, rng: np.random.Generator, ranks: FloatArray | None
+        self, chances: FloatArray, rng: np.random.Generator, kept: FloatArray | None
     ) -> Descent:
-        problem = self.problem
+        """Weights about these chances (of the free examples); ``kept`` is what a limit keeps."""
         side = np.where(chances <= 0.5, 1.0, -1.0)
         least = np.minimum(chances, 1.0 - chances)
         least *= 1.0 + _JITTER * (rng.random(chances.size) - 0.5)
-        values = problem.must_prune.astype(np.float64)
+        values = self.problem.must_prune.astype(np.float64)
         values[self.free] = np.where(side > 0, least, 1.0 - least)
-        kept = None
-        if ranks is not None:
-            kept = np.zeros(problem.n)
-            kept[self.free] = ranks
-        columns, penalties = self._limits(values, None, kept)
+        return self._descent_at(values, kept)
+
+    def _descent_at(self, values: FloatArray, kept: FloatArray | None) -> Descent:
+        of_all = None
+        if kept is not None:
+            of_all = np.zeros(self.problem.n)
+            of_all[self.free] = kept
+        columns, penalties = self._limits(values, None, of_all)
         total = self.rows.sum(values)
         return Descent(self.rows.squared_norms, values, total, columns, penalties=penalties)
 
-    def _with_size(self, mask: BoolArray | None) -> BoolArray | None:
+    def _steepest(self, margin: Margin, total: FloatArray) -> BoolArray:
+        """Prune the examples that lower the norm most at the relaxed minimum."""
+        problem = self.problem
+        assert problem.size is not None
+        slopes = 2.0 * self.rows.dot(total) - margin.prices
+        slopes = np.where(problem.must_prune, -np.inf, slopes)
+        slopes[problem.must_keep] = np.inf
+        mask = np.zeros(problem.n, dtype=np.bool_)
+        mask[np.argsort(slopes, kind="stable")[: problem.size]] = True
+        return mask
+
+    def _with_size(self, mask: BoolArray) -> BoolArray:
         """Flip the smallest rows until the size is right."""
         problem = self.problem
-        if mask is None or len(problem.constraints):
+        if len(problem.constraints):
             return mask
         assert problem.size is not None
         surplus = int(np.count_nonzero(mask)) - problem.size
@@ -240,7 +291,7 @@ class Start:
 
     def _limits(
         self, weights: FloatArray, items: IndexArray | None, kept: FloatArray | None = None
-    ) -> tuple[object, FloatArray]:
+    ) -> tuple[Columns, FloatArray]:
         """Columns and penalties; an example too many costs as much as a typical row."""
         limits = self._all_limits()
         if kept is not None:
@@ -253,4 +304,12 @@ class Start:
     def _within_limits(self, mask: BoolArray, rng: np.random.Generator) -> BoolArray | None:
         if not len(self.problem.constraints):
             return mask
-        return find_mask(self.problem, wanted=mask, seed=int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        return find_mask(self.problem, wanted=mask, seed=seed, clock=self.run.clock)
+
+
+def _is_met(weights: Descent, num_rows: int) -> bool:
+    """Whether the weights meet the limits closely."""
+    columns = weights.columns
+    outside = columns.activity - np.clip(columns.activity, columns.lower, columns.upper)
+    return float(np.abs(outside).max()) <= _MISSED * num_rows

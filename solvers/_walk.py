@@ -12,7 +12,7 @@ import numpy as np
 from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Problem
 from subsetsel.rows import DenseRows
-from subsetsel.rows.base import AnyFloatArray, BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._walk_kernels import BEST, COUNT, SQUARED, Ground, walk
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 # Ctrl-C and clocks work. It makes between 2^8 and 2^17 proposals, the first call at most 2^12.
 _CALL_ENTRIES = 2**26
 _FEWEST_PROPOSALS, _FIRST_CALL, _MOST_PROPOSALS = 2**8, 2**12, 2**17
+# Up to this many examples in a core have their Gram matrix: 128 MB.
+_MOST_GRAM = 4000
+# Under Eq. 4 a walk shows its subset again once the norm is below this share of the last one shown.
+_SHOWN = 0.9
+# Below this ratio of the 95 % to the 5 % quantile of squared norms, all rows freeze together.
+_UNEVEN = 20.0
 # Multiplications of a Gram matrix between two looks at the clock, some hundredths of a second.
 _STRIP_WORK = 2**31
 
@@ -40,14 +46,21 @@ class Cooling:
 class Walker:
     """Walks of one problem.
 
-    With ``lam`` > 0 (Eq. 3) an example more is worth 2 lam, as a squared norm.
+    Parameters
+    ----------
+    problem : Problem
+    options : AnnealOptions
+    run : Run
     """
 
     def __init__(self, problem: Problem, options: AnnealOptions, run: Run) -> None:
         self.problem, self.options, self.run = problem, options, run
+        self.is_readable = problem.rows.proxy is problem.rows
+        self.is_alone = run.limits.num_workers == 1
         norms = problem.rows.squared_norms[problem.free]
-        is_limited = options.proposals == "norm" and is_uneven(norms, options)
+        is_limited = options.proposals == "norm" and is_uneven(norms)
         self.reach = options.reach if is_limited else np.inf
+        self.flip_share = options.flip_share if problem.form == "max_size" else 0.0
 
     def walk(
         self,
@@ -57,40 +70,54 @@ class Walker:
         cooling: Cooling,
         rng: np.random.Generator,
     ) -> BoolArray | None:
-        """Let the examples of a core move; give the subset found, None for Eq. 3 without one."""
-        ground, back = self._ground(mask, core)
+        """Let the examples of a core move from a subset on.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+            The start.
+        core : ndarray of int64
+            Who may move.
+        lam : float
+            Under Eq. 3 an example more is worth 2 lam, as a squared norm; 0 under Eq. 4.
+        cooling : Cooling
+        rng : Generator
+
+        Returns
+        -------
+        ndarray of shape (n,), bool, or None
+            Under Eq. 3 the largest subset within epsilon, None without one; under Eq. 4 the last.
+        """
+        run, sums = self.run, self.run.sum_of(mask)
+        ground, positions = self._ground(mask, core, sums)
         if ground is None:
             return None
-        problem, run = self.problem, self.run
-        epsilon = problem.epsilon if problem.epsilon is not None else np.inf
-        total = run.sum_of(mask)
-        state = np.array([float(total @ total), float(mask.sum()), lam, epsilon, -1.0])
-        best = ground.chosen.copy()
-        flips = self.options.flip_share if problem.form == "max_size" else 0.0
-        order = np.empty(core.size, dtype=np.int64)
-        is_alone = run.limits.num_workers == 1
-        shown = run.norm if problem.form == "min_norm" else run.size
+        epsilon = self.problem.epsilon if self.problem.epsilon is not None else np.inf
+        state = np.array([float(sums @ sums), float(mask.sum()), lam, epsilon, -1.0])
+        best, order = ground.chosen.copy(), np.empty(core.size, dtype=np.int64)
+        shown = run.norm if self.problem.form == "min_norm" else float(run.size)
 
         def found() -> BoolArray | None:
-            if flips and state[BEST] < 0:
+            if self.flip_share and state[BEST] < 0:
                 return None
             out = mask.copy()
-            out[core] = best[back] if flips else ground.chosen[back]
+            out[core] = (best if self.flip_share else ground.chosen)[positions]
             return out
 
         def after() -> bool:
             nonlocal shown
-            # A checkpoint costs a pass over S: only where there is something to win.
-            here = state[BEST] if flips else float(np.sqrt(state[SQUARED]))
-            if is_alone and (here > shown if flips else here < 0.9 * shown):
+            # A checkpoint costs a pass over S: only where there is something to win. Several
+            # workers must not see each other's.
+            here = state[BEST] if self.flip_share else float(np.sqrt(state[SQUARED]))
+            is_better = here > shown if self.flip_share else here < _SHOWN * shown
+            subset = found() if self.is_alone and is_better else None
+            if subset is not None:
                 shown = here
-                subset = found()
-                if subset is not None:
-                    run.submit(subset)
+                run.submit(subset)
             return self._is_enough(state)
 
         def call(schedule: tuple[float, float, float, float], count: int) -> None:
-            walk(ground, order, state, best, rng, schedule, flips, self.reach, count)
+            walk(ground, order, state, best, rng, schedule, self.flip_share, self.reach, count)
 
         entries = core.size if ground.is_gram else 2 * ground.matrix.shape[1]
         cool(call, cooling, run, entries, after)
@@ -100,53 +127,46 @@ class Walker:
         """Whether what was found reaches the target or the proven bound."""
         bound, target = self.run.bound, self.run.limits.target
         if self.problem.form == "min_norm":
-            return target is not None and state[SQUARED] <= (target * (1 - 1e-9)) ** 2
+            is_reached = target is not None and state[SQUARED] <= (target * (1 - 1e-9)) ** 2
+            return is_reached and self.is_readable
         is_optimal = bound is not None and state[BEST] >= np.floor(bound)
         return is_optimal or (target is not None and state[BEST] >= target)
 
-    def _ground(self, mask: BoolArray, core: IndexArray) -> tuple[Ground | None, IndexArray]:
+    def _ground(
+        self, mask: BoolArray, core: IndexArray, sums: FloatArray
+    ) -> tuple[Ground | None, IndexArray]:
         """What to walk on, and where each example of the core stands in it."""
         problem = self.problem
         norms = problem.rows.squared_norms[core]
         by_norm = np.argsort(norms, kind="stable")
-        if self.is_small(core):
+        if self.holds_gram(core):
             rows = problem.rows.take(core).astype(np.float64)
             gram = gram_matrix(rows, self.run)
             if gram is None:
                 return None, core
             columns = problem.constraints.columns(mask, core, slack=0.5)
-            products = rows @ self.run.sum_of(mask)
-            ground = Ground(gram, products, True, mask[core], by_norm, norms[by_norm], columns)
+            ground = Ground(gram, rows @ sums, True, mask[core], by_norm, norms[by_norm], columns)
             return ground, np.arange(core.size)
-        matrix, total, _ = search_rows(problem, mask)
+        matrix = problem.rows.search_matrix()
+        is_exact = self.is_readable and matrix.shape[1] == problem.d
+        total = sums.copy() if is_exact else DenseRows(matrix).sum(mask)
         columns = problem.constraints.columns(mask, slack=0.5)
         order = core[by_norm]
         return Ground(matrix, total, False, mask.copy(), order, norms[by_norm], columns), core
 
-    def is_small(self, core: IndexArray) -> bool:
+    def holds_gram(self, core: IndexArray) -> bool:
         """Whether the core's Gram matrix is worth its memory."""
-        is_readable = self.problem.rows.proxy is self.problem.rows
-        return core.size <= self.options.core_size and self.options.proposals == "norm" and is_readable
+        is_plain = self.options.proposals == "plain"
+        return core.size <= _MOST_GRAM and self.is_readable and not is_plain
 
 
-def is_uneven(squared_norms: FloatArray, options: AnnealOptions) -> bool:
+def is_uneven(squared_norms: FloatArray) -> bool:
     """Whether small rows can still move when large ones are frozen."""
     positive = squared_norms[squared_norms > 0]
     if not positive.size:
         return False
     low, high = np.quantile(positive, [0.05, 0.95])
-    return bool(high > 20.0 * low)
-
-
-def search_rows(problem: Problem, mask: BoolArray) -> tuple[AnyFloatArray, FloatArray, bool]:
-    """Give rows for random access, the sum of the pruned ones, and whether both are exact.
-
-    They are not exact where the rows stand for an S that does not fit in memory.
-    """
-    rows = problem.rows.search_matrix()
-    if problem.rows.proxy is problem.rows and rows.shape[1] == problem.d:
-        return rows, problem.rows.sum(mask), True
-    return rows, DenseRows(rows).sum(mask), False
+    return bool(high > _UNEVEN * low)
 
 
 def cool(
@@ -165,7 +185,7 @@ def cool(
     """
     hot, cold, total = cooling.hot, cooling.cold, cooling.num_proposals
     left = run.iterations_left
-    total = total if left is None else min(total, left)
+    total = total if left is None else max(1, min(total, left))
     fitting = 2 ** int(np.log2(_CALL_ENTRIES / entries))
     longest = min(max(fitting, _FEWEST_PROPOSALS), _MOST_PROPOSALS)
     done, count, began = 0, min(longest, _FIRST_CALL), time.perf_counter()
