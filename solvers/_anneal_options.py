@@ -129,6 +129,6 @@ def _check(name: str, value: Any) -> None:
         if not is_number or value != int(value) or value < least:
             raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
         return
-    least_value, most = _RANGES[name]
-    if not is_number or not least_value <= value <= most:
-        raise OptionError(f"{name} must be a number from {least_value:g} to {most:g}, got {value!r}.")
+    low, high = _RANGES[name]
+    if not is_number or not low <= value <= high:
+        raise OptionError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")

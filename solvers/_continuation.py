@@ -14,6 +14,7 @@ keeps linear functions while it can: Lovett and Meka, arXiv:1203.5747.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,8 +82,8 @@ def settle(
     top = _TOP * float(positive.max())
     bottom = min(_BOTTOM * float(np.quantile(positive, _SMALL)), top)
     plan, goal = _Plan(run, max(_FEWEST_STAGES, num_stages), share), weights.radius
+    way, is_full = _Way(weights, rows, items, run, rng), True
     done, num_returns = 0.0, 0 if goal is None else _NUM_RETURNS
-    is_full = True
     while True:
         convexity_lost = (weights.squared_norms / (top * (bottom / top) ** done)) ** _POWER
         weights.diagonal = np.where(convexity_lost < 1.0, convexity_lost * curvature, np.inf)
@@ -90,7 +91,7 @@ def settle(
         is_open = (values > 0) & (values < 1)
         is_swept = is_open | (convexity_lost[items] < 1) if is_full else is_open
         num_sweeps = _SWEEPS_PER_STAGE * items.size // max(int(np.count_nonzero(is_open)), 1)
-        visited = _stage(weights, rows, items, is_swept, 1 + min(_MOST_SWEEPS, num_sweeps), run, rng)
+        visited = way.stage(is_swept, 1 + min(_MOST_SWEEPS, num_sweeps))
         left = plan.left(visited)
         if run.should_stop():
             break
@@ -109,27 +110,30 @@ def settle(
     return weights.weights > rng.random(weights.weights.size)
 
 
-def _stage(
-    weights: Descent,
-    rows: AnyFloatArray,
-    items: IndexArray,
-    is_swept: BoolArray,
-    num_sweeps: int,
-    run: Run,
-    rng: np.random.Generator,
-) -> int:
-    """Sweep some items, then those of them that stay open; count the visits."""
-    everyone, swept, visited = np.arange(len(rows)), items[is_swept], 0
-    for _ in range(num_sweeps):
-        weights.sweep(rows, everyone, rng.permutation(swept), run.should_stop)
-        run.add_iterations(swept.size)
-        visited += swept.size
-        weights.steer(_PULL * float(np.sqrt(swept.size / items.size)))
-        now = weights.weights[swept]
-        swept = swept[(now > 0) & (now < 1)]
-        if not swept.size or run.should_stop():
-            break
-    return visited
+@dataclass
+class _Way:
+    """What the weights of some items are swept with."""
+
+    weights: Descent
+    rows: AnyFloatArray
+    items: IndexArray
+    run: Run
+    rng: np.random.Generator
+
+    def stage(self, is_swept: BoolArray, num_sweeps: int) -> int:
+        """Sweep some items, then those of them that stay open; count the visits."""
+        everyone, swept, visited = np.arange(len(self.rows)), self.items[is_swept], 0
+        for _ in range(num_sweeps):
+            order = self.rng.permutation(swept)
+            self.weights.sweep(self.rows, everyone, order, self.run.should_stop)
+            self.run.add_iterations(swept.size)
+            visited += swept.size
+            self.weights.steer(_PULL * float(np.sqrt(swept.size / self.items.size)))
+            now = self.weights.weights[swept]
+            swept = swept[(now > 0) & (now < 1)]
+            if not swept.size or self.run.should_stop():
+                break
+        return visited
 
 
 class _Plan:
@@ -173,4 +177,4 @@ def _held_curvature(weights: Descent) -> FloatArray:
     of_entries = stiffness[columns.members] * columns.coefficients**2
     num = len(columns.starts) - 1
     owners = np.repeat(np.arange(num), np.diff(columns.starts))
-    return np.bincount(owners, weights=of_entries, minlength=num)
+    return np.bincount(owners, weights=of_entries, minlength=num).astype(np.float64)

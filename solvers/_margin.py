@@ -73,7 +73,7 @@ class Margin:
         return squared - float(self.prices[mask].sum())
 
     def temperature(self, problem: Problem, excess: float) -> float:
-        """The temperature whose equilibrium lies that far above the relaxed optimum.
+        """Find the temperature whose equilibrium lies that far above the relaxed optimum.
 
         Half a temperature for each dimension, and the flips that happen although they cost.
         """
@@ -89,6 +89,6 @@ class Margin:
         return high
 
     def flip_costs(self, problem: Problem, mask: BoolArray, total: FloatArray) -> FloatArray:
-        """What each flip adds to the energy of a subset with the sum ``total`` (d,)."""
+        """Compute what each flip adds to the energy of a subset with the sum ``total`` (d,)."""
         sign = np.where(mask, -1.0, 1.0)
         return sign * (2.0 * problem.rows.dot(total) - self.prices) + problem.rows.squared_norms

@@ -91,4 +91,4 @@ def follow_norm(lam: float, first: float, squared: float, epsilon: float) -> flo
     return min(1e3 * first, max(1e-3 * first, lam * math.exp(0.01 * pull)))
 
 
-KERNELS = (apply_move, is_allowed, move_row, temperature_at, is_accepted)
+KERNELS = (apply_move, is_allowed, move_row, temperature_at, is_accepted, follow_norm)

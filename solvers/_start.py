@@ -280,7 +280,7 @@ class Start:
     # --- limits ---------------------------------------------------------------------------------
 
     def _all_limits(self) -> Constraints:
-        """The linear limits, the size among them."""
+        """Give the linear limits, the size among them."""
         problem = self.problem
         limits = problem.constraints
         if problem.form == "max_size" and not problem.is_capped:

@@ -14,7 +14,7 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows import DenseRows
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
-from ._walk_kernels import BEST, COUNT, SQUARED, Ground, walk
+from ._walk_kernels import BEST, SQUARED, Ground, walk
 
 if TYPE_CHECKING:
     from ._anneal_options import AnnealOptions
@@ -135,7 +135,7 @@ class Walker:
     def _ground(
         self, mask: BoolArray, core: IndexArray, sums: FloatArray
     ) -> tuple[Ground | None, IndexArray]:
-        """What to walk on, and where each example of the core stands in it."""
+        """Give what to walk on, and where each example of the core stands in it."""
         problem = self.problem
         norms = problem.rows.squared_norms[core]
         by_norm = np.argsort(norms, kind="stable")
@@ -179,9 +179,10 @@ def cool(
     """Make all calls of one walk, short enough to watch the clock.
 
     ``call((hot, cold, done, total), count)`` makes ``count`` proposals, each of which reads about
-    ``entries`` numbers. A walk that the clock would cut off is shortened to fit. ``after()`` follows
-    each call and may end the walk by True. Without a clock ``entries`` alone sets the length of a
-    call, since the point where ``after`` ends the walk must not depend on the machine's speed.
+    ``entries`` numbers. A walk that the clock would cut off is shortened to fit. ``after()`` is
+    asked after each call and may end the walk by True. Without a clock ``entries`` alone sets the
+    length of a call, since the point where ``after`` ends the walk must not depend on the machine's
+    speed.
     """
     hot, cold, total = cooling.hot, cooling.cold, cooling.num_proposals
     left = run.iterations_left

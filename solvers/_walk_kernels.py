@@ -12,7 +12,6 @@ passed in and modified in place.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +28,6 @@ Array = NDArray[Any]
 # Positions in the state: ||v||^2, m, lam, epsilon, and the largest m met with ||v|| <= epsilon, -1
 # for none.
 SQUARED, COUNT, LAM, EPSILON, BEST = 0, 1, 2, 3, 4
-# Proposals between two looks at the temperature.
-_STRIDE = 256
-# lam follows the norm by 2 % per stride and e-fold, and stays within a factor of 1,000.
-_FOLLOW, _FARTHEST = 0.01, 1e3
 
 
 class Ground(NamedTuple):
@@ -146,12 +141,10 @@ def walk(
     temperature = schedule[0]
     num_pruned, num = 0, order.size + 1
     for step in range(num_proposals):
-        if step % _STRIDE == 0:
+        if step % shared.STRIDE == 0:
             temperature = shared.temperature_at(schedule, step)
             if flip_share > 0.0:
-                pull = math.log(max(epsilon * epsilon, 1e-300) / max(squared, 1e-300))
-                lam *= math.exp(_FOLLOW * pull)
-                lam = min(_FARTHEST * first_lam, max(first_lam / _FARTHEST, lam))
+                lam = shared.follow_norm(lam, first_lam, squared, epsilon)
             limit = reach * temperature + 2.0 * lam
             if num > order.size or (num > 64 and ground.norms[int(0.9 * num)] > limit):
                 num_pruned, num = part(ground, order, limit)
@@ -172,9 +165,7 @@ def walk(
         if not shared.is_allowed(ground.columns, leaving, joining):
             continue
         change = norm_change(ground, leaving, joining)
-        added = 0.0
-        if is_flip:
-            added = 1.0 if joining >= 0 else -1.0
+        added = float(joining >= 0) - float(leaving >= 0)
         if not shared.is_accepted(change - 2.0 * lam * added, temperature, rng):
             continue
         shared.apply_move(ground.columns, leaving, joining)

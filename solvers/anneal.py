@@ -1,14 +1,30 @@
-"""Simulated annealing: the default solver."""
+"""Simulated annealing: the default solver. One start, one walker, one closer.
+
+1. Start (`_start`): weights between 0 and 1 are led to a subset (`_continuation`), under Eq. 3 from
+   the relaxed optimum; or best insertions, where few examples are to be chosen.
+2. Walk (`_walk`): flips and swaps at a falling temperature, of the examples that it can move. The
+   first temperature is the one whose equilibrium is the energy of the start (`_margin`).
+3. Close (`_local_search`): best exchanges.
+
+``start="random"`` with ``proposals="plain"`` is the paper's own way: uniform proposals from a
+random start, on the rows themselves.
+
+References
+----------
+Yang et al., Dataset Pruning, ICLR 2023, arXiv:2205.09329, Section 4. Kirkpatrick, Gelatt, Vecchi,
+Optimization by Simulated Annealing, Science 220 (1983).
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
 from typing import ClassVar
 
 import numpy as np
 
-from subsetsel.bounds.dual import evaluate_dual
+from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.engine.options import Limits
 from subsetsel.engine.other_form import maximize_size
 from subsetsel.engine.result import Candidate
@@ -17,225 +33,287 @@ from subsetsel.engine.warm_up import Kind
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
-from ._anneal_options import AnnealOptions
+from ._anneal_options import AnnealOptions, Proposals
+from ._chunk_search import is_too_large, walk_chunks
 from ._first_subset import near_guess, smallest_subset
 from ._local_search import LocalSearch
-from ._start import Start, margin_of, no_margin
+from ._margin import Margin
+from ._start import Start
 from ._walk import Cooling, Walker, is_uneven
 
-DEBUG = os.environ.get("DBG")
+# Chains without a time limit, and how many times as many with one.
+_NUM_CHAINS, _WITH_CLOCK = {"max_size": 6, "min_norm": 1}, 100
+# Proposals for each example of a core with its Gram matrix, and on the rows; least and most.
+_PER_EXAMPLE = {True: (2000, 300_000, 8_000_000), False: (60, 300_000, 20_000_000)}
+# Under a clock the first walk of Eq. 4 plans _LONG times the usual proposals and is shortened to
+# the time there is; each walk is longer than the one before: more short ones find nothing new.
+_LONG, _LONGER = 100.0, {"max_size": 1.3, "min_norm": 2.0}
+# Eq. 3: one generation in so many starts from the relaxation again.
+_FRESH_EVERY = 4
+# The core has at least so many examples.
+_FEWEST = 1000
+# Hot enough for anything is half a large row's squared norm (the 95 % quantile; small: 5 %).
+_MELTING, _LARGE, _SMALL = 0.5, 0.95, 0.05
+# No walk ends hotter than this share of its beginning, or need end below this share of 2 lam.
+_COOLS_TO, _COLD_WORTH = 0.1, 0.01
+# Best exchanges end the search where S has up to this many entries, and after this many times the
+# patience without a clock.
+_CLOSING_ENTRIES, _CLOSING_MOVES, _ENDLESS = 20_000_000, 20, 10**9
+# The tight bound is worth its time where the gap, in examples, is at most so many times the slack
+# of the relaxation, or at most so many.
+_SHARPENED = 2.0
+
+Found = Sequence[BoolArray]
 
 
 class AnnealSolver:
+    """Anneal; see the module's text."""
+
     Options: ClassVar[type[AnnealOptions]] = AnnealOptions
 
     def solve(self, problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
+        """Search for a subset; see `subsetsel.engine.registry.Solver`."""
         if problem.form == "max_size" and run.solve_relaxation() is None:
+            # Rows that cannot be read one by one: search sizes instead.
             return maximize_size(lambda sub, inner: self.solve(sub, options, inner), problem, run)
-        return _Search(problem, options, run).go()
-
-    def warm_up(self, problem: Problem, options: AnnealOptions) -> None:
-        kind, free = Kind.of(problem), np.flatnonzero(problem.free)
-        for is_small in (False, True):
-            _compile(kind, is_small)
-
-
-@cache
-def _compile(kind: Kind, is_small: bool) -> None:
-    problem = kind.problem()
-    options = AnnealOptions(core_size=4000 if is_small else 2, num_proposals=600, num_chains=2)
-    AnnealSolver().solve(problem, options, Run.quiet(problem))
-
-
-class _Search:
-    def __init__(self, problem: Problem, options: AnnealOptions, run: Run) -> None:
-        self.problem, self.options, self.run = problem, options, run
-        self.free = np.flatnonzero(problem.free)
-        self.norms = problem.rows.squared_norms[self.free]
-        self.start, self.walker = Start(problem, options, run), Walker(problem, options, run)
-        self.is_exact = problem.rows.proxy is problem.rows
-        self.margin = no_margin(problem)
-        self.relaxation = run.solve_relaxation() if problem.form == "max_size" else None
-
-    def go(self) -> Candidate:
-        problem, run, options = self.problem, self.run, self.options
         is_eq4 = problem.form == "min_norm"
         first = near_guess(problem, run) if is_eq4 else smallest_subset(problem, run)
         if first is None:
             return Candidate(is_infeasible=True)
         run.submit(first)
-        if not self.norms.any() or run.should_stop():
+        if not problem.rows.squared_norms[problem.free].any() or run.should_stop():
             return Candidate(limit=run.limit)
-        settles = options.start == "relax" and self.is_exact and run.limits.initial_guess is None
+        return _Search(problem, options, run, first).go()
+
+    def warm_up(self, problem: Problem, options: AnnealOptions) -> None:
+        """Compile or load the kernels that the problem's form and rows call for."""
+        _compile(Kind.of(problem), "norm")
+        _compile(Kind.of(problem), "plain")
+
+
+@cache
+def _compile(kind: Kind, proposals: Proposals) -> None:
+    """Run each kernel once, on a Gram matrix ("norm") or on the rows ("plain")."""
+    problem = kind.problem()
+    options = AnnealOptions(proposals=proposals, num_proposals=600, num_chains=2)
+    AnnealSolver().solve(problem, options, Run.quiet(problem))
+
+
+class _Search:
+    """Generations of walks, one for each worker at a time."""
+
+    def __init__(
+        self, problem: Problem, options: AnnealOptions, run: Run, first: BoolArray
+    ) -> None:
+        self.problem, self.options, self.run, self.first = problem, options, run, first
+        self.free, self.is_eq4 = np.flatnonzero(problem.free), problem.form == "min_norm"
+        self.is_alone = run.limits.num_workers == 1
+        self.walker, self.start = Walker(problem, options, run), Start(problem, options, run)
+        self.relaxation: Relaxation | None = None
+        self.margin = Margin.without(problem)
+        self.few: BoolArray | None = None
         has_guess = run.limits.initial_guess is not None
-        rng = run.generator(7)
-        if self.relaxation is not None:
-            self.margin = margin_of(problem, self.relaxation)
-        elif settles:
-            self.margin = self.start.relax(rng, 0.4 * run.remaining)
-        begin = self.begin(rng) if settles else first
-        self.dbg("start", begin)
-        usual = self.usual(self.free)
-        num = options.num_chains or (6 if not is_eq4 else 1)
-        most = num * 100 if run.fills_time else num
-        closes = self.closes()
-        end = (1.0 - options.close_share) * run.remaining if closes else 0.0
-        number, length, stale = 0, (100.0 if is_eq4 and run.fills_time else 1.0), 0
-        while number < most and not run.should_stop() and (run.remaining > 1.05 * end or number == 0):
-            mask = begin if number == 0 else run.mask
-            if number and number % 4 == 0 and settles and not is_eq4:
-                fresh = self.start.near_margin(self.margin, self.relaxation, run.generator(7, number), 0.3 * run.remaining)
-                self.dbg("fresh", fresh)
-                if fresh is not None:
-                    run.submit(fresh)
-                    mask = fresh
-            best = (run.size, -run.norm)
-            seconds = run.remaining - end if closes else np.inf
-            heat = options.heat if not has_guess else options.heat
-            is_cool = settles or has_guess or number > 0
-            found = self.chain(number, mask, length, heat if is_cool else np.inf, seconds)
-            if found is not None:
-                run.submit(found)
-            self.dbg(f"chain {number}", found)
-            if not is_eq4:
-                self.refine()
-            number += 1
+        is_readable = self.walker.is_readable and not is_too_large(problem.rows)
+        self.settles = options.start == "relax" and is_readable and not has_guess
+        # From a random start everything must melt first.
+        self.melts = not self.settles and not has_guess
+        self.closes = self._closes()
+
+    def go(self) -> Candidate:
+        """Search until a limit or the usual number of walks."""
+        run, form = self.run, self.problem.form
+        self._look()
+        num_chains = self.options.num_chains or _NUM_CHAINS[form]
+        most = num_chains * (_WITH_CLOCK if run.fills_time else 1)
+        end = self.options.closing_share * run.remaining if self.closes else 0.0
+        quota = run.iterations_left
+        self.quota = None if quota is None else quota // max(1, run.limits.num_workers)
+        number, length = 0, _LONG if self.is_eq4 and run.fills_time else 1.0
+        while number < most and not run.should_stop() and (number == 0 or run.remaining > end):
+            is_first = number == 0
+            generation = number // run.limits.num_workers
+            is_fresh = is_first or (not self.is_eq4 and generation % _FRESH_EVERY == 0)
+            numbers = range(number, number + run.limits.num_workers)
+            best = run.best()
+            mask = self.first if best is None else best.mask
+            self._together([partial(self._chain, k, mask, is_fresh, length, end) for k in numbers])
+            self._refine()
+            number += len(numbers)
             if run.fills_time:
-                length *= 2.0 if is_eq4 else 1.3
-        if closes:
-            self.close()
-        self.dbg("closed", run.mask)
+                length *= _LONGER[form]
+        if self.closes:
+            self._close()
         return Candidate(limit=run.limit, dual=self.margin.total)
 
-    def dbg(self, what, mask):
-        if DEBUG and mask is not None:
-            print(f"   {what}: t {self.run.elapsed:.2f} size {mask.sum()} norm {np.linalg.norm(self.problem.rows.sum(mask)):.6g} best {self.run.size} {self.run.norm:.6g}", flush=True)
+    def _look(self) -> None:
+        """Find the relaxed optimum and, where few are chosen, a subset of best insertions."""
+        if not self.is_eq4:
+            self.relaxation = self.run.solve_relaxation()
+            assert self.relaxation is not None
+            self.margin = Margin.of_relaxation(self.problem, self.relaxation)
+        elif self.settles:
+            self.margin = self.start.relax(self.run.generator(0))
+        if self.settles:
+            size = np.inf if self.relaxation is None else self.relaxation.value
+            self.few = self.start.few(size)
+            if self.few is not None:
+                self.run.submit(self.few)
 
-    def refine(self) -> None:
-        run = self.run
-        bound = run.bound
-        if bound is None or not run.limits.bound or run.should_stop():
-            return
-        if np.floor(bound) - run.size <= max(2.0, 2.0 * (bound - self.relaxation.value)):
-            run.proof.sharpen()
-        run.proof.strengthen(run.size)
+    # --- one walk -------------------------------------------------------------------------------
 
-    def usual(self, core) -> int:
-        if self.walker.is_small(core):
-            n = np.clip(2000 * core.size, 300_000, 8_000_000)
-        else:
-            n = np.clip(60 * core.size, 300_000, 20_000_000)
-        return int(n)
+    def _chain(
+        self, number: int, mask: BoolArray, is_fresh: bool, length: float, end: float
+    ) -> Found:
+        """Walk from a subset, or from a new start; give what may be submitted."""
+        found = []
+        rng = self.run.generator(1, number)
+        if is_fresh and self.settles:
+            settled = self._settle(rng)
+            if settled is not None:
+                found.append(settled)
+                if self.is_alone:
+                    self.run.submit(settled)
+                mask = settled
+            if self.few is not None and number == 0:
+                mask = min((mask, self.few), key=self._energy)
+        melts = self.melts and is_fresh
+        walked = self._walk(mask, melts, length, max(0.0, self.run.remaining - end), rng)
+        return found if walked is None else [*found, walked]
 
-    def begin(self, rng) -> BoolArray:
-        problem, run = self.problem, self.run
-        candidates = []
-        few = self.few()
-        if few is not None:
-            candidates.append(few)
-            self.dbg("few", few)
-        share = float(os.environ.get("SHARE", 0.8 if problem.form == "min_norm" else 0.3))
-        seconds = share * run.remaining
-        if problem.form == "min_norm":
-            settled = self.start.whole(rng, seconds)
-        else:
-            settled = self.start.near_margin(self.margin, self.relaxation, rng, seconds)
-        if settled is not None:
-            candidates.append(settled)
-            self.dbg("settled", settled)
-        for c in candidates:
-            run.submit(c)
-        if not candidates:
-            return run.mask
-        return min(candidates, key=self.energy)
+    def _settle(self, rng: np.random.Generator) -> BoolArray | None:
+        if self.relaxation is None:
+            return self.start.whole(self.margin, rng)
+        return self.start.near_margin(self.margin, self.relaxation, rng)
 
-    def energy(self, mask) -> float:
+    def _energy(self, mask: BoolArray) -> float:
         total = self.problem.rows.sum(mask)
         return self.margin.energy(float(total @ total), mask)
 
-    def few(self) -> BoolArray | None:
-        problem, run = self.problem, self.run
-        if problem.form == "min_norm":
-            pruning, keeping = problem.size, problem.n - problem.size
-            num = min(pruning, keeping)
-            if num > self.options.few * problem.n:
-                return None
-            mask = problem.must_prune.copy() if pruning <= keeping else ~problem.must_keep
-        else:
-            if self.relaxation.value > 128:
-                return None
-            mask = problem.must_prune.copy()
-        if len(problem.constraints):
-            return None
-        limits = Limits(time_limit=None)
-        inner = Run(problem, limits, parent=run)
-        search = LocalSearch(problem, inner, mask)
-        if problem.form != "min_norm":
-            search.fill(problem.max_size)
-        elif pruning <= keeping:
-            search.force(problem.size - int(mask.sum()))
-        else:
-            search.drain(problem.size)
-        return search.mask if problem.size in (None, search.size) else None
-
-    def chain(self, number, mask: BoolArray, length: float, heat: float, seconds: float):
-        problem, run, margin = self.problem, self.run, self.margin
-        rng = run.generator(3, number)
-        total = problem.rows.sum(mask)
-        positive = self.norms[self.norms > 0]
-        low, high = np.quantile(positive, [0.05, 0.95])
-        hot = 0.5 * float(high)
-        T = None
-        if heat < np.inf:
+    def _walk(
+        self,
+        mask: BoolArray,
+        melts: bool,
+        length: float,
+        seconds: float,
+        rng: np.random.Generator,
+    ) -> BoolArray | None:
+        """Cool down from where the subset is in equilibrium."""
+        problem, margin = self.problem, self.margin
+        total = self.run.sum_of(mask)
+        hot, core = self._melting(self.free), self.free
+        if not melts:
             excess = margin.energy(float(total @ total), mask) - margin.least
-            T = margin.temperature(problem, excess)
-            hot = max(1e-300, min(hot, heat * T))
-        core = self.free
-        if heat < np.inf and (margin.costs.any()):
-            core = self.core(mask, total, hot, rng)
-            norms = problem.rows.squared_norms[core]
-            low = np.quantile(norms[norms > 0], 0.05)
-        cold = max(min(self.options.cold * float(low), 0.1 * hot), 1e-300)
-        if margin.lam:
-            cold = min(0.1*hot, max(cold, float(os.environ.get("COLD", 0.01)) * 2 * margin.lam))
-        proposals = int(self.options.num_proposals or length * self.usual(core) * run.effort)
-        if DEBUG:
-            print(f"   hot {hot:.3g} cold {cold:.3g} lam2 {2*margin.lam:.3g} core {core.size} small {self.walker.is_small(core)} proposals {proposals}")
-        return self.walker.walk(mask, core, margin.lam, Cooling(hot, cold, max(1, proposals), seconds), rng)
+            hot = min(hot, self.options.heat * margin.temperature(problem, excess))
+            if margin.costs.any():
+                core = self._core(mask, total, hot, rng)
+        hot = max(hot, 1e-300)
+        cooling = Cooling(hot, self._cold(core, hot), self._proposals(core, length), seconds)
+        if is_too_large(problem.rows):
+            return walk_chunks(problem, self.run, mask.copy(), core, cooling, rng)
+        return self.walker.walk(mask, core, margin.lam, cooling, rng)
 
-    def core(self, mask, total, hot, rng) -> IndexArray:
-        costs = self.margin.flip_costs(self.problem, mask, total)
-        costs = costs + 0.5 * hot * -rng.gumbel(size=costs.size) * float(os.environ.get("NOISE", 1))
-        costs = costs[self.free]
-        least = min(int(os.environ.get("LEAST", 1000)), self.free.size)
-        reach = float(os.environ.get("REACH", self.options.core_reach))
-        num = max(least, int(np.count_nonzero(costs <= reach * hot)))
-        if self.problem.form == "max_size":
-            num = min(num, int(os.environ.get("CORE", 2000)))
+    def _proposals(self, core: IndexArray, length: float) -> int:
+        per_example, least, most = _PER_EXAMPLE[self.walker.holds_gram(core)]
+        usual = float(np.clip(per_example * core.size, least, most))
+        wanted = int(self.options.num_proposals or length * usual * self.run.effort)
+        return max(1, wanted if self.quota is None else min(wanted, self.quota))
+
+    def _quantile(self, items: IndexArray, share: float) -> float:
+        norms = self.problem.rows.squared_norms[items]
+        return float(np.quantile(norms[norms > 0], share)) if norms.any() else 0.0
+
+    def _melting(self, items: IndexArray) -> float:
+        return _MELTING * self._quantile(items, _LARGE)
+
+    def _cold(self, core: IndexArray, hot: float) -> float:
+        """Where the smallest rows freeze; an example's worth bounds what is worth cooling for."""
+        cold = self.options.cold * self._quantile(core, _SMALL)
+        cold = max(cold, _COLD_WORTH * 2.0 * self.margin.lam)
+        return max(min(cold, _COOLS_TO * hot), 1e-300)
+
+    def _core(
+        self, mask: BoolArray, total: FloatArray, hot: float, rng: np.random.Generator
+    ) -> IndexArray:
+        """Draw those whose flip the temperature pays for; noise makes each core another one."""
+        costs = self.margin.flip_costs(self.problem, mask, total)[self.free]
+        costs -= 0.5 * hot * rng.gumbel(size=costs.size)
+        num = max(_FEWEST, int(np.count_nonzero(costs <= self.options.core_reach * hot)))
+        if not self.is_eq4:
+            num = min(num, self.options.core_size)
         if num >= self.free.size:
             return self.free
         return np.sort(self.free[np.argpartition(costs, num - 1)[:num]])
 
-    def closes(self) -> bool:
-        problem, run = self.problem, self.run
-        if problem.form == "max_size" or self.options.proposals != "norm" or not self.is_exact:
-            return False
-        if problem.n * problem.d <= 20_000_000:
-            return True
-        return run.fills_time and not is_uneven(self.norms, self.options)
+    # --- between walks --------------------------------------------------------------------------
 
-    def close(self) -> None:
-        problem, run = self.problem, self.run
+    def _together(self, tasks: Sequence[Callable[[], Found]]) -> None:
+        """Run walks in threads and submit what they found in the order of the tasks.
+
+        With several workers a task does not look at the incumbent, or the result would depend on
+        who is faster. Ctrl-C lets every walk end after its current call and still submit.
+        """
+        if self.is_alone:
+            for task in tasks:
+                self._submit(task())
+            return
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            futures = [pool.submit(task) for task in tasks]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self.run.limit = "interrupted"
+            for future in futures:
+                self._submit(future.result())
+
+    def _submit(self, found: Found) -> None:
+        for mask in found:
+            self.run.submit(mask)
+
+    def _refine(self) -> None:
+        """Sharpen the bound of Eq. 3 where it may prove what was found."""
+        run, bound = self.run, self.run.bound
+        if self.relaxation is None or bound is None or not run.limits.bound or run.should_stop():
+            return
+        slack = max(1.0, bound - self.relaxation.value)
+        if np.floor(bound) - run.size <= _SHARPENED * slack:
+            run.proof.sharpen()
+        run.proof.strengthen(run.size)
+
+    # --- closing --------------------------------------------------------------------------------
+
+    def _closes(self) -> bool:
+        """Whether best exchanges end the search: passes over S cost little, or all freeze alike.
+
+        In few dimensions the last improvements are a handful among n^2 / 4 pairs; rows of one
+        length freeze together, and random pairs are then too rare to find them.
+        """
+        problem = self.problem
+        is_plain = self.options.proposals == "plain"
+        if not self.is_eq4 or is_plain or not self.walker.is_readable:
+            return False
+        if problem.n * problem.d <= _CLOSING_ENTRIES:
+            return True
+        return self.run.fills_time and not is_uneven(problem.rows.squared_norms[self.free])
+
+    def _close(self) -> None:
+        """Exchange best pairs from the incumbent on, as long as there is time.
+
+        Without a clock it ends after too many exchanges in a row without a smaller norm.
+        """
+        run = self.run
         if run.mask is None or run.should_stop():
             return
-        patience = round(self.options.patience * run.effort)
-        most = 10**9 if run.fills_time else 20 * patience
-        inner = Run(problem, Limits(max_iterations=most if run.iterations_left is None else min(most, run.iterations_left)), parent=run)
-        search = LocalSearch(problem, inner, run.mask)
+        patience = max(1, round(self.options.patience * run.effort))
+        most = _ENDLESS if run.fills_time else _CLOSING_MOVES * patience
+        moves = run.iterations_left
+        limits = Limits(max_iterations=most if moves is None else min(most, moves))
+        inner = Run(self.problem, limits, parent=run)
+        search = LocalSearch(self.problem, inner, run.mask)
         search.exchange(patience=patience)
         before = -1
         while run.fills_time and not inner.should_stop() and inner.num_iterations > before:
-            patience, before = min(2 * patience, 10**9), inner.num_iterations
+            # The longer it may climb, the less often another pool of rows is drawn.
+            patience, before = min(2 * patience, _ENDLESS), inner.num_iterations
             search.exchange(patience=patience)
         run.add_iterations(inner.num_iterations)
         run.submit(search.mask)

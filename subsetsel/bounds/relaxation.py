@@ -108,6 +108,7 @@ class Ascent(Descent):
             lam=min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam)),
             radius=radius,
         )
+        self.ball = radius
 
     # --- passes ---------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class Ascent(Descent):
             self.best = here
         self.last = here
         length = self.length()
-        scale = min(1.0, self.radius / length) if length > 0 else 1.0
+        scale = min(1.0, self.ball / length) if length > 0 else 1.0
         return scale * float(self.weights.sum())
 
     def run(self, gaps: tuple[float, float], time_limit: float = float("inf")) -> Relaxation:

@@ -132,7 +132,7 @@ class _Search:
     def __init__(self, problem: Problem, relaxation: Relaxation) -> None:
         self.problem, self.rows = problem, problem.rows
         self.ascent = _TightAscent(problem)
-        self.lam = self.ascent.radius / float(norm(relaxation.dual.u))
+        self.lam = self.ascent.ball / float(norm(relaxation.dual.u))
         self.y = relaxation.dual.y
         self.gains = np.ones(problem.n)
         if len(problem.constraints):

@@ -127,9 +127,9 @@ def _torch() -> dict[str, Any]:
 def _kernels() -> dict[str, Any]:
     import numba
 
-    from subsetsel.bounds._relaxation_kernels import coordinate_pass
+    from subsetsel.bounds._descent_kernels import sweep
 
-    stats = getattr(coordinate_pass, "stats", None)
+    stats = getattr(sweep, "stats", None)
     return {
         "compiled": "no: NUMBA_DISABLE_JIT" if vars(numba.config).get("DISABLE_JIT") else "yes",
         "kept in": getattr(stats, "cache_path", None) or "no folder: compiled in each process",
