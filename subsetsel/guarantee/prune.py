@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from subsetsel.engine.options import Callback, Limits
 from subsetsel.guarantee.answer import Method, answer, load_head, nothing_set_up
 from subsetsel.guarantee.criteria import Criteria
-from subsetsel.guarantee.task import pose
+from subsetsel.guarantee.task import Task, pose
 from subsetsel.guarantee.verification import Verification
 from subsetsel.problem.progress import Limit
 from subsetsel.problem.solution import Solution
@@ -172,19 +173,36 @@ def prune(
         **{name: options.pop(name, None) for name in _DATA_OPTIONS},
     }
     criteria = Criteria(None, max_loss_gap, max_accuracy_drop, min_curvature)
+    splits = (validation, test)
+    set_up = partial(pose, (X, y, l2), arguments, criteria, splits=splits, guess=initial_guess)
+    return _answer_within(set_up, (y, epsilon), (solver, options), limits, checkpoint)
+
+
+def _answer_within(
+    set_up: Callable[..., Task],
+    question: tuple[Any, float | None],
+    solver: tuple[str, dict[str, Any]],
+    limits: Limits,
+    checkpoint: str | PathLike[str] | None,
+) -> tuple[Solution, Verification]:
+    """Answer within the time limit; where it ends in the set-up, with nothing pruned.
+
+    The ``question`` is the labels and epsilon. Without labels such an end is raised.
+    """
     before = time.perf_counter()
-    method = Method.named(solver, options)
+    method = Method.named(*solver)
     load_head()
     loading_time = time.perf_counter() - before
-    clock = Clock(time_limit)
-    data, splits = (X, y, l2), (validation, test)
+    clock, (y, epsilon) = Clock(limits.time_limit), question
     try:
-        task = pose(data, arguments, criteria, splits=splits, guess=initial_guess, clock=clock)
+        task = set_up(clock=clock)
     except (TimeIsUp, KeyboardInterrupt) as error:
         if y is None:
             raise
         limit: Limit = "time" if isinstance(error, TimeIsUp) else "interrupted"
-        solution, check = nothing_set_up(y, seed, solver, limit=limit, clock=clock, epsilon=epsilon)
+        solution, check = nothing_set_up(
+            y, limits.seed, solver[0], limit=limit, clock=clock, epsilon=epsilon
+        )
     else:
         solution, check = answer(task, method, limits, checkpoint, clock)
     return replace(solution, compile_time=solution.compile_time + loading_time), check
