@@ -78,18 +78,20 @@ def settle(
     positive = norms[norms > 0]
     if not positive.size:
         return weights.weights > rng.random(weights.weights.size)
-    curvature = weights.squared_norms + _held_curvature(weights)
+    curvature = norms + _held_curvature(weights)[items]
     top = _TOP * float(positive.max())
     bottom = min(_BOTTOM * float(np.quantile(positive, _SMALL)), top)
     plan, goal = _Plan(run, max(_FEWEST_STAGES, num_stages), share), weights.radius
+    if plan.moves < _FEWEST_STAGES * items.size:
+        return None
     way, is_full = _Way(weights, rows, items, run, rng), True
     done, num_returns = 0.0, 0 if goal is None else _NUM_RETURNS
     while True:
-        convexity_lost = (weights.squared_norms / (top * (bottom / top) ** done)) ** _POWER
-        weights.diagonal = np.where(convexity_lost < 1.0, convexity_lost * curvature, np.inf)
+        convexity_lost = (norms / (top * (bottom / top) ** done)) ** _POWER
+        weights.diagonal[items] = np.where(convexity_lost < 1.0, convexity_lost * curvature, np.inf)
         values = weights.weights[items]
         is_open = (values > 0) & (values < 1)
-        is_swept = is_open | (convexity_lost[items] < 1) if is_full else is_open
+        is_swept = is_open | (convexity_lost < 1) if is_full else is_open
         num_sweeps = _SWEEPS_PER_STAGE * items.size // max(int(np.count_nonzero(is_open)), 1)
         visited = way.stage(is_swept, 1 + min(_MOST_SWEEPS, num_sweeps))
         left = plan.left(visited)

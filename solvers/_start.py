@@ -18,6 +18,7 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._continuation import settle
+from ._core import MOST_PASSES, RESIDUAL, draw_core, has_core
 from ._local_search import LocalSearch
 from ._margin import Margin
 
@@ -57,6 +58,7 @@ class Start:
         self.scale = float(np.median(self.rows.squared_norms[self.free]))
         self.num_stages = round(options.num_stages * run.effort)
         self.share = options.start_share
+        self.items = self.free
         self._relaxed: tuple[FloatArray, FloatArray] | None = None
 
     # --- few examples ---------------------------------------------------------------------------
@@ -140,6 +142,24 @@ class Start:
         mask[core] = chosen
         return self._within_limits(mask, rng)
 
+    def prefix(self, relaxation: Relaxation) -> BoolArray | None:
+        """Prune in the order of reduced costs, as many as the norm allows: one pass over S."""
+        problem, costs = self.problem, relaxation.dual.reduced_costs
+        mask = problem.must_prune.copy()
+        size = int(np.count_nonzero(mask))
+        order = self.free[np.argsort(-costs[self.free], kind="stable")][: problem.max_size - size]
+        total, num, radius = self.rows.sum(mask), 0, problem.radius(size)
+        for start in range(0, order.size, self.rows.block_size):
+            part = self.rows.take(order[start : start + self.rows.block_size])
+            sums = total + np.cumsum(part, axis=0, dtype=np.float64)
+            inside = np.flatnonzero(np.linalg.norm(sums, axis=1) <= radius)
+            num = start + int(inside[-1]) + 1 if inside.size else num
+            total = sums[-1]
+            if self.run.remaining <= 0:
+                break
+        mask[order[:num]] = True
+        return self._within_limits(mask, self.run.generator(2))
+
     # --- Eq. 4 ----------------------------------------------------------------------------------
 
     def relax(self, rng: np.random.Generator) -> Margin:
@@ -185,12 +205,18 @@ class Start:
         return Margin(prices, costs, least_energy, total=weights.total.copy())
 
     def whole(self, margin: Margin, rng: np.random.Generator) -> BoolArray | None:
-        """Settle all rows for Eq. 4, from the relaxed minimum where there is one."""
-        weights = self._weights(rng)
+        """Settle all rows for Eq. 4, from the relaxed minimum where there is one.
+
+        Where the rows cancel and are far more than their dimension, a core of them is enough.
+        """
+        items, weights = self.free, None
+        if self._relaxed is None and has_core(self.problem):
+            items, weights = self._balanced(rng)
+        self.items = items
         mask = settle(
-            weights,
+            self._weights(rng) if weights is None else weights,
             self.rows.search_matrix(),
-            self.free,
+            items,
             self.run,
             rng,
             num_stages=self.num_stages,
@@ -203,6 +229,28 @@ class Start:
             mask = self._steepest(margin, margin.total)
         found = self._within_limits(mask, rng)
         return None if found is None else self._with_size(found)
+
+    def _balanced(self, rng: np.random.Generator) -> tuple[IndexArray, Descent | None]:
+        """Weights of which all but a core are 0 or 1; all, and None, where the core is too small."""
+        problem, free = self.problem, self.free
+        norms = self.rows.squared_norms
+        core, others = draw_core(free[np.argsort(norms[free], kind="stable")], problem.d, rng)
+        values = problem.must_prune.astype(np.float64)
+        num = (problem.size or 0) - int(np.count_nonzero(problem.must_prune))
+        inside = min(max(core.size // 2, num - others.size), num)
+        values[rng.choice(others, num - inside, replace=False)] = 1.0
+        values[core] = inside / core.size
+        weights = self._descent_at(values, None)
+        weights.diagonal[others] = np.inf
+        lengths = np.sqrt(norms[core])
+        goal = RESIDUAL * float(lengths.sum()) / np.sqrt(problem.d)
+        matrix, everyone = self.rows.search_matrix(), np.arange(problem.n)
+        for _ in range(MOST_PASSES):
+            weights.sweep(matrix, everyone, rng.permutation(others), self.run.should_stop)
+            self.run.add_iterations(others.size)
+            if weights.length() <= goal:
+                return core, weights
+        return free, None
 
     def _pruned_share(self) -> float:
         """Share of the free examples that is to be pruned."""

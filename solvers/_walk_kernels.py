@@ -165,7 +165,7 @@ def walk(
         if not shared.is_allowed(ground.columns, leaving, joining):
             continue
         change = norm_change(ground, leaving, joining)
-        added = float(joining >= 0) - float(leaving >= 0)
+        added = float(int(joining >= 0) - int(leaving >= 0))
         if not shared.is_accepted(change - 2.0 * lam * added, temperature, rng):
             continue
         shared.apply_move(ground.columns, leaving, joining)

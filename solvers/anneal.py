@@ -112,6 +112,8 @@ class _Search:
         self.relaxation: Relaxation | None = None
         self.margin = Margin.without(problem)
         self.few: BoolArray | None = None
+        # Proposals of one worker, where iterations are limited.
+        self.quota: float = np.inf
         has_guess = run.limits.initial_guess is not None
         is_readable = self.walker.is_readable and not is_too_large(problem.rows)
         self.settles = options.start == "relax" and is_readable and not has_guess
@@ -125,9 +127,11 @@ class _Search:
         self._look()
         num_chains = self.options.num_chains or _NUM_CHAINS[form]
         most = num_chains * (_WITH_CLOCK if run.fills_time else 1)
-        end = self.options.closing_share * run.remaining if self.closes else 0.0
-        quota = run.iterations_left
-        self.quota = None if quota is None else quota // max(1, run.limits.num_workers)
+        # Where exchanges close, they have their share of a time limit and of the iterations.
+        closing, moves = self.options.closing_share if self.closes else 0.0, run.iterations_left
+        end = closing * run.remaining if run.fills_time else 0.0
+        if moves is not None:
+            self.quota = round((1.0 - closing) * moves) // run.limits.num_workers
         number, length = 0, _LONG if self.is_eq4 and run.fills_time else 1.0
         while number < most and not run.should_stop() and (number == 0 or run.remaining > end):
             is_first = number == 0
@@ -178,6 +182,9 @@ class _Search:
                 mask = min((mask, self.few), key=self._energy)
         melts = self.melts and is_fresh
         walked = self._walk(mask, melts, length, max(0.0, self.run.remaining - end), rng)
+        if walked is None and number == 0 and self.relaxation is not None:
+            # Nothing that fits was met.
+            walked = self.start.prefix(self.relaxation)
         return found if walked is None else [*found, walked]
 
     def _settle(self, rng: np.random.Generator) -> BoolArray | None:
@@ -200,7 +207,7 @@ class _Search:
         """Cool down from where the subset is in equilibrium."""
         problem, margin = self.problem, self.margin
         total = self.run.sum_of(mask)
-        hot, core = self._melting(self.free), self.free
+        hot, core = self._melting(self.free), self.start.items
         if not melts:
             excess = margin.energy(float(total @ total), mask) - margin.least
             hot = min(hot, self.options.heat * margin.temperature(problem, excess))
@@ -216,7 +223,7 @@ class _Search:
         per_example, least, most = _PER_EXAMPLE[self.walker.holds_gram(core)]
         usual = float(np.clip(per_example * core.size, least, most))
         wanted = int(self.options.num_proposals or length * usual * self.run.effort)
-        return max(1, wanted if self.quota is None else min(wanted, self.quota))
+        return max(1, int(min(wanted, self.quota)))
 
     def _quantile(self, items: IndexArray, share: float) -> float:
         norms = self.problem.rows.squared_norms[items]
