@@ -49,7 +49,7 @@ class AnnealOptions:
         as many take twice as long and lower the norm by some per cent. Default 120.
     start_share : float, optional
         Share of the time or the iterations for the continuation. By default 0.8 under Eq. 4, where
-        it decides the norm, and 0.3 under Eq. 3, where chains follow in several generations.
+        it decides the norm, and 0.5 under Eq. 3, where chains follow in several generations.
     tilt : float
         Eq. 4, rows that sum to zero (a head with its ridge): how much more often the smaller of
         pruned and kept gets small rows than large ones; 0 treats all alike, 1 is the most. More

@@ -34,6 +34,8 @@ class Margin:
         The energy there.
     lam : float
         Worth of an example under Eq. 3; 0 under Eq. 4.
+    radius : float
+        Where lam was found: epsilon, or a little more where that is 0; inf under Eq. 4.
     total : ndarray of shape (d,) or None
         S^T w there, where it proves something.
     """
@@ -42,6 +44,7 @@ class Margin:
     costs: FloatArray
     least: float
     lam: float = 0.0
+    radius: float = np.inf
     total: FloatArray | None = None
 
     @classmethod
@@ -66,7 +69,7 @@ class Margin:
         prices, costs = 2.0 * lam * worth, 2.0 * lam * np.abs(dual.reduced_costs)
         costs[(weights > 0) & (weights < 1)] = 0.0
         least = min(radius, problem.epsilon) ** 2 - float(prices @ weights)
-        return cls(prices, costs, least, lam)
+        return cls(prices, costs, least, lam, radius)
 
     def energy(self, squared: float, mask: BoolArray) -> float:
         """Energy of a subset whose norm has this square."""

@@ -126,7 +126,7 @@ class Start:
             columns,
             penalties=penalties / margin.lam,
             lam=margin.lam,
-            radius=problem.epsilon,
+            radius=margin.radius,
         )
         chosen = settle(
             weights,
@@ -135,7 +135,7 @@ class Start:
             self.run,
             rng,
             num_stages=self.num_stages,
-            share=0.3 if self.share is None else self.share,
+            share=0.5 if self.share is None else self.share,
         )
         if chosen is None:
             return None
@@ -231,7 +231,7 @@ class Start:
         return None if found is None else self._with_size(found)
 
     def _balanced(self, rng: np.random.Generator) -> tuple[IndexArray, Descent | None]:
-        """Weights of which all but a core are 0 or 1; all, and None, where the core is too small."""
+        """Round all weights but a core's; everyone, and None, where the core is too small."""
         problem, free = self.problem, self.free
         norms = self.rows.squared_norms
         core, others = draw_core(free[np.argsort(norms[free], kind="stable")], problem.d, rng)
