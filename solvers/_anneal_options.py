@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
+
+from subsetsel.engine.options import require_integer
 from subsetsel.errors import OptionError
 
 StartName = Literal["relax", "random"]
@@ -122,13 +125,10 @@ def _check(name: str, value: Any) -> None:
         if value not in _NAMES[name]:
             first, second = _NAMES[name]
             raise OptionError(f"{name} must be {first!r} or {second!r}, got {value!r}.")
-        return
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if name in _LEAST_INTEGER:
-        least = _LEAST_INTEGER[name]
-        if not is_number or value != int(value) or value < least:
-            raise OptionError(f"{name} must be an integer >= {least}, got {value!r}.")
-        return
-    low, high = _RANGES[name]
-    if not is_number or not low <= value <= high:
-        raise OptionError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+    elif name in _LEAST_INTEGER:
+        require_integer(name, value, _LEAST_INTEGER[name])
+    else:
+        low, high = _RANGES[name]
+        is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            raise OptionError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")

@@ -19,6 +19,8 @@ from subsetsel.bounds.dual import is_drifting
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import IndexArray
 
+from ._walk import is_uneven
+
 # Examples in the core for each of d parameters, and at least.
 _CORE_ROWS, _FEWEST = 48, 12_000
 # A core above this share of the free examples is not worth it.
@@ -29,9 +31,11 @@ RESIDUAL, MOST_PASSES = 0.2, 8
 
 
 def has_core(problem: Problem) -> bool:
-    """Whether a search of a core alone is worth it."""
+    """Whether a search of a core alone is worth it: rows cancel, and some are far smaller."""
     num = int(np.count_nonzero(problem.free))
     if len(problem.constraints) or is_drifting(problem):
+        return False
+    if not is_uneven(problem.rows.squared_norms[problem.free]):
         return False
     return _core_size(problem.d) <= _MOST_SHARE * num
 

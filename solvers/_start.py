@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from subsetsel.bounds.descent import Descent
 from subsetsel.bounds.dual import BALANCED, CANCELLING, drift_of, is_drifting, norm_along
 from subsetsel.bounds.relaxation import Relaxation
-from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
 from subsetsel.problem.constraints import Columns, Constraints
 from subsetsel.problem.linear import find_mask
@@ -19,7 +19,6 @@ from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._continuation import settle
 from ._core import MOST_PASSES, RESIDUAL, draw_core, has_core
-from ._local_search import LocalSearch
 from ._margin import Margin
 
 if TYPE_CHECKING:
@@ -35,10 +34,19 @@ _SMALLEST = 0.25
 # The relaxed minimum of Eq. 4 is reached where a sweep of all rows lowers the norm by less than
 # _STEADY of it, and misses the limits by less than _MISSED a row. Every fifth sweep takes all rows.
 _STEADY, _MISSED, _MOST_SWEEPS, _FULL_EVERY = 1e-4, 1e-5, 200, 5
-# Shares of the time and the iterations for the relaxed minimum and for best insertions.
-_RELAXING_SHARE, _FEW_SHARE = 0.4, 0.2
-# Under Eq. 3 a relaxed size up to this is few.
-_FEW = 128
+# Iterations for each row from which on a core is worth its sweeps.
+_MOVES = 30
+# Share of the time and the iterations for the relaxed minimum.
+_RELAXING_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A start: the subset (n,), who may be walked from there, and the visits it took."""
+
+    mask: BoolArray
+    items: IndexArray
+    num_visits: int = 0
 
 
 class Start:
@@ -55,56 +63,17 @@ class Start:
     def __init__(self, problem: Problem, options: AnnealOptions, run: Run) -> None:
         self.problem, self.options, self.run = problem, options, run
         self.rows, self.free = problem.rows, np.flatnonzero(problem.free)
-        self.scale = float(np.median(self.rows.squared_norms[self.free]))
+        norms = self.rows.squared_norms[self.free]
+        self.scale = float(np.median(norms[norms > 0])) if norms.any() else 1.0
         self.num_stages = round(options.num_stages * run.effort)
         self.share = options.start_share
-        self.items = self.free
         self._relaxed: tuple[FloatArray, FloatArray] | None = None
-
-    # --- few examples ---------------------------------------------------------------------------
-
-    def few(self, relaxed_size: float = np.inf) -> BoolArray | None:
-        """Best insertions one by one where few examples are pruned or kept; None otherwise.
-
-        With a dozen of 20,000 to choose, weights between 0 and 1 say little.
-        """
-        problem, run = self.problem, self.run
-        if len(problem.constraints):
-            return None
-        is_pruning = problem.size is None or 2 * problem.size <= problem.n
-        if problem.size is None:
-            if relaxed_size > min(_FEW, self.options.few_share * problem.n):
-                return None
-        else:
-            count = problem.size if is_pruning else problem.n - problem.size
-            if count > self.options.few_share * problem.n:
-                return None
-            if not is_pruning and drift_of(problem) <= BALANCED:
-                # All that is kept would be a few small rows, which have no curvature.
-                return None
-        mask = problem.must_prune.copy() if is_pruning else ~problem.must_keep
-        moves = run.iterations_left
-        limits = Limits(
-            time_limit=_FEW_SHARE * run.remaining if run.remaining < np.inf else None,
-            max_iterations=None if moves is None else round(_FEW_SHARE * moves),
-        )
-        inner = Run(problem, limits, parent=run)
-        search = LocalSearch(problem, inner, mask)
-        if problem.size is None:
-            search.fill(problem.max_size)
-        elif is_pruning:
-            search.force(problem.size - search.size)
-        else:
-            search.drain(problem.size)
-        run.add_iterations(inner.num_iterations)
-        is_whole = problem.size is None or search.size == problem.size
-        return search.mask if is_whole else None
 
     # --- Eq. 3 ----------------------------------------------------------------------------------
 
     def near_margin(
-        self, margin: Margin, relaxation: Relaxation, rng: np.random.Generator
-    ) -> BoolArray | None:
+        self, margin: Margin, relaxation: Relaxation, rng: np.random.Generator, moves: float
+    ) -> Begun | None:
         """Settle the rows nearest to the margin of Eq. 3; all others are as the margin has them."""
         problem = self.problem
         num_open = int(np.count_nonzero((relaxation.weights > 0) & (relaxation.weights < 1)))
@@ -136,29 +105,13 @@ class Start:
             rng,
             num_stages=self.num_stages,
             share=0.5 if self.share is None else self.share,
+            moves=moves,
         )
         if chosen is None:
             return None
         mask[core] = chosen
-        return self._within_limits(mask, rng)
-
-    def prefix(self, relaxation: Relaxation) -> BoolArray | None:
-        """Prune in the order of reduced costs, as many as the norm allows: one pass over S."""
-        problem, costs = self.problem, relaxation.dual.reduced_costs
-        mask = problem.must_prune.copy()
-        size = int(np.count_nonzero(mask))
-        order = self.free[np.argsort(-costs[self.free], kind="stable")][: problem.max_size - size]
-        total, num, radius = self.rows.sum(mask), 0, problem.radius(size)
-        for start in range(0, order.size, self.rows.block_size):
-            part = self.rows.take(order[start : start + self.rows.block_size])
-            sums = total + np.cumsum(part, axis=0, dtype=np.float64)
-            inside = np.flatnonzero(np.linalg.norm(sums, axis=1) <= radius)
-            num = start + int(inside[-1]) + 1 if inside.size else num
-            total = sums[-1]
-            if self.run.remaining <= 0:
-                break
-        mask[order[:num]] = True
-        return self._within_limits(mask, self.run.generator(2))
+        found = self._within_limits(mask, rng)
+        return None if found is None else Begun(found, self.free, weights.num_visits)
 
     # --- Eq. 4 ----------------------------------------------------------------------------------
 
@@ -204,23 +157,24 @@ class Start:
         least_energy = least**2 - float(prices @ weights.weights)
         return Margin(prices, costs, least_energy, total=weights.total.copy())
 
-    def whole(self, margin: Margin, rng: np.random.Generator) -> BoolArray | None:
+    def whole(self, margin: Margin, rng: np.random.Generator, moves: float) -> Begun | None:
         """Settle all rows for Eq. 4, from the relaxed minimum where there is one.
 
         Where the rows cancel and are far more than their dimension, a core of them is enough.
         """
-        items, weights = self.free, None
-        if self._relaxed is None and has_core(self.problem):
+        if self._relaxed is None and has_core(self.problem) and moves >= _MOVES * self.free.size:
             items, weights = self._balanced(rng)
-        self.items = items
+        else:
+            items, weights = self.free, self._weights(rng)
         mask = settle(
-            self._weights(rng) if weights is None else weights,
+            weights,
             self.rows.search_matrix(),
             items,
             self.run,
             rng,
             num_stages=self.num_stages,
             share=0.8 if self.share is None else self.share,
+            moves=moves - weights.num_visits,
         )
         if mask is None:
             if margin.total is None:
@@ -228,10 +182,10 @@ class Start:
             # There is no time for more, and the slopes decide most examples.
             mask = self._steepest(margin, margin.total)
         found = self._within_limits(mask, rng)
-        return None if found is None else self._with_size(found)
+        return None if found is None else Begun(self._with_size(found), items, weights.num_visits)
 
-    def _balanced(self, rng: np.random.Generator) -> tuple[IndexArray, Descent | None]:
-        """Round all weights but a core's; everyone, and None, where the core is too small."""
+    def _balanced(self, rng: np.random.Generator) -> tuple[IndexArray, Descent]:
+        """Round all weights but a core's; none, where the core could not take what that leaves."""
         problem, free = self.problem, self.free
         norms = self.rows.squared_norms
         core, others = draw_core(free[np.argsort(norms[free], kind="stable")], problem.d, rng)
@@ -250,7 +204,9 @@ class Start:
             self.run.add_iterations(others.size)
             if weights.length() <= goal:
                 return core, weights
-        return free, None
+        whole = self._weights(rng)
+        whole.num_visits = weights.num_visits
+        return free, whole
 
     def _pruned_share(self) -> float:
         """Share of the free examples that is to be pruned."""

@@ -187,8 +187,6 @@ def cool(
     speed.
     """
     hot, cold, total = cooling.hot, cooling.cold, cooling.num_proposals
-    left = run.iterations_left
-    total = total if left is None else max(1, min(total, left))
     fitting = 2 ** int(np.log2(_CALL_ENTRIES / entries))
     longest = min(max(fitting, _FEWEST_PROPOSALS), _MOST_PROPOSALS)
     done, count, began = 0, min(longest, _FIRST_CALL), time.perf_counter()

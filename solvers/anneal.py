@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -34,11 +34,12 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._anneal_options import AnnealOptions, Proposals
+from ._best_moves import insert_few, longest_prefix, mend
 from ._chunk_search import is_too_large, walk_chunks
 from ._first_subset import near_guess, smallest_subset
 from ._local_search import LocalSearch
 from ._margin import Margin
-from ._start import Start
+from ._start import Begun, Start
 from ._walk import Cooling, Walker, is_uneven
 
 # Chains without a time limit, and how many times as many with one.
@@ -50,6 +51,8 @@ _PER_EXAMPLE = {True: (2000, 300_000, 8_000_000), False: (60, 300_000, 20_000_00
 _LONG, _LONGER = 100.0, {"max_size": 1.3, "min_norm": 2.0}
 # Eq. 3: one generation in so many starts from the relaxation again.
 _FRESH_EVERY = 4
+# Under Eq. 3 a first walk that ends below this share of the relaxed size needs help.
+_POOR = 0.5
 # The core has at least so many examples.
 _FEWEST = 1000
 # Hot enough for anything is half a large row's squared norm (the 95 % quantile; small: 5 %).
@@ -95,8 +98,16 @@ class AnnealSolver:
 def _compile(kind: Kind, proposals: Proposals) -> None:
     """Run each kernel once, on a Gram matrix ("norm") or on the rows ("plain")."""
     problem = kind.problem()
-    options = AnnealOptions(proposals=proposals, num_proposals=600, num_chains=2)
+    options = AnnealOptions(proposals=proposals, few_share=1.0, num_proposals=600, num_chains=2)
     AnnealSolver().solve(problem, options, Run.quiet(problem))
+
+
+class _Plan(NamedTuple):
+    """What a walk may take: times the usual length, seconds to leave, and iterations."""
+
+    length: float
+    end: float
+    moves: float
 
 
 class _Search:
@@ -112,8 +123,6 @@ class _Search:
         self.relaxation: Relaxation | None = None
         self.margin = Margin.without(problem)
         self.few: BoolArray | None = None
-        # Proposals of one worker, where iterations are limited.
-        self.quota: float = np.inf
         has_guess = run.limits.initial_guess is not None
         is_readable = self.walker.is_readable and not is_too_large(problem.rows)
         self.settles = options.start == "relax" and is_readable and not has_guess
@@ -128,25 +137,29 @@ class _Search:
         num_chains = self.options.num_chains or _NUM_CHAINS[form]
         most = num_chains * (_WITH_CLOCK if run.fills_time else 1)
         # Where exchanges close, they have their share of a time limit and of the iterations.
-        closing, moves = self.options.closing_share if self.closes else 0.0, run.iterations_left
+        closing = self.options.closing_share if self.closes else 0.0
         end = closing * run.remaining if run.fills_time else 0.0
-        if moves is not None:
-            self.quota = round((1.0 - closing) * moves) // run.limits.num_workers
+        kept = 0.0 if run.iterations_left is None else closing * run.iterations_left
         number, length = 0, _LONG if self.is_eq4 and run.fills_time else 1.0
         while number < most and not run.should_stop() and (number == 0 or run.remaining > end):
             is_first = number == 0
             generation = number // run.limits.num_workers
             is_fresh = is_first or (not self.is_eq4 and generation % _FRESH_EVERY == 0)
             numbers = range(number, number + run.limits.num_workers)
-            best = run.best()
+            best, left = run.best(), run.iterations_left
             mask = self.first if best is None else best.mask
-            self._together([partial(self._chain, k, mask, is_fresh, length, end) for k in numbers])
+            # Each worker has its own share, or the result would depend on who is faster.
+            moves = np.inf if left is None else max(0.0, left - kept) // len(numbers)
+            plan = _Plan(length, end, moves)
+            self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
             self._refine()
             number += len(numbers)
             if run.fills_time:
                 length *= _LONGER[form]
         if self.closes:
             self._close()
+        # Say what ended it, if it was a limit.
+        run.should_stop()
         return Candidate(limit=run.limit, dual=self.margin.total)
 
     def _look(self) -> None:
@@ -159,38 +172,39 @@ class _Search:
             self.margin = self.start.relax(self.run.generator(0))
         if self.settles:
             size = np.inf if self.relaxation is None else self.relaxation.value
-            self.few = self.start.few(size)
+            self.few = insert_few(self.problem, self.run, self.options, size)
             if self.few is not None:
                 self.run.submit(self.few)
 
     # --- one walk -------------------------------------------------------------------------------
 
-    def _chain(
-        self, number: int, mask: BoolArray, is_fresh: bool, length: float, end: float
-    ) -> Found:
+    def _chain(self, number: int, mask: BoolArray, is_fresh: bool, plan: _Plan) -> Found:
         """Walk from a subset, or from a new start; give what may be submitted."""
-        found = []
+        items, moves = self.free, plan.moves
+        found: list[BoolArray] = []
         rng = self.run.generator(1, number)
-        if is_fresh and self.settles:
-            settled = self._settle(rng)
-            if settled is not None:
-                found.append(settled)
-                if self.is_alone:
-                    self.run.submit(settled)
-                mask = settled
-            if self.few is not None and number == 0:
-                mask = min((mask, self.few), key=self._energy)
-        melts = self.melts and is_fresh
-        walked = self._walk(mask, melts, length, max(0.0, self.run.remaining - end), rng)
-        if walked is None and number == 0 and self.relaxation is not None:
-            # Nothing that fits was met.
-            walked = self.start.prefix(self.relaxation)
-        return found if walked is None else [*found, walked]
+        begun = self._begin(rng, moves) if is_fresh and self.settles else None
+        if begun is not None:
+            mask, items, moves = begun.mask, begun.items, moves - begun.num_visits
+            found.append(mask)
+            if self.is_alone:
+                self.run.submit(mask)
+        if is_fresh and number == 0 and self.few is not None:
+            mask = min((mask, self.few), key=self._energy)
+        walked = self._walk(mask, items, self.melts and is_fresh, plan._replace(moves=moves), rng)
+        found += [] if walked is None else [walked]
+        if number == 0 and self.relaxation is not None:
+            size = 0 if walked is None else int(walked.sum())
+            if size < _POOR * self.relaxation.value:
+                # The walk met hardly anything that fits.
+                found += mend(self.problem, self.run, mask)
+                found += longest_prefix(self.problem, self.run, self.relaxation)
+        return found
 
-    def _settle(self, rng: np.random.Generator) -> BoolArray | None:
+    def _begin(self, rng: np.random.Generator, moves: float) -> Begun | None:
         if self.relaxation is None:
-            return self.start.whole(self.margin, rng)
-        return self.start.near_margin(self.margin, self.relaxation, rng)
+            return self.start.whole(self.margin, rng, moves)
+        return self.start.near_margin(self.margin, self.relaxation, rng, moves)
 
     def _energy(self, mask: BoolArray) -> float:
         total = self.problem.rows.sum(mask)
@@ -199,31 +213,32 @@ class _Search:
     def _walk(
         self,
         mask: BoolArray,
+        items: IndexArray,
         melts: bool,
-        length: float,
-        seconds: float,
+        plan: _Plan,
         rng: np.random.Generator,
     ) -> BoolArray | None:
         """Cool down from where the subset is in equilibrium."""
         problem, margin = self.problem, self.margin
         total = self.run.sum_of(mask)
-        hot, core = self._melting(self.free), self.start.items
+        hot, core = self._melting(items), items
         if not melts:
             excess = margin.energy(float(total @ total), mask) - margin.least
             hot = min(hot, self.options.heat * margin.temperature(problem, excess))
             if margin.costs.any():
                 core = self._core(mask, total, hot, rng)
         hot = max(hot, 1e-300)
-        cooling = Cooling(hot, self._cold(core, hot), self._proposals(core, length), seconds)
+        seconds = max(0.0, self.run.remaining - plan.end) if plan.end else np.inf
+        cooling = Cooling(hot, self._cold(core, hot), self._proposals(core, plan), seconds)
         if is_too_large(problem.rows):
             return walk_chunks(problem, self.run, mask.copy(), core, cooling, rng)
         return self.walker.walk(mask, core, margin.lam, cooling, rng)
 
-    def _proposals(self, core: IndexArray, length: float) -> int:
+    def _proposals(self, core: IndexArray, plan: _Plan) -> int:
         per_example, least, most = _PER_EXAMPLE[self.walker.holds_gram(core)]
         usual = float(np.clip(per_example * core.size, least, most))
-        wanted = int(self.options.num_proposals or length * usual * self.run.effort)
-        return max(1, int(min(wanted, self.quota)))
+        wanted = self.options.num_proposals or plan.length * usual * self.run.effort
+        return max(1, int(min(wanted, plan.moves)))
 
     def _quantile(self, items: IndexArray, share: float) -> float:
         norms = self.problem.rows.squared_norms[items]

@@ -58,6 +58,8 @@ class Descent:
         D, at first 0.
     multipliers : ndarray of shape (c,)
         y, in the unit of the penalties, at first 0.
+    num_visits : int
+        Of all sweeps together.
     least_lam, largest_lam : float
         If no weights give the radius, lam would grow or shrink without end.
     """
@@ -77,6 +79,7 @@ class Descent:
         self.columns, self.penalties = columns, penalties
         self.diagonal = np.zeros_like(squared_norms)
         self.multipliers = np.zeros_like(penalties)
+        self.num_visits = 0
         self.radius = radius
         self.start_at(lam)
 
@@ -113,6 +116,7 @@ class Descent:
         """
         from subsetsel.bounds._descent_kernels import sweep
 
+        self.num_visits += order.size
         num_changed, step = 0, max(256, _CALL_ENTRIES // max(1, rows.shape[1]))
         for start in range(0, order.size, step):
             if start and is_over():
@@ -150,11 +154,9 @@ class Descent:
 
     def lift(self) -> None:
         """Move the multipliers to where their limits hold."""
-        from subsetsel.bounds._descent_kernels import multiplier
-
-        of_each = (*self.columns[3:], self.multipliers, self.penalties)
-        for c in range(len(self.multipliers)):
-            self.multipliers[c] = multiplier(*(values[c] for values in of_each))
+        rho, columns = self.penalties, self.columns
+        pull = self.multipliers + rho * columns.activity
+        self.multipliers[:] = pull - np.clip(pull, rho * columns.lower, rho * columns.upper)
 
     def length(self) -> float:
         """Compute what is to become equal to the radius: ||S^T w||."""

@@ -1,0 +1,106 @@
+"""Subsets of best moves: where few are chosen, and where the usual way ends outside the ball."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from subsetsel.bounds.dual import BALANCED, drift_of
+from subsetsel.bounds.relaxation import Relaxation
+from subsetsel.engine.options import Limits
+from subsetsel.engine.run import Run
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import BoolArray
+
+from ._local_search import LocalSearch
+
+if TYPE_CHECKING:
+    from ._anneal_options import AnnealOptions
+
+# Share of the remaining time and iterations.
+_SHARE = 0.2
+# Under Eq. 3 a relaxed size up to this is few. Candidates are drawn so many times at most.
+_FEW, _DRAWS = 128, 64
+
+
+def insert_few(
+    problem: Problem, run: Run, options: AnnealOptions, relaxed_size: float
+) -> BoolArray | None:
+    """Prune or keep the best one by one, where these are few; None otherwise.
+
+    With a dozen of 20,000 to choose, weights between 0 and 1 say little.
+    """
+    if len(problem.constraints):
+        return None
+    if problem.size is None:
+        is_pruning, end = True, min(_FEW, problem.max_size)
+        is_rare = relaxed_size <= _FEW
+    else:
+        is_pruning, end = 2 * problem.size <= problem.n, problem.size
+        count = end if is_pruning else problem.n - end
+        is_rare = count <= options.few_share * problem.n
+        # All that is kept would be a few small rows, which have no curvature.
+        is_rare &= is_pruning or drift_of(problem) > BALANCED
+    if not is_rare:
+        return None
+    inner = _inner(problem, run)
+    start = problem.must_prune.copy() if is_pruning else ~problem.must_keep
+    search = LocalSearch(problem, inner, start)
+    step, before = max(1, -(-abs(end - search.size) // _DRAWS)), -1
+    while search.size not in {end, before}:
+        # Candidates are drawn anew: their order changes with every choice.
+        before, wanted = search.size, min(step, abs(end - search.size))
+        if problem.size is None:
+            search.fill(before + wanted)
+        elif is_pruning:
+            search.force(wanted)
+        else:
+            search.drain(before - wanted)
+    run.add_iterations(inner.num_iterations)
+    return search.mask if problem.size in {None, search.size} else None
+
+
+def mend(problem: Problem, run: Run, mask: BoolArray) -> list[BoolArray]:
+    """Bring a subset of Eq. 3 into the ball by exchanges and flips, and fill it; [] if they fail."""
+    inner = _inner(problem, run)
+    search = LocalSearch(problem, inner, mask)
+    is_inside = search.repair()
+    if is_inside:
+        search.fill(problem.max_size)
+    run.add_iterations(inner.num_iterations)
+    return [search.mask] if is_inside else []
+
+
+def longest_prefix(problem: Problem, run: Run, relaxation: Relaxation) -> list[BoolArray]:
+    """Prune in the order of reduced costs, as many as the norm allows: one pass over S.
+
+    [] with linear constraints, which this order ignores.
+    """
+    if len(problem.constraints):
+        return []
+    rows, mask = problem.rows, problem.must_prune.copy()
+    size, free = int(np.count_nonzero(mask)), np.flatnonzero(problem.free)
+    order = free[np.argsort(-relaxation.dual.reduced_costs[free], kind="stable")]
+    order = order[: problem.max_size - size]
+    total, num, radius = rows.sum(mask), 0, problem.radius(size)
+    for start in range(0, order.size, rows.block_size):
+        part = rows.take(order[start : start + rows.block_size])
+        sums = total + np.cumsum(part, axis=0, dtype=np.float64)
+        inside = np.flatnonzero(np.linalg.norm(sums, axis=1) <= radius)
+        num = start + int(inside[-1]) + 1 if inside.size else num
+        total = sums[-1]
+        if run.remaining <= 0:
+            break
+    mask[order[:num]] = True
+    return [mask]
+
+
+def _inner(problem: Problem, run: Run) -> Run:
+    """Give a run of its own a share of what is left."""
+    moves = run.iterations_left
+    limits = Limits(
+        time_limit=_SHARE * max(run.remaining, 0.0) if run.remaining < np.inf else None,
+        max_iterations=None if moves is None else max(1, round(_SHARE * moves)),
+    )
+    return Run(problem, limits, parent=run)
