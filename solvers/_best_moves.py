@@ -62,7 +62,7 @@ def insert_few(
 
 
 def mend(problem: Problem, run: Run, mask: BoolArray) -> list[BoolArray]:
-    """Bring a subset of Eq. 3 into the ball by exchanges and flips, and fill it; [] if they fail."""
+    """Bring a subset of Eq. 3 into the ball by exchanges and flips, and fill it; [] if not."""
     inner = _inner(problem, run)
     search = LocalSearch(problem, inner, mask)
     is_inside = search.repair()

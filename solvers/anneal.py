@@ -129,6 +129,8 @@ class _Search:
         # From a random start everything must melt first.
         self.melts = not self.settles and not has_guess
         self.closes = self._closes()
+        self._patience = max(1, round(options.patience * run.effort))
+        self._closing_moves = _CLOSING_MOVES * self._patience
 
     def go(self) -> Candidate:
         """Search until a limit or the usual number of walks."""
@@ -139,7 +141,7 @@ class _Search:
         # Where exchanges close, they have their share of a time limit and of the iterations.
         closing = self.options.closing_share if self.closes else 0.0
         end = closing * run.remaining if run.fills_time else 0.0
-        kept = 0.0 if run.iterations_left is None else closing * run.iterations_left
+        kept = min(closing * (run.iterations_left or 0), self._closing_moves)
         number, length = 0, _LONG if self.is_eq4 and run.fills_time else 1.0
         while number < most and not run.should_stop() and (number == 0 or run.remaining > end):
             is_first = number == 0
@@ -325,9 +327,8 @@ class _Search:
         run = self.run
         if run.mask is None or run.should_stop():
             return
-        patience = max(1, round(self.options.patience * run.effort))
-        most = _ENDLESS if run.fills_time else _CLOSING_MOVES * patience
-        moves = run.iterations_left
+        patience, moves = self._patience, run.iterations_left
+        most = _ENDLESS if run.fills_time else self._closing_moves
         limits = Limits(max_iterations=most if moves is None else min(most, moves))
         inner = Run(self.problem, limits, parent=run)
         search = LocalSearch(self.problem, inner, run.mask)
