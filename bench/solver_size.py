@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 _PLAIN = frozenset({0, 1, 2, 0.5})
-_BOUNDS = ("relaxation.py", "_relaxation_kernels.py", "*descent*.py")
+_BOUNDS = ("*relaxation*.py", "*descent*.py")
 _PACKAGE = "subsetsel.solvers."
 
 

@@ -14,25 +14,8 @@ StartName = Literal["relax", "random"]
 Proposals = Literal["norm", "plain"]
 
 _NAMES = {"start": ("relax", "random"), "proposals": ("norm", "plain")}
-_LEAST_INTEGER = {
-    "num_proposals": 1,
-    "num_chains": 1,
-    "core_size": 2,
-    "num_stages": 6,
-    "patience": 1,
-}
-# Least and largest value, both allowed.
-_RANGES = {
-    "tilt": (0.0, 1.0),
-    "start_share": (0.0, 1.0),
-    "few_share": (0.0, 1.0),
-    "heat": (1e-6, 1e6),
-    "cold": (1e-9, 1e3),
-    "reach": (1.0, float("inf")),
-    "core_reach": (0.0, float("inf")),
-    "flip_share": (0.01, 1.0),
-    "closing_share": (0.0, 1.0),
-}
+_FEWEST_FLIPS = 0.01
+_SHARES = {"start_share", "tilt", "few_share", "flip_share", "closing_share"}
 
 
 @dataclass(frozen=True)
@@ -125,10 +108,14 @@ def _check(name: str, value: Any) -> None:
         if value not in _NAMES[name]:
             first, second = _NAMES[name]
             raise OptionError(f"{name} must be {first!r} or {second!r}, got {value!r}.")
-    elif name in _LEAST_INTEGER:
-        require_integer(name, value, _LEAST_INTEGER[name])
-    else:
-        low, high = _RANGES[name]
+        return
+    if not name.startswith(("num_", "core_size", "patience")):
         is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not is_number or not low <= value <= high:
-            raise OptionError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+        # Without flips no subset would change its size.
+        least = _FEWEST_FLIPS if name == "flip_share" else 0
+        if name in _SHARES and not (is_number and least <= value <= 1):
+            raise OptionError(f"{name} must be a number from {least} to 1, got {value!r}.")
+        if not (is_number and value >= 0):
+            raise OptionError(f"{name} must be a number >= 0, got {value!r}.")
+        return
+    require_integer(name, value, 1)

@@ -52,8 +52,6 @@ def _shortest_rows(problem: Problem, run: Run) -> BoolArray:
     """Prune the shortest rows at once, as many as the norm allows to within a few per cent.
 
     Twice as many are tried each time, from those on that the triangle inequality lets go.
-    `_core_starts.Starts.round_off` comes from the other end, since most of its sorted examples fit:
-    one order of steps for both would change the answers.
     """
     mask = smallest_rows(problem)
     size = int(problem.must_prune.sum())
