@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _SHARE = 0.2
 # Under Eq. 3 a relaxed size up to this is few. Candidates are drawn so many times at most.
 _FEW, _DRAWS = 128, 64
+# What a draw takes at most, in passes over S.
+_PASSES = 2.0
 
 
 def insert_few(
@@ -47,7 +50,11 @@ def insert_few(
     inner = _inner(problem, run)
     start = problem.must_prune.copy() if is_pruning else ~problem.must_keep
     search = LocalSearch(problem, inner, start)
-    step, before = max(1, -(-abs(end - search.size) // _DRAWS)), -1
+    draws = float(_DRAWS)
+    if run.fills_time:
+        # A draw reads S once, and a few of its rows.
+        draws = min(draws, _SHARE * run.remaining / max(_PASSES * problem.rows.pass_time, 1e-9))
+    step, before = max(1, math.ceil(abs(end - search.size) / max(draws, 1.0))), -1
     while search.size not in {end, before}:
         # Candidates are drawn anew: their order changes with every choice.
         before, wanted = search.size, min(step, abs(end - search.size))

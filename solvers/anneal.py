@@ -100,13 +100,15 @@ def _compile(kind: Kind, proposals: Proposals) -> None:
     problem = kind.problem()
     options = AnnealOptions(proposals=proposals, few_share=1.0, num_proposals=600, num_chains=2)
     AnnealSolver().solve(problem, options, Run.quiet(problem))
+    if kind.form == "max_size":
+        mend(problem, Run.quiet(problem), np.arange(problem.n) % 2 == 0)
 
 
 class _Plan(NamedTuple):
-    """What a walk may take: times the usual length, seconds to leave, and iterations."""
+    """What a walk may take: times the usual length, a share of the time to leave, iterations."""
 
     length: float
-    end: float
+    closing: float
     moves: float
 
 
@@ -138,12 +140,13 @@ class _Search:
         self._look()
         num_chains = self.options.num_chains or _NUM_CHAINS[form]
         most = num_chains * (_WITH_CLOCK if run.fills_time else 1)
-        # Where exchanges close, they have their share of a time limit and of the iterations.
+        # Where exchanges close, they have their share of the iterations, and of the time when the
+        # walk begins; it takes the rest.
         closing = self.options.closing_share if self.closes else 0.0
-        end = closing * run.remaining if run.fills_time else 0.0
+        most = 1 if closing and run.fills_time else most
         kept = min(closing * (run.iterations_left or 0), self._closing_moves)
         number, length = 0, _LONG if self.is_eq4 and run.fills_time else 1.0
-        while number < most and not run.should_stop() and (number == 0 or run.remaining > end):
+        while number < most and not run.should_stop():
             is_first = number == 0
             generation = number // run.limits.num_workers
             is_fresh = is_first or (not self.is_eq4 and generation % _FRESH_EVERY == 0)
@@ -152,7 +155,7 @@ class _Search:
             mask = self.first if best is None else best.mask
             # Each worker has its own share, or the result would depend on who is faster.
             moves = np.inf if left is None else max(0.0, left - kept) // len(numbers)
-            plan = _Plan(length, end, moves)
+            plan = _Plan(length, closing, moves)
             self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
             self._refine()
             number += len(numbers)
@@ -230,7 +233,7 @@ class _Search:
             if margin.costs.any():
                 core = self._core(mask, total, hot, rng)
         hot = max(hot, 1e-300)
-        seconds = max(0.0, self.run.remaining - plan.end) if plan.end else np.inf
+        seconds = (1.0 - plan.closing) * max(0.0, self.run.remaining)
         cooling = Cooling(hot, self._cold(core, hot), self._proposals(core, plan), seconds)
         if is_too_large(problem.rows):
             return walk_chunks(problem, self.run, mask.copy(), core, cooling, rng)
