@@ -42,13 +42,18 @@ def test_a_limit_of_one_s_own_refuses_nothing_that_it_planned(
     monkeypatch.setattr(memory, "_system", lambda: iter([2**30]))
     monkeypatch.setenv(VARIABLE, "0.001")
     require_memory("S", 2**19, "")
+    with pytest.raises(OutOfMemoryError, match="Take less"):
+        require_memory("S", 2**31, "Take less.")
 
 
 def test_a_system_that_does_not_say_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody knows what is free, it is tried."""
     for name in ("_system", "_container", "_allowed"):
         monkeypatch.setattr(memory, name, lambda: iter(()))
-    require_memory("S", 2**50, "")
+    require_memory("S", 2**50, "Take less.")
+    monkeypatch.setattr(memory, "_system", lambda: iter([2**49]))
+    with pytest.raises(OutOfMemoryError, match="Take less"):
+        require_memory("S", 2**50, "Take less.")
 
 
 def test_free_memory_is_a_sensible_number() -> None:
