@@ -1,4 +1,4 @@
-"""Where a search begins: the subset that a continuation leads to, or that best insertions do."""
+"""Where a search begins: the subset that a continuation leads to."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _SMALLEST = 0.25
 _STEADY, _MISSED, _MOST_SWEEPS, _FULL_EVERY = 1e-4, 1e-5, 200, 5
 # Iterations for each row from which on a core is worth its sweeps.
 _MOVES = 30
-# Share of the time and the iterations for the relaxed minimum.
-_RELAXING_SHARE = 0.4
+# Shares of the time and the iterations: for the relaxed minimum, and for the continuation.
+_RELAXING_SHARE, _SETTLING_SHARE = 0.4, {"max_size": 0.5, "min_norm": 0.8}
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Start:
         norms = self.rows.squared_norms[self.free]
         self.scale = float(np.median(norms[norms > 0])) if norms.any() else 1.0
         self.num_stages = round(options.num_stages * run.effort)
-        self.share = options.start_share
+        share = options.start_share
+        self.share = _SETTLING_SHARE[problem.form] if share is None else share
         self._relaxed: tuple[FloatArray, FloatArray] | None = None
 
     # --- Eq. 3 ----------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class Start:
             self.run,
             rng,
             num_stages=self.num_stages,
-            share=0.5 if self.share is None else self.share,
+            share=self.share,
             moves=moves,
         )
         if chosen is None:
@@ -173,7 +174,7 @@ class Start:
             self.run,
             rng,
             num_stages=self.num_stages,
-            share=0.8 if self.share is None else self.share,
+            share=self.share,
             moves=moves - weights.num_visits,
         )
         if mask is None:
