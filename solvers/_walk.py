@@ -27,6 +27,8 @@ _FEWEST_PROPOSALS, _FIRST_CALL, _MOST_PROPOSALS = 2**8, 2**12, 2**17
 _MOST_GRAM = 4000
 # Under Eq. 4 a walk shows its subset again once the norm is below this share of the last one shown.
 _SHOWN = 0.9
+# A walk plans to take this share of its time.
+_PLANNED = 0.9
 # Below this ratio of the 95 % to the 5 % quantile of squared norms, all rows freeze together.
 _UNEVEN = 20.0
 # Multiplications of a Gram matrix between two looks at the clock, some hundredths of a second.
@@ -180,33 +182,34 @@ def cool(
 ) -> None:
     """Make all calls of one walk, short enough to watch the clock.
 
-    ``call((hot, cold, done, total), count)`` makes ``count`` proposals, each of which reads about
-    ``entries`` numbers. A walk that the clock would cut off is shortened to fit. ``after()`` is
-    asked after each call and may end the walk by True. Without a clock ``entries`` alone sets the
-    length of a call, since the point where ``after`` ends the walk must not depend on the machine's
-    speed.
+    ``call((hot, cold, 0, total), count)`` makes ``count`` proposals, each of which reads about
+    ``entries`` numbers, and goes that share of the way from hot to cold. ``after()`` is asked after
+    each call and may end the walk by True.
+
+    Under a clock the way that is left is planned anew after each call, by the pace of the last one:
+    a hot call, in which most proposals are accepted, is slower than a cold one. Without a clock
+    ``entries`` alone sets the length of a call, since the point where ``after`` ends the walk must
+    not depend on the machine's speed.
     """
-    hot, cold, total = cooling.hot, cooling.cold, cooling.num_proposals
+    hot, cold, left = cooling.hot, cooling.cold, cooling.num_proposals
     fitting = 2 ** int(np.log2(_CALL_ENTRIES / entries))
     longest = min(max(fitting, _FEWEST_PROPOSALS), _MOST_PROPOSALS)
-    done, count, began = 0, min(longest, _FIRST_CALL), time.perf_counter()
-    while done < total:
-        count = min(count, total - done)
+    total, count, began = left, min(longest, _FIRST_CALL), time.perf_counter()
+    while True:
+        count = min(count, total)
         started = time.perf_counter()
-        call((hot, cold, float(done), float(total)), count)
+        call((hot, cold, 0.0, float(total)), count)
         now = time.perf_counter()
-        done += count
         run.add_iterations(count)
-        if after() or run.should_stop():
+        if after() or run.should_stop() or count == total:
             return
-        count, pace = longest, count / max(now - started, 1e-6)
-        seconds = min(run.remaining, began + cooling.seconds - now)
+        hot *= (cold / hot) ** (count / total)
+        left -= count
+        total, count, pace = left, longest, count / max(now - started, 1e-6)
+        seconds = max(0.0, min(run.remaining, began + cooling.seconds - now))
         if seconds < np.inf:
-            count = min(longest, 2 ** int(np.log2(max(_FIRST_CALL, pace * max(seconds, 0.0) / 8))))
-            affordable = 0.9 * pace * max(seconds, 0.0)
-            if affordable < total - done:
-                hot *= (cold / hot) ** (done / total)
-                done, total = 0, max(1, int(affordable))
+            count = min(longest, 2 ** int(np.log2(max(_FIRST_CALL, pace * seconds / 8))))
+            total = min(left, max(1, int(_PLANNED * pace * seconds)))
 
 
 def gram_matrix(rows: FloatArray, run: Run) -> FloatArray | None:

@@ -156,7 +156,9 @@ class _Search:
             # Each worker has its own share, or the result would depend on who is faster.
             moves = np.inf if left is None else max(0.0, left - kept) // len(numbers)
             plan = _Plan(length, closing, moves)
-            self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
+            found = self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
+            if is_first:
+                self._help(found[0] if found else mask)
             self._refine()
             number += len(numbers)
             if run.fills_time:
@@ -197,14 +199,14 @@ class _Search:
         if is_fresh and number == 0 and self.few is not None:
             mask = min((mask, self.few), key=self._energy)
         walked = self._walk(mask, items, self.melts and is_fresh, plan._replace(moves=moves), rng)
-        found += [] if walked is None else [walked]
-        if number == 0 and self.relaxation is not None:
-            size = 0 if walked is None else int(walked.sum())
-            if size < _POOR * self.relaxation.value:
-                # The walk met hardly anything that fits.
-                found += mend(self.problem, self.run, mask)
-                found += longest_prefix(self.problem, self.run, self.relaxation)
-        return found
+        return found if walked is None else [*found, walked]
+
+    def _help(self, mask: BoolArray) -> None:
+        """Where the first walks of Eq. 3 met hardly anything that fits, mend their start."""
+        relaxation = self.relaxation
+        if relaxation is not None and self.run.size < _POOR * relaxation.value:
+            self._submit(mend(self.problem, self.run, mask))
+            self._submit(longest_prefix(self.problem, self.run, relaxation))
 
     def _begin(self, rng: np.random.Generator, moves: float) -> Begun | None:
         if self.relaxation is None:
@@ -273,24 +275,24 @@ class _Search:
 
     # --- between walks --------------------------------------------------------------------------
 
-    def _together(self, tasks: Sequence[Callable[[], Found]]) -> None:
-        """Run walks in threads and submit what they found in the order of the tasks.
+    def _together(self, tasks: Sequence[Callable[[], Found]]) -> Found:
+        """Run walks in threads; submit and give what they found, in the order of the tasks.
 
         With several workers a task does not look at the incumbent, or the result would depend on
         who is faster. Ctrl-C lets every walk end after its current call and still submit.
         """
         if self.is_alone:
-            for task in tasks:
-                self._submit(task())
-            return
-        with ThreadPoolExecutor(len(tasks)) as pool:
-            futures = [pool.submit(task) for task in tasks]
-            try:
-                wait(futures)
-            except KeyboardInterrupt:
-                self.run.limit = "interrupted"
-            for future in futures:
-                self._submit(future.result())
+            found = [mask for task in tasks for mask in task()]
+        else:
+            with ThreadPoolExecutor(len(tasks)) as pool:
+                futures = [pool.submit(task) for task in tasks]
+                try:
+                    wait(futures)
+                except KeyboardInterrupt:
+                    self.run.limit = "interrupted"
+                found = [mask for future in futures for mask in future.result()]
+        self._submit(found)
+        return found
 
     def _submit(self, found: Found) -> None:
         for mask in found:
