@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from subsetsel.bounds.dual import BALANCED, drift_of
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.problem.linear import find_mask
@@ -22,6 +25,11 @@ Engine = Callable[[Problem, Run], Candidate]
 # Share of a solver's usual work that one probe gets while the bracket is still wide.
 _COARSE_EFFORT = 0.1
 _NUM_EPSILON_PROBES = 30
+# Relaxations until the size fits its radius, and the share of the time that each may take. They
+# end where the next would change the radius by less than _FITTING of it.
+_MOST_RELAXATIONS, _RELAXATION_SHARE, _FITTING = 6, 0.1, 1e-3
+# While there is time, sizes are bisected again with so many times the work.
+_MORE_EFFORT = 4.0
 
 
 def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engine:
@@ -53,7 +61,7 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     """Largest m whose smallest norm is within ``problem.radius(m)``, by bisection.
 
     The smallest norm need not grow with m, so this is a heuristic: the sizes it probes are where
-    feasibility is lost, and nothing is proved.
+    feasibility is lost. What cannot be reached is proved by the relaxation alone.
 
     Parameters
     ----------
@@ -67,34 +75,72 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         return Candidate(is_infeasible=True)
     run.submit(start)
     least, num_probes = int(start.sum()), 0
+    most = least_bound(problem, run)
+    # A probe starts anew, or near the best subset so far. Neither is always better.
+    is_readable, number = problem.rows.proxy is problem.rows, 0
+    nears, effort = not is_readable, run.effort
 
     def probe(m: int, effort: float) -> bool:
         nonlocal num_probes
         num_probes += 1
         sub = problem.replace(size=m)
         guess = None
-        if run.mask is not None:
+        if run.mask is not None and nears:
             guess = find_mask(sub, wanted=run.mask, clock=run.clock)
         size = run.size if run.mask is not None else -1
         _search_within(run, engine, sub, effort, target=problem.radius(m), initial_guess=guess)
         return run.mask is not None and run.size > size
 
-    feasible, infeasible = _first_bracket(problem, run, least, probe)
-    # Halve the number of kept examples until that fails, then bisect. The last probes get the
-    # whole budget.
-    while feasible + 1 < infeasible and not run.should_stop():
-        num_kept = problem.n - feasible
-        if infeasible > problem.max_size:
-            m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
-        else:
-            middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
-            m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
-        is_close = infeasible - feasible <= max(4, num_kept // 20)
-        if probe(m, run.effort * (1.0 if is_close else _COARSE_EFFORT)):
-            feasible = run.size
-        else:
-            infeasible = m
-    return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+    while True:
+        feasible, infeasible = _first_bracket(problem, run, least, most, probe)
+        # Bisect the number of kept examples. The last probes get the whole budget.
+        while feasible + 1 < infeasible and not run.should_stop():
+            num_kept = problem.n - feasible
+            if infeasible > problem.max_size:
+                m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
+            else:
+                middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
+                m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
+            is_close = infeasible - feasible <= max(4, num_kept // 20)
+            if probe(m, effort * (1.0 if is_close else _COARSE_EFFORT)):
+                feasible = run.size
+            else:
+                infeasible = m
+        number += 1
+        is_enough = number > 1 if is_readable else True
+        if run.size >= most or run.should_stop() or (is_enough and not run.fills_time):
+            return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+        nears = not nears or not is_readable
+        effort *= _MORE_EFFORT if is_enough else 1.0
+
+
+def least_bound(problem: Problem, run: Run) -> int:
+    """Prove that no more than so many can be pruned.
+
+    A dual solution of the relaxation proves m <= radius ||u|| + h for every radius. With
+    normalization "kept" that is epsilon (n - m) / n, which gives
+    m <= (epsilon ||u|| + h) / (1 + epsilon ||u|| / n). The next relaxation has the radius of that
+    m: Newton's method, in sizes.
+    """
+    if problem.rows.proxy is not problem.rows or drift_of(problem) <= BALANCED:
+        return problem.max_size
+    from subsetsel.bounds.relaxation import COARSE, Ascent
+
+    most, epsilon = problem.max_size, problem.radius(0)
+    for _ in range(_MOST_RELAXATIONS):
+        radius = problem.radius(most)
+        sub = problem.replace(epsilon=radius, max_size=most, normalization="full")
+        relaxation = Ascent(sub).run(COARSE, _RELAXATION_SHARE * run.remaining)
+        if relaxation.bound >= most:
+            break
+        length = float(np.linalg.norm(relaxation.dual.u))
+        constant = relaxation.bound + (epsilon - radius) * length
+        slope = (epsilon - problem.radius(problem.n)) * length / problem.n
+        before, most = most, min(most, int(constant / (1.0 + slope)))
+        if before - most <= _FITTING * (problem.n - most) or run.should_stop():
+            break
+    run.proof.tighten(float(most))
+    return most
 
 
 def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **changes: Any) -> Run:
@@ -119,20 +165,20 @@ def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **chan
 
 
 def _first_bracket(
-    problem: Problem, run: Run, least: int, probe: Callable[[int, float], bool]
+    problem: Problem, run: Run, least: int, most: int, probe: Callable[[int, float], bool]
 ) -> tuple[int, int]:
     """Find a feasible size to start from, and the smallest size known to fail."""
-    beyond = problem.max_size + 1
+    beyond = most + 1
     if run.mask is None:
         # The smallest size allowed was not feasible: try larger ones.
         m = least
-        while run.mask is None and m <= problem.max_size and not run.should_stop():
+        while run.mask is None and m <= most and not run.should_stop():
             probe(m, run.effort)
             m = m + 1 + (m - least)
     if run.mask is None:
-        return problem.max_size, beyond
+        return most, beyond
     cap = problem.max_size
-    is_capped = problem.is_capped
+    is_capped = problem.is_capped and most == cap
     if is_capped and run.size < cap and probe(cap, run.effort):
         return cap, beyond
     return run.size, cap if is_capped and run.size < cap else beyond
