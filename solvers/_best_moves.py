@@ -1,4 +1,4 @@
-"""Subsets of best moves: where few are chosen, and where the usual way ends outside the ball."""
+"""Subsets of best moves: where few are chosen, and where nothing else fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subsetsel.bounds.dual import BALANCED, drift_of
-from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Problem
@@ -68,39 +67,13 @@ def insert_few(
     return search.mask if problem.size in {None, search.size} else None
 
 
-def mend(problem: Problem, run: Run, mask: BoolArray) -> list[BoolArray]:
-    """Bring a subset of Eq. 3 into the ball by exchanges and flips, and fill it; [] if not."""
+def fill_up(problem: Problem, run: Run, mask: BoolArray) -> BoolArray:
+    """Prune what fits beside a subset of Eq. 3 within epsilon, the best one by one."""
     inner = _inner(problem, run)
     search = LocalSearch(problem, inner, mask)
-    is_inside = search.repair()
-    if is_inside:
-        search.fill(problem.max_size)
+    search.fill(problem.max_size)
     run.add_iterations(inner.num_iterations)
-    return [search.mask] if is_inside else []
-
-
-def longest_prefix(problem: Problem, run: Run, relaxation: Relaxation) -> list[BoolArray]:
-    """Prune in the order of reduced costs, as many as the norm allows: one pass over S.
-
-    [] with linear constraints, which this order ignores.
-    """
-    if len(problem.constraints):
-        return []
-    rows, mask = problem.rows, problem.must_prune.copy()
-    size, free = int(np.count_nonzero(mask)), np.flatnonzero(problem.free)
-    order = free[np.argsort(-relaxation.dual.reduced_costs[free], kind="stable")]
-    order = order[: problem.max_size - size]
-    total, num, radius = rows.sum(mask), 0, problem.radius(size)
-    for start in range(0, order.size, rows.block_size):
-        part = rows.take(order[start : start + rows.block_size])
-        sums = total + np.cumsum(part, axis=0, dtype=np.float64)
-        inside = np.flatnonzero(np.linalg.norm(sums, axis=1) <= radius)
-        num = start + int(inside[-1]) + 1 if inside.size else num
-        total = sums[-1]
-        if run.remaining <= 0:
-            break
-    mask[order[:num]] = True
-    return [mask]
+    return search.mask
 
 
 def _inner(problem: Problem, run: Run) -> Run:

@@ -63,7 +63,7 @@ def walk_chunks(
                 part @ part.T, part @ total, True, before.copy(), by_norm, norms[by_norm], columns
             )
             schedule = (cooling.hot, cooling.cold, float(done), all_proposals)
-            state = np.array([float(total @ total), float(mask.sum()), 0.0, np.inf, -1.0])
+            state = np.array([float(total @ total), float(mask.sum()), 0.0, np.inf, -1.0, 0.0])
             order, best = np.empty(chunk.size, dtype=np.int64), before.copy()
             walk(ground, order, state, best, rng, schedule, 0.0, np.inf, num_proposals)
             total += (ground.chosen.astype(np.float64) - before) @ part

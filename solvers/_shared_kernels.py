@@ -23,6 +23,8 @@ Schedule = tuple[float, float, float, float]
 
 # Proposals between two updates of the temperature.
 STRIDE = 256
+# The factor that lam may be away from the margin's.
+FAR = 100.0
 
 
 @njit(nogil=True)
@@ -85,10 +87,11 @@ def is_accepted(energy: float, temperature: float, rng: Generator) -> bool:
 def follow_norm(lam: float, first: float, squared: float, epsilon: float) -> float:
     """Move lam slowly to where ||v|| hovers around epsilon: 2 % per stride and e-fold of the norm.
 
-    It stays within a factor of 1,000 of the ``first`` of this call.
+    It stays within a factor of 100 of the ``first``, which belongs to the margin. While it is warm,
+    the norm is above epsilon whatever lam is; a lam that went on falling would not be back in time.
     """
     pull = math.log(max(epsilon * epsilon, 1e-300) / max(squared, 1e-300))
-    return min(1e3 * first, max(1e-3 * first, lam * math.exp(0.01 * pull)))
+    return min(FAR * first, max(first / FAR, lam * math.exp(0.01 * pull)))
 
 
 KERNELS = (apply_move, is_allowed, move_row, temperature_at, is_accepted, follow_norm)

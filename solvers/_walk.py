@@ -97,7 +97,7 @@ class Walker:
         epsilon = self.problem.epsilon if self.problem.epsilon is not None else np.inf
         squared, size = float(sums @ sums), float(mask.sum())
         is_inside = squared <= epsilon**2
-        state = np.array([squared, size, lam, epsilon, size if is_inside else -1.0])
+        state = np.array([squared, size, lam, epsilon, size if is_inside else -1.0, lam])
         best, order = ground.chosen.copy(), np.empty(core.size, dtype=np.int64)
         shown = run.norm if self.problem.form == "min_norm" else float(run.size)
 

@@ -25,8 +25,8 @@ from . import _shared_kernels as shared
 
 Array = NDArray[Any]
 
-# Positions in the state: ||v||^2, m, lam, epsilon, and the largest m met with ||v|| <= epsilon, -1
-# for none.
+# Positions in the state: ||v||^2, m, lam, epsilon, the largest m met with ||v|| <= epsilon, -1 for
+# none. The margin's lam follows.
 SQUARED, COUNT, LAM, EPSILON, BEST = 0, 1, 2, 3, 4
 
 
@@ -136,8 +136,7 @@ def walk(
     larger ones would hardly ever be accepted; ``order`` lists them, see `part`. ``best`` (k,)
     receives ``chosen`` where ``state[BEST]`` grows.
     """
-    squared, count, lam, epsilon, most = state
-    first_lam = lam
+    squared, count, lam, epsilon, most, first_lam = state
     temperature = schedule[0]
     num_pruned, num = 0, order.size + 1
     for step in range(num_proposals):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import cache, partial
 from typing import ClassVar, NamedTuple
 
@@ -34,7 +35,7 @@ from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 from ._anneal_options import AnnealOptions, Proposals
-from ._best_moves import insert_few, longest_prefix, mend
+from ._best_moves import fill_up, insert_few
 from ._chunk_search import is_too_large, walk_chunks
 from ._first_subset import near_guess, smallest_subset
 from ._local_search import LocalSearch
@@ -101,7 +102,9 @@ def _compile(kind: Kind, proposals: Proposals) -> None:
     options = AnnealOptions(proposals=proposals, few_share=1.0, num_proposals=600, num_chains=2)
     AnnealSolver().solve(problem, options, Run.quiet(problem))
     if kind.form == "max_size":
-        mend(problem, Run.quiet(problem), np.arange(problem.n) % 2 == 0)
+        fill_up(problem, Run.quiet(problem), np.zeros(problem.n, dtype=np.bool_))
+        # Sizes are searched by Eq. 4.
+        _compile(replace(kind, form="min_norm"), proposals)
 
 
 class _Plan(NamedTuple):
@@ -156,9 +159,9 @@ class _Search:
             # Each worker has its own share, or the result would depend on who is faster.
             moves = np.inf if left is None else max(0.0, left - kept) // len(numbers)
             plan = _Plan(length, closing, moves)
-            found = self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
+            self._together([partial(self._chain, k, mask, is_fresh, plan) for k in numbers])
             if is_first:
-                self._help(found[0] if found else mask)
+                self._search_sizes()
             self._refine()
             number += len(numbers)
             if run.fills_time:
@@ -201,12 +204,16 @@ class _Search:
         walked = self._walk(mask, items, self.melts and is_fresh, plan._replace(moves=moves), rng)
         return found if walked is None else [*found, walked]
 
-    def _help(self, mask: BoolArray) -> None:
-        """Where the first walks of Eq. 3 met hardly anything that fits, mend their start."""
-        relaxation = self.relaxation
-        if relaxation is not None and self.run.size < _POOR * relaxation.value:
-            self._submit(mend(self.problem, self.run, mask))
-            self._submit(longest_prefix(self.problem, self.run, relaxation))
+    def _search_sizes(self) -> None:
+        """Search sizes, where the first walks of Eq. 3 met hardly anything that fits."""
+        relaxation, options = self.relaxation, self.options
+        if relaxation is None or self.run.size >= _POOR * relaxation.value:
+            return
+        best = self.run.best()
+        self.run.submit(fill_up(self.problem, self.run, self.first if best is None else best.mask))
+        maximize_size(
+            lambda sub, inner: AnnealSolver().solve(sub, options, inner), self.problem, self.run
+        )
 
     def _begin(self, rng: np.random.Generator, moves: float) -> Begun | None:
         if self.relaxation is None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from subsetsel.solvers import _core, _start, anneal
 from subsetsel.solvers._anneal_options import AnnealOptions
-from subsetsel.solvers._best_moves import insert_few, longest_prefix, mend
+from subsetsel.solvers._best_moves import fill_up, insert_few
 from subsetsel.solvers._core import draw_core, has_core
 from subsetsel.solvers._margin import Margin
 from subsetsel.solvers._start import Start
@@ -148,66 +148,19 @@ def relaxed_start(S: Any, share: float, **options: Any) -> tuple[Start, Any, Mar
     return start, relaxation, Margin.of_relaxation(problem, relaxation)
 
 
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10_000), share=st.floats(0.01, 0.9))
-def test_prefix_is_the_longest_that_fits(seed: int, share: float) -> None:
-    """By reduced costs, as many as the ball has room for; fixed examples stay."""
-    S = np.random.default_rng(seed).normal(0.3, 1.0, size=(80, 4))
-    start, relaxation, _ = relaxed_start(S, share, must_prune=[3], must_keep=[5, 6])
-    problem = start.problem
-    (found,) = longest_prefix(problem, start.run, relaxation)
-    assert not problem.violations(found, norm=problem.norm(found)) or found.sum() == 1
-    order = [i for i in np.argsort(-relaxation.dual.reduced_costs) if i not in {3, 5, 6}]
-    fits = [0]
-    for num in range(1, len(order) + 1):
-        mask = problem.must_prune.copy()
-        mask[order[:num]] = True
-        if problem.norm(mask) <= problem.epsilon * (1 + 1e-12):
-            fits.append(num)
-    assert found.sum() == 1 + fits[-1]
-
-
-def test_prefix_is_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums go on from one block to the next."""
-    S = np.random.default_rng(0).normal(0.3, 1.0, size=(500, 4))
-    start, relaxation, _ = relaxed_start(S, 0.3)
-    whole = longest_prefix(start.problem, start.run, relaxation)
-    monkeypatch.setattr(type(start.rows), "block_size", 7)
-    again = longest_prefix(start.problem, start.run, relaxation)
-    np.testing.assert_array_equal(again, whole)
-
-
-def test_prefix_respects_max_size_and_leaves_groups_alone() -> None:
-    """No more are pruned than may be; where groups are limited the order means nothing."""
-    S = np.random.default_rng(1).normal(0.3, 1.0, size=(90, 4))
-    start, relaxation, _ = relaxed_start(S, 0.5, max_size=10)
-    (found,) = longest_prefix(start.problem, start.run, relaxation)
-    assert found.sum() <= 10
-    groups = np.arange(90) % 2
-    start, relaxation, _ = relaxed_start(S, 0.5, groups=groups, group_limits={0: (0, 5)})
-    assert longest_prefix(start.problem, start.run, relaxation) == []
-
-
 @pytest.mark.parametrize("groups", [None, np.arange(300) % 2])
-def test_a_subset_outside_the_ball_is_mended(groups: Any) -> None:
-    """It ends inside, within the limits, and nothing more can be pruned alone."""
+def test_filling_up_leaves_nothing_that_fits(groups: Any) -> None:
+    """It stays inside and within the limits, and nothing more can be pruned alone."""
     S = np.random.default_rng(1).normal(0.3, 1.0, size=(300, 4))
     limits = None if groups is None else {0: (0, 60)}
     start, _, _ = relaxed_start(S, 0.2, groups=groups, group_limits=limits)
     problem = start.problem
-    (found,) = mend(problem, start.run, np.arange(300) % 4 == 1)
+    found = fill_up(problem, start.run, problem.must_prune)
     assert not problem.violations(found)
-    total = S[found].sum(axis=0)
     assert problem.epsilon is not None
-    left = np.flatnonzero(~found)
     if groups is None:
-        assert (np.linalg.norm(total + S[left], axis=1) > problem.epsilon).all()
-
-
-def test_what_cannot_be_mended_is_left_out() -> None:
-    """Where nothing fits in the ball, there is no subset."""
-    problem = Problem(np.eye(3) * 5.0, epsilon=1.0, must_prune=[0])
-    assert mend(problem, Run(problem, Limits(bound=False)), np.array([True, True, False])) == []
+        beside = S[found].sum(axis=0) + S[~found]
+        assert (np.linalg.norm(beside, axis=1) > problem.epsilon).all()
 
 
 def test_near_the_margin_is_settled_and_the_rest_is_as_the_margin_has_it() -> None:
@@ -419,6 +372,9 @@ def test_each_worker_walks_the_core_that_it_settled(monkeypatch: pytest.MonkeyPa
     """Or the answer would depend on who is faster."""
     import threading
 
+    problem = Problem(uneven(3000, 5, 1), size=1500)
+    # What is warmed up must not wait for a second worker.
+    subsetsel.solve(problem, num_stages=6, num_proposals=500)
     settled: dict[int, Any] = {}
     walked: dict[int, Any] = {}
     barrier = threading.Barrier(2, timeout=60)
@@ -436,7 +392,6 @@ def test_each_worker_walks_the_core_that_it_settled(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(_start, "settle", settle_here)
     monkeypatch.setattr(anneal.Walker, "walk", walk_here)
-    problem = Problem(uneven(3000, 5, 1), size=1500)
     subsetsel.solve(problem, num_workers=2, num_chains=2, num_stages=6, num_proposals=500)
     assert len(settled) == len(walked) == 2
     first, second = settled.values()

@@ -122,6 +122,8 @@ def least_bound(problem: Problem, run: Run) -> int:
     m <= (epsilon ||u|| + h) / (1 + epsilon ||u|| / n). The next relaxation has the radius of that
     m: Newton's method, in sizes.
     """
+    if run.bound is not None:
+        return int(run.bound)
     if problem.rows.proxy is not problem.rows or drift_of(problem) <= BALANCED:
         return problem.max_size
     from subsetsel.bounds.relaxation import COARSE, Ascent
