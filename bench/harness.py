@@ -36,7 +36,7 @@ class Record:
     size, norm
         As recomputed by the checker.
     bound, gap
-        Proven bound and relative gap; none for Eq. 3 with normalization kept.
+        Proven bound and relative gap.
     random_norm, norm_over_random
         Mean norm of random subsets of the required size, and the answer's as a share of it (Eq. 4).
     known_value

@@ -2,8 +2,7 @@
 
 Ratios are new over old, and below 1 is better. Eq. 4 is measured by the norm. Eq. 3 is measured by
 what is missing: the whole part of the best bound that any run has proved, less the size, plus one.
-Where no bound is proved, as with normalization kept, it is measured by what is kept, or by what is
-pruned where that is less.
+Where no bound is proved, it is measured by what is kept, or by what is pruned where that is less.
 """
 
 from __future__ import annotations

@@ -67,13 +67,13 @@ def insert_few(
     return search.mask if problem.size in {None, search.size} else None
 
 
-def fill_up(problem: Problem, run: Run, mask: BoolArray) -> BoolArray:
-    """Prune what fits beside a subset of Eq. 3 within epsilon, the best one by one."""
-    inner = _inner(problem, run)
-    search = LocalSearch(problem, inner, mask)
+def fill_up(problem: Problem, run: Run) -> None:
+    """Prune what fits beside the best subset of Eq. 3 so far, the best one by one."""
+    inner, best = _inner(problem, run), run.best()
+    search = LocalSearch(problem, inner, problem.must_prune if best is None else best.mask)
     search.fill(problem.max_size)
     run.add_iterations(inner.num_iterations)
-    return search.mask
+    run.submit(search.mask)
 
 
 def _inner(problem: Problem, run: Run) -> Run:

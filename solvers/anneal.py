@@ -79,7 +79,7 @@ class AnnealSolver:
         """Search for a subset; see `subsetsel.engine.registry.Solver`."""
         if problem.form == "max_size" and run.solve_relaxation() is None:
             # Rows that cannot be read one by one: search sizes instead.
-            return maximize_size(lambda sub, inner: self.solve(sub, options, inner), problem, run)
+            return _by_sizes(problem, options, run)
         is_eq4 = problem.form == "min_norm"
         first = near_guess(problem, run) if is_eq4 else smallest_subset(problem, run)
         if first is None:
@@ -95,6 +95,11 @@ class AnnealSolver:
         _compile(Kind.of(problem), "plain")
 
 
+def _by_sizes(problem: Problem, options: AnnealOptions, run: Run) -> Candidate:
+    """Answer Eq. 3 by Eq. 4 at the sizes between."""
+    return maximize_size(lambda sub, inner: AnnealSolver().solve(sub, options, inner), problem, run)
+
+
 @cache
 def _compile(kind: Kind, proposals: Proposals) -> None:
     """Run each kernel once, on a Gram matrix ("norm") or on the rows ("plain")."""
@@ -102,7 +107,7 @@ def _compile(kind: Kind, proposals: Proposals) -> None:
     options = AnnealOptions(proposals=proposals, few_share=1.0, num_proposals=600, num_chains=2)
     AnnealSolver().solve(problem, options, Run.quiet(problem))
     if kind.form == "max_size":
-        fill_up(problem, Run.quiet(problem), np.zeros(problem.n, dtype=np.bool_))
+        fill_up(problem, Run.quiet(problem))
         # Sizes are searched by Eq. 4.
         _compile(replace(kind, form="min_norm"), proposals)
 
@@ -206,14 +211,9 @@ class _Search:
 
     def _search_sizes(self) -> None:
         """Search sizes, where the first walks of Eq. 3 met hardly anything that fits."""
-        relaxation, options = self.relaxation, self.options
-        if relaxation is None or self.run.size >= _POOR * relaxation.value:
-            return
-        best = self.run.best()
-        self.run.submit(fill_up(self.problem, self.run, self.first if best is None else best.mask))
-        maximize_size(
-            lambda sub, inner: AnnealSolver().solve(sub, options, inner), self.problem, self.run
-        )
+        if self.relaxation is not None and self.run.size < _POOR * self.relaxation.value:
+            fill_up(self.problem, self.run)
+            _by_sizes(self.problem, self.options, self.run)
 
     def _begin(self, rng: np.random.Generator, moves: float) -> Begun | None:
         if self.relaxation is None:
@@ -235,7 +235,7 @@ class _Search:
         """Cool down from where the subset is in equilibrium."""
         problem, margin = self.problem, self.margin
         total = self.run.sum_of(mask)
-        hot, core = self._melting(items), items
+        hot, core = _MELTING * self._quantile(items, _LARGE), items
         if not melts:
             excess = margin.energy(float(total @ total), mask) - margin.least
             hot = min(hot, self.options.heat * margin.temperature(problem, excess))
@@ -258,9 +258,6 @@ class _Search:
         norms = self.problem.rows.squared_norms[items]
         return float(np.quantile(norms[norms > 0], share)) if norms.any() else 0.0
 
-    def _melting(self, items: IndexArray) -> float:
-        return _MELTING * self._quantile(items, _LARGE)
-
     def _cold(self, core: IndexArray, hot: float) -> float:
         """Where the smallest rows freeze; an example's worth bounds what is worth cooling for."""
         cold = self.options.cold * self._quantile(core, _SMALL)
@@ -282,24 +279,24 @@ class _Search:
 
     # --- between walks --------------------------------------------------------------------------
 
-    def _together(self, tasks: Sequence[Callable[[], Found]]) -> Found:
-        """Run walks in threads; submit and give what they found, in the order of the tasks.
+    def _together(self, tasks: Sequence[Callable[[], Found]]) -> None:
+        """Run walks in threads and submit what they found in the order of the tasks.
 
         With several workers a task does not look at the incumbent, or the result would depend on
         who is faster. Ctrl-C lets every walk end after its current call and still submit.
         """
         if self.is_alone:
-            found = [mask for task in tasks for mask in task()]
-        else:
-            with ThreadPoolExecutor(len(tasks)) as pool:
-                futures = [pool.submit(task) for task in tasks]
-                try:
-                    wait(futures)
-                except KeyboardInterrupt:
-                    self.run.limit = "interrupted"
-                found = [mask for future in futures for mask in future.result()]
-        self._submit(found)
-        return found
+            for task in tasks:
+                self._submit(task())
+            return
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            futures = [pool.submit(task) for task in tasks]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self.run.limit = "interrupted"
+            for future in futures:
+                self._submit(future.result())
 
     def _submit(self, found: Found) -> None:
         for mask in found:
@@ -314,8 +311,6 @@ class _Search:
         if np.floor(bound) - run.size <= _SHARPENED * slack:
             run.proof.sharpen()
         run.proof.strengthen(run.size)
-
-    # --- closing --------------------------------------------------------------------------------
 
     def _closes(self) -> bool:
         """Whether best exchanges end the search: passes over S cost little, or all freeze alike.

@@ -155,7 +155,9 @@ def test_filling_up_leaves_nothing_that_fits(groups: Any) -> None:
     limits = None if groups is None else {0: (0, 60)}
     start, _, _ = relaxed_start(S, 0.2, groups=groups, group_limits=limits)
     problem = start.problem
-    found = fill_up(problem, start.run, problem.must_prune)
+    fill_up(problem, start.run)
+    found = start.run.mask
+    assert found is not None
     assert not problem.violations(found)
     assert problem.epsilon is not None
     if groups is None:

@@ -94,7 +94,7 @@ def test_nothing_is_compiled_on_the_clock(
 def test_warming_up_calls_every_kernel_of_a_search(
     form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both kinds of walk, the sweep, and the best moves of few choices, mending and closing."""
+    """Both kinds of walk, the sweep, and the best moves of few choices, filling and closing."""
     from subsetsel.solvers import _local_search, _walk, anneal
 
     from subsetsel.bounds import _descent_kernels
@@ -115,6 +115,7 @@ def test_warming_up_calls_every_kernel_of_a_search(
     spy(_walk, "walk")
     spy(_local_search, "flip_best")
     spy(_local_search, "swap_best")
+    anneal._compile.cache_clear()
     for proposals in ("norm", "plain"):
         anneal._compile.__wrapped__(Kind("float32", True, form), proposals)
     expected = {"sweep", "walk, gram: True", "walk, gram: False", "flip_best", "swap_best"}

@@ -33,8 +33,8 @@ class Solution:
     limit : {None, "time", "iterations", "gap", "target", "interrupted"}
         Why the search stopped; None where it came to its own end.
     bound : float or None
-        Eq. 3 with normalization "full": proven upper bound on the size. Eq. 4: proven lower bound
-        on the norm. None where nothing is proven.
+        Eq. 3: proven upper bound on the size. Eq. 4: proven lower bound on the norm. None where
+        nothing is proven.
     epsilon : float or None
         The norm that was allowed (Eq. 3).
     target_size : int or None
