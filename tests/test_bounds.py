@@ -69,6 +69,19 @@ def test_multipliers_of_missing_limits_are_dropped() -> None:
     np.testing.assert_array_equal(dual.y, [0, 0])
 
 
+@pytest.mark.parametrize("tiny", [1e-160, 1e-204, 1e-300])
+def test_a_tiny_u_beside_a_dropped_multiplier_has_a_length(tiny: float) -> None:
+    """Its squares vanish; with a length of 0 the bound would leave epsilon out and be too low.
+
+    Mutation: with the plain norm the bound is 1, and both examples can be pruned.
+    """
+    problem = Problem(
+        np.array([[0.0, 0.0], [-1.0, 0.0]]), epsilon=1.0, constraints=[(np.ones(2), 0, None)]
+    )
+    dual = evaluate_dual(problem, np.array([-tiny, 0.0]), np.array([1.0]))
+    assert dual.bound == pytest.approx(2.0)
+
+
 def test_linear_constraint_gives_the_bound() -> None:
     """With u = 0 and y = 1 a cap written as a constraint is the bound."""
     problem = Problem(_S, epsilon=50.0, constraints=[(np.ones(12), -np.inf, 3.0)])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.linalg import norm
 
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import FloatArray
+from subsetsel.rows.base import FloatArray, euclidean
 from subsetsel.support.clock import NO_CLOCK, Clock
 
 UNIT = float(np.finfo(np.float64).eps)
@@ -61,19 +61,19 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
+    y[(y > 0) & np.isinf(constraints.upper)] = 0.0
+    y[(y < 0) & np.isinf(constraints.lower)] = 0.0
     # Only the direction of (u, y) matters here. With a largest entry of 1 no norm overflows.
     largest = max(float(np.abs(u).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
     if largest > 0:
         u, y = u / largest, y / largest
-    y[(y > 0) & np.isinf(constraints.upper)] = 0.0
-    y[(y < 0) & np.isinf(constraints.lower)] = 0.0
     prices = problem.rows.dot(u)
     if len(constraints):
         prices += constraints.matrix.T @ y
     limits = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
-    length = float(norm(u))
+    length = euclidean(u)
     constant = allowed * length + float(limits @ y)
     scale = best_scale(prices, constant, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
@@ -227,7 +227,7 @@ def norm_along(problem: Problem, u: FloatArray, *, clock: Clock = NO_CLOCK) -> f
     float
         0 where nothing better is proved.
     """
-    length = float(norm(u))
+    length = euclidean(u)
     if not 0 < length < np.inf:
         return 0.0
     return max(0.0, _least_along(problem, u / length, clock)[1])

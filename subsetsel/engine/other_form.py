@@ -19,6 +19,7 @@ from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import euclidean
 
 Engine = Callable[[Problem, Run], Candidate]
 
@@ -133,12 +134,14 @@ def least_bound(problem: Problem, run: Run) -> int:
         radius = problem.radius(most)
         sub = problem.replace(epsilon=radius, max_size=most, normalization="full")
         relaxation = Ascent(sub).run(COARSE, _RELAXATION_SHARE * run.remaining)
-        if relaxation.bound >= most:
+        if not relaxation.bound < most:
             break
-        length = float(np.linalg.norm(relaxation.dual.u))
+        length = euclidean(relaxation.dual.u)
         constant = relaxation.bound + (epsilon - radius) * length
         slope = (epsilon - problem.radius(problem.n)) * length / problem.n
-        before, most = most, min(most, int(constant / (1.0 + slope)))
+        fitting = constant / (1.0 + slope)
+        # Rows hundreds of decades apart leave no number.
+        before, most = most, min(most, int(fitting)) if np.isfinite(fitting) else most
         if before - most <= _FITTING * (problem.n - most) or run.should_stop():
             break
     run.proof.tighten(float(most))
@@ -179,11 +182,10 @@ def _first_bracket(
             m = m + 1 + (m - least)
     if run.mask is None:
         return most, beyond
-    cap = problem.max_size
-    is_capped = problem.is_capped and most == cap
-    if is_capped and run.size < cap and probe(cap, run.effort):
-        return cap, beyond
-    return run.size, cap if is_capped and run.size < cap else beyond
+    # Sizes near the bound may fail although it is reached.
+    if (problem.is_capped or most < problem.max_size) and run.size < most:
+        return (most, beyond) if probe(most, run.effort) else (run.size, most)
+    return run.size, beyond
 
 
 def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
