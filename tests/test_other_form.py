@@ -13,6 +13,7 @@ from subsetsel import Problem, solve
 from subsetsel.engine.options import Limits
 from subsetsel.engine.other_form import least_bound
 from subsetsel.engine.run import Run
+from subsetsel.problem.problem import FEASIBILITY
 from subsetsel.testing import check_solution, enumerate_optimum
 
 _S = np.random.default_rng(8).normal(size=(10, 2)) + 0.4
@@ -135,6 +136,26 @@ def test_bound_of_kept_is_never_below_the_optimum(
     bound = least_bound(problem, Run(problem, Limits()))
     assert bound >= (0 if best is None else best.size)
     assert bound <= problem.max_size
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_bound_of_kept_covers_the_tolerance_of_the_norm(share: float) -> None:
+    """Five of ten are accepted up to a rounding error above the limit, so the bound is not four.
+
+    Mutation: without the tolerance in the length of u it is four.
+    """
+    problem = Problem(
+        np.ones((10, 1)), epsilon=10 * (1 - share * FEASIBILITY), normalization="kept"
+    )
+    assert problem.is_feasible(np.arange(10) < 5)
+    assert least_bound(problem, Run(problem, Limits())) >= 5
+
+
+def test_a_small_problem_ends_before_its_time(min_norm_only: str) -> None:
+    """Where more work finds nothing new, the search ends by itself, not at the limit of an hour."""
+    rows = _S - _S.mean(axis=0)
+    solution = solve(rows, epsilon=3.0, normalization="kept", solver=min_norm_only, time_limit=3600)
+    assert solution.limit is None
 
 
 def test_bisection_alone_claims_no_proof(min_norm_only: str) -> None:

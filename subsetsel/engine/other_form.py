@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from subsetsel.bounds.dual import BALANCED, drift_of
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.problem.linear import find_mask
-from subsetsel.problem.problem import Problem
+from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.rows.base import euclidean
 
 Engine = Callable[[Problem, Run], Candidate]
+# Tries a size with a share of the usual work, and says whether a larger subset was found.
+Probe = Callable[[int, float], bool]
 
 # Share of a solver's usual work that one probe gets while the bracket is still wide.
 _COARSE_EFFORT = 0.1
@@ -29,8 +32,10 @@ _NUM_EPSILON_PROBES = 30
 # Relaxations until the size fits its radius, and the share of the time that each may take. They
 # end where the next would change the radius by less than _FITTING of it.
 _MOST_RELAXATIONS, _RELAXATION_SHARE, _FITTING = 6, 0.1, 1e-3
-# While there is time, sizes are bisected again with so many times the work.
-_MORE_EFFORT = 4.0
+# Relative rounding error of the few operations that make a bound of a dual solution.
+_ROUNDING = 1e-14
+# While there is time, sizes are bisected again with so many times the work, so often at most.
+_MORE_EFFORT, _MOST_ROUNDS = 4.0, 6
 
 
 def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engine:
@@ -77,11 +82,8 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     run.submit(start)
     least, num_probes = int(start.sum()), 0
     most = least_bound(problem, run)
-    # A probe starts anew, or near the best subset so far. Neither is always better.
-    is_readable, number = problem.rows.proxy is problem.rows, 0
-    nears, effort = not is_readable, run.effort
 
-    def probe(m: int, effort: float) -> bool:
+    def probe(m: int, effort: float, *, nears: bool) -> bool:
         nonlocal num_probes
         num_probes += 1
         sub = problem.replace(size=m)
@@ -92,27 +94,39 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         _search_within(run, engine, sub, effort, target=problem.radius(m), initial_guess=guess)
         return run.mask is not None and run.size > size
 
-    while True:
-        feasible, infeasible = _first_bracket(problem, run, least, most, probe)
-        # Bisect the number of kept examples. The last probes get the whole budget.
-        while feasible + 1 < infeasible and not run.should_stop():
-            num_kept = problem.n - feasible
-            if infeasible > problem.max_size:
-                m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
-            else:
-                middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
-                m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
-            is_close = infeasible - feasible <= max(4, num_kept // 20)
-            if probe(m, effort * (1.0 if is_close else _COARSE_EFFORT)):
-                feasible = run.size
-            else:
-                infeasible = m
-        number += 1
-        is_enough = number > 1 if is_readable else True
-        if run.size >= most or run.should_stop() or (is_enough and not run.fills_time):
-            return Candidate(limit=run.limit, stats={"num_probes": num_probes})
-        nears = not nears or not is_readable
-        effort *= _MORE_EFFORT if is_enough else 1.0
+    # A probe starts anew, or near the best subset so far. Neither is always better; where rows
+    # cannot be read one by one only the second is possible.
+    ways = (False, True) if problem.rows.proxy is problem.rows else (True,)
+    effort = run.effort
+    for _ in range(_MOST_ROUNDS if run.fills_time else 1):
+        for nears in ways:
+            _bisect(problem, run, (least, most), partial(probe, nears=nears), effort)
+            if run.size >= most or run.should_stop():
+                break
+        else:
+            effort *= _MORE_EFFORT
+            continue
+        break
+    return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+
+
+def _bisect(
+    problem: Problem, run: Run, limits: tuple[int, int], probe: Probe, effort: float
+) -> None:
+    """Bisect the number of kept examples. The last probes get the whole effort."""
+    feasible, infeasible = _first_bracket(problem, run, limits, probe, effort)
+    while feasible + 1 < infeasible and not run.should_stop():
+        num_kept = problem.n - feasible
+        if infeasible > problem.max_size:
+            m = max(min(problem.n - num_kept // 2, problem.max_size), feasible + 1)
+        else:
+            middle = math.sqrt(num_kept * max(1, problem.n - infeasible))
+            m = min(max(problem.n - round(middle), feasible + 1), infeasible - 1)
+        is_close = infeasible - feasible <= max(4, num_kept // 20)
+        if probe(m, effort * (1.0 if is_close else _COARSE_EFFORT)):
+            feasible = run.size
+        else:
+            infeasible = m
 
 
 def least_bound(problem: Problem, run: Run) -> int:
@@ -136,10 +150,11 @@ def least_bound(problem: Problem, run: Run) -> int:
         relaxation = Ascent(sub).run(COARSE, _RELAXATION_SHARE * run.remaining)
         if not relaxation.bound < most:
             break
-        length = euclidean(relaxation.dual.u)
+        # The core calls feasible what is above the limit by rounding; the bound covers it.
+        length = (1 + FEASIBILITY) * euclidean(relaxation.dual.u)
         constant = relaxation.bound + (epsilon - radius) * length
         slope = (epsilon - problem.radius(problem.n)) * length / problem.n
-        fitting = constant / (1.0 + slope)
+        fitting = constant / (1.0 + slope) * (1 + _ROUNDING)
         # Rows hundreds of decades apart leave no number.
         before, most = most, min(most, int(fitting)) if np.isfinite(fitting) else most
         if before - most <= _FITTING * (problem.n - most) or run.should_stop():
@@ -170,22 +185,23 @@ def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **chan
 
 
 def _first_bracket(
-    problem: Problem, run: Run, least: int, most: int, probe: Callable[[int, float], bool]
+    problem: Problem, run: Run, limits: tuple[int, int], probe: Probe, effort: float
 ) -> tuple[int, int]:
-    """Find a feasible size to start from, and the smallest size known to fail."""
-    beyond = most + 1
-    if run.mask is None:
+    """Find a feasible size to start from, and the smallest size known to fail.
+
+    ``limits`` are the fewest that may be pruned, and the most by the proven bound.
+    """
+    m, most = limits
+    while run.mask is None and m <= most and not run.should_stop():
         # The smallest size allowed was not feasible: try larger ones.
-        m = least
-        while run.mask is None and m <= most and not run.should_stop():
-            probe(m, run.effort)
-            m = m + 1 + (m - least)
+        probe(m, effort)
+        m += 1 + m - limits[0]
     if run.mask is None:
-        return most, beyond
+        return most, most + 1
     # Sizes near the bound may fail although it is reached.
     if (problem.is_capped or most < problem.max_size) and run.size < most:
-        return (most, beyond) if probe(most, run.effort) else (run.size, most)
-    return run.size, beyond
+        return (most, most + 1) if probe(most, effort) else (run.size, most)
+    return run.size, most + 1
 
 
 def minimize_norm(engine: Engine, problem: Problem, run: Run) -> Candidate:
