@@ -73,7 +73,8 @@ def test_multipliers_of_missing_limits_are_dropped() -> None:
 def test_a_tiny_u_beside_a_dropped_multiplier_has_a_length(tiny: float) -> None:
     """Its squares vanish; with a length of 0 the bound would leave epsilon out and be too low.
 
-    Mutation: with the plain norm the bound is 1, and both examples can be pruned.
+    Mutation: with multipliers dropped after the scaling, and the plain norm, the bound is 1; both
+    examples can be pruned.
     """
     problem = Problem(
         np.array([[0.0, 0.0], [-1.0, 0.0]]), epsilon=1.0, constraints=[(np.ones(2), 0, None)]
