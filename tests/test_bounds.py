@@ -83,6 +83,20 @@ def test_a_tiny_u_beside_a_dropped_multiplier_has_a_length(tiny: float) -> None:
     assert dual.bound == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("tiny", [1e-60, 1e-246])
+def test_prices_below_rounding_are_not_scaled_up(tiny: float) -> None:
+    """What rounding outweighs proves nothing: u and y are 0, and the bound is n there.
+
+    Mutation: with the scale that ignores rounding, u has 60 decades and more.
+    """
+    S = np.array([[1.0, 0.0], [-1.0, 0.0], [2.0, 0.0]])
+    problem = Problem(S, epsilon=0.0, constraints=[(np.ones(3), None, 1)])
+    dual = evaluate_dual(problem, np.array([0.0, 1.0]), np.array([tiny]))
+    assert not dual.u.any()
+    assert not dual.y.any()
+    assert dual.bound == pytest.approx(3.0)
+
+
 def test_linear_constraint_gives_the_bound() -> None:
     """With u = 0 and y = 1 a cap written as a constraint is the bound."""
     problem = Problem(_S, epsilon=50.0, constraints=[(np.ones(12), -np.inf, 3.0)])

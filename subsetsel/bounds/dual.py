@@ -75,19 +75,21 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     allowed = problem.epsilon * (1 + FEASIBILITY)
     length = euclidean(u)
     constant = allowed * length + float(limits @ y)
-    scale = best_scale(prices, constant, problem)
+    # Rounding of each product s_i . u and a_i . y, outward.
+    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * length
+    if len(constraints):
+        per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
+    # It grows with the scale, and where prices are next to nothing it outweighs what they gain.
+    rounding = float(per_row.sum())
+    scale = best_scale(prices, constant + rounding, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
-    length *= scale
 
     reduced = 1.0 - prices
     gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
     gains[problem.must_keep] = 0.0
-    # Rounding of each product s_i . u, of the two sums and of the constant, all outward.
-    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * length
-    if len(constraints):
-        per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
+    # Rounding of the two sums and of the constant too.
     size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
-    error = float(per_row.sum()) + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
+    error = scale * rounding + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
     bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
 
