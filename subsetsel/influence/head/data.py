@@ -192,6 +192,6 @@ def _check_labels(y: Any) -> NDArray[Any]:
 def _name_rows(indices: IndexArray, most: int = 5) -> str:
     shown = ", ".join(str(i) for i in indices[:most])
     if len(indices) == 1:
-        return f"row {shown} "
+        return f"row {shown}"
     more = "" if len(indices) <= most else f" and {len(indices) - most} more"
     return f"rows {shown}{more}"
