@@ -1,4 +1,10 @@
-"""One trial: choose a number of examples, refit the head without them, judge the result."""
+"""One trial: choose a number of examples, refit the head without them, judge the result.
+
+The change by a refit is nearly one Newton step with the Hessian H_K of the kept examples,
+(1 / k) ||H_K^-1 sum_pruned g_i||. The rows that are searched therefore have the Hessian of what an
+earlier trial kept, in place of that of all examples. They are computed anew where a refit differs
+from what they predicted; everything else about the rows stays, the gradients and theta too.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +23,23 @@ from subsetsel.guarantee.verification import Verification, refit_and_measure
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.resize import start_near
-from subsetsel.rows.base import BoolArray, FloatArray
+from subsetsel.rows.base import BoolArray, FloatArray, Rows, euclidean
 from subsetsel.support.clock import TimeIsUp
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
+    from subsetsel.influence.head.refit import KeptHead
+    from subsetsel.problem.arguments import Storage
 
-# Rounds of cuts at one size: to keep the curvature asked for, or to repair a prediction that the
-# refit did not confirm because less than _POOR of the curvature was left somewhere.
-_MAX_ROUNDS, _MAX_REPAIRS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 3, 8, 200
-_POOR = 0.45
-# Above this usage even as predicted no curvature would help to keep a limit, and above the other
-# a smaller size costs less than a repair.
-_HOPELESS, _REPAIRABLE = 1.2, 0.87
+# Rounds of cuts at one size, to keep the curvature that was asked for.
+_MAX_CUT_ROUNDS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 8, 200
+# Above this usage no curvature would help to keep a limit.
+_HOPELESS = 1.2
+# Rows are computed anew where the refit's change differs from the predicted one by this share, and
+# at one size so many times at most.
+_OFF, _MAX_RENEWALS = 0.03, 2
+# Other rows do not lower the usage of a size by more than about this factor.
+_WITHIN_REACH = 2.0
 # With more examples an integer program under dense cuts takes minutes.
 _LARGE = 4000
 # A refit is expected to take so many times as long as the one before. One choice may take this
@@ -118,6 +128,10 @@ class Trials:
         self.best: Trial | None = None
         self.is_cut_short = False
         self._engine = engine
+        # Rows with the Hessian of what a trial kept, and who was pruned there; None for all.
+        self._rows: Rows = task.problem.rows
+        self._pruned_there: BoolArray | None = None
+        self._kept: KeptHead | None = None
         # Seconds that the next refit is expected to take; nothing is known of the first.
         self._refit_time = 0.0
 
@@ -125,6 +139,10 @@ class Trials:
     def _head(self) -> Head:
         assert self.problem.head is not None
         return self.problem.head
+
+    @property
+    def _storage(self) -> Storage:
+        return "dense" if self.task.problem.rows.dense() is not None else "factored"
 
     @property
     def _has_cuts(self) -> bool:
@@ -140,24 +158,34 @@ class Trials:
         if guess is None and self._has_cuts:
             guess = min(self.done, key=lambda trial: (abs(trial.size - m), -trial.effort)).mask
         best: Trial | None = None
-        for num_rounds in range(_MAX_ROUNDS):
+        num_cuts = num_renewals = 0
+        while True:
             mask = self._choose(m, effort, guess)
             if mask is None:
                 return best
             trial = self.examine(mask, effort)
             if best is None or (trial.is_met, -trial.usage) > (best.is_met, -best.usage):
                 best = trial
-            if trial.is_met or self.run.should_stop() or not self._add_cuts(trial, num_rounds):
+            if trial.is_met or self.run.should_stop():
+                return best
+            if num_cuts < _MAX_CUT_ROUNDS and self._add_cuts(trial, num_cuts):
+                num_cuts += 1
+            elif (
+                self._kept is not None
+                and trial.usage <= _WITHIN_REACH
+                and num_renewals < _MAX_RENEWALS
+            ):
+                num_renewals += 1
+            else:
                 return best
             guess = mask
-        return best
 
     def examine(self, mask: BoolArray, effort: float) -> Trial:
         """Refit on the kept examples and compare with the limits."""
         criteria = self.task.criteria
         self._require_time()
         started = time.perf_counter()
-        check, theta = refit_and_measure(
+        check, theta, kept = refit_and_measure(
             self.problem,
             mask,
             epsilon=criteria.epsilon,
@@ -165,12 +193,38 @@ class Trials:
             clock=self.run.clock,
         )
         self._refit_time = _LIKE_THE_LAST * (time.perf_counter() - started)
+        self._compare(mask, check, kept)
         trial = Trial(mask, check, theta, criteria.usage(check), effort, criteria.is_met(check))
         self.done.append(trial)
         if trial.is_met and (self.best is None or trial.size > self.best.size):
             self.best = trial
             self.run.submit(mask)
         return trial
+
+    def _compare(self, mask: BoolArray, check: Verification, kept: KeptHead) -> None:
+        """Remember the kept head where the rows that are searched predicted something else."""
+        total = self._head.objective_function.total
+        predicted = euclidean(self._rows.sum(mask)) * total / kept.objective_function.total
+        is_off = abs(check.change - predicted) > _OFF * predicted
+        if is_off:
+            self._kept, self._pruned_there = kept, mask
+
+    def _renew(self) -> None:
+        """Give the rows that are searched the Hessian of the examples kept last."""
+        from subsetsel.influence import influence_rows
+
+        if self._kept is None:
+            return
+        kept, self._kept = self._kept, None
+        # Two arrays of this size fit the plan, three may not.
+        self._rows = self.task.problem.rows
+        self._rows = influence_rows(
+            self._head,
+            dtype=self._rows.dtype,
+            storage=self._storage,
+            inverse=kept.inverse,
+            clock=self.run.clock,
+        )
 
     def _require_time(self) -> None:
         """Begin nothing that ends in a refit for which there is no time."""
@@ -180,28 +234,16 @@ class Trials:
     def _add_cuts(self, trial: Trial, num_rounds: int) -> bool:
         """Demand curvature where the kept examples are short of it; say whether any was demanded.
 
-        The prediction takes the curvature for that of all examples. Where it would have allowed
-        the set and the refit does not, cuts along the weakest directions let the next set do
-        better. They hold for every size, and stay.
+        The cuts hold for every size, and stay.
         """
-        check, floor = trial.check, self.task.criteria.min_curvature
-        as_predicted = trial.usage * check.predicted_kept / max(check.change, 1e-300)
-        if as_predicted > _HOPELESS or len(self.problem.constraints) > _MAX_CONSTRAINTS:
+        floor = self.task.criteria.min_curvature
+        if floor is None or trial.check.curvature >= floor or trial.usage > _HOPELESS:
             return False
-        if floor is not None and check.curvature < floor:
-            share = min(1.0, floor * (1.05 + 0.02 * num_rounds))
-            limit = floor
-        elif (
-            trial.usage > 1
-            and as_predicted < _REPAIRABLE
-            and num_rounds < _MAX_REPAIRS
-            and check.curvature < _POOR
-        ):
-            share, limit = 1.1 * _POOR, _POOR
-        else:
+        if len(self.problem.constraints) > _MAX_CONSTRAINTS:
             return False
+        share = min(1.0, floor * (1.05 + 0.02 * num_rounds))
         head, clock = self._head, self.run.clock
-        short = weak_directions(head, ~trial.mask, limit, most=_CUTS_PER_ROUND, clock=clock)
+        short = weak_directions(head, ~trial.mask, floor, most=_CUTS_PER_ROUND, clock=clock)
         cuts = [curvature_cut(head, direction, share, clock=clock) for direction in short]
         self.problem = self.problem.replace(
             extra_constraints=Constraints.build(self.problem.n, cuts)
@@ -210,8 +252,10 @@ class Trials:
 
     def _choose(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
         """Let the solver choose m examples of small joint influence, or look up what it chose."""
+        self._renew()
         # Cuts may have come in on the way.
-        key = key_of(m, effort, guess, self.run.iterations_left, *self.problem.constraints.arrays)
+        arrays = self.problem.constraints.arrays
+        key = key_of(m, effort, guess, self.run.iterations_left, self._pruned_there, *arrays)
         known = self.journal.find(key)
         if known is not None:
             self.run.add_iterations(known.num_iterations)
@@ -229,7 +273,7 @@ class Trials:
         self, m: int, effort: float, guess: BoolArray | None
     ) -> tuple[BoolArray | None, bool]:
         """Let the solver choose, and say whether neither clock nor user cut it short."""
-        sub = self.problem.replace(size=m)
+        sub = self.problem.with_rows(self._rows).replace(size=m)
         start = None if guess is None else start_near(sub, guess)
         is_repaired = start is None or not sub.constraints.violations(start)
         if self._has_cuts and sub.n > _LARGE and not is_repaired:

@@ -305,6 +305,13 @@ class Problem(FromData):
         )
         return other
 
+    def with_rows(self, S: Any) -> Self:
+        """Ask the same question of another S for the same n examples."""
+        other = copy.copy(self)
+        other.rows = as_rows(S)
+        _, other.d = other.rows.shape
+        return other
+
     def __repr__(self) -> str:
         goal = (
             f"epsilon={self.epsilon:g}, normalization={self.normalization!r}"

@@ -17,7 +17,7 @@ from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.ekfac import KroneckerInverse
 from subsetsel.influence.head.head import Head
-from subsetsel.influence.head.inverse import Metric
+from subsetsel.influence.head.inverse import Inverse, Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -44,6 +44,8 @@ class HeadInfluence:
     head : Head
     ridge : {"included", "excluded"}
     metric : {"parameter", "loss"}
+    inverse : Inverse, optional
+        Of another Hessian than that of all examples, such as `KeptHead.inverse`.
     clock : Clock
         Ends the preparation: `TimeIsUp` is raised.
 
@@ -60,12 +62,18 @@ class HeadInfluence:
 
     @by_blocks()
     def __init__(
-        self, head: Head, *, ridge: Ridge, metric: Metric, clock: Clock = NO_CLOCK
+        self,
+        head: Head,
+        *,
+        ridge: Ridge,
+        metric: Metric,
+        inverse: Inverse | None = None,
+        clock: Clock = NO_CLOCK,
     ) -> None:
         objective = self.objective = head.objective_function
         theta = self.theta = head.to_scaled(head.theta)
         self.metric: Metric = metric
-        self.inverse = head.prepare_inverse(clock)
+        self.inverse = head.prepare_inverse(clock) if inverse is None else inverse
         self.X = objective.X
         self.R = torch.cat([
             objective.residuals(theta, rows) @ objective.basis
@@ -186,6 +194,7 @@ def influence_rows(
     metric: Metric = "parameter",
     dtype: Any = np.float32,
     storage: Storage = "auto",
+    inverse: Inverse | None = None,
     clock: Clock = NO_CLOCK,
 ) -> Rows:
     """S of a trained head.
@@ -207,6 +216,10 @@ def influence_rows(
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
         cost a solve each. ``"auto"`` is dense where each row costs no iterative solve and S takes
         at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB.
+    inverse : Inverse, optional
+        Of the Hessian on some of the examples, `KeptHead.inverse`, in place of that on all. W^T S
+        is then, times n / (n - m), the Newton step for a subset W that keeps those examples, and
+        nearly that of its neighbours. The rows still sum to zero.
     clock : Clock
         Ends the work: `TimeIsUp` is raised.
 
@@ -231,7 +244,7 @@ def influence_rows(
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
-    influence = HeadInfluence(head, ridge=ridge, metric=metric, clock=clock)
+    influence = HeadInfluence(head, ridge=ridge, metric=metric, inverse=inverse, clock=clock)
     return store_rows(influence, dtype, storage, clock=clock)
 
 
