@@ -70,6 +70,8 @@ class SolverSpec:
         Up to where it is usable, for tables.
     defaults : mapping
         Options that differ from the class's own defaults: a named variant of a solver.
+    for_refits : mapping
+        Options that `prune` sets unless they are given, since its answers are refitted.
     """
 
     name: str
@@ -82,6 +84,7 @@ class SolverSpec:
     proves: str = "nothing"
     practical_n: str = ""
     defaults: Mapping[str, Any] | None = field(default=None, hash=False)
+    for_refits: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -220,6 +223,7 @@ for _spec in (
         requires=("numba",),
         proves="bound",
         practical_n="millions",
+        for_refits={"start": "random"},
     ),
     SolverSpec(
         "greedy",

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from subsetsel.engine.options import Limits
-from subsetsel.engine.other_form import pick_engine
+from subsetsel.engine.other_form import Engine, pick_engine
 from subsetsel.engine.registry import Solver, SolverSpec, get_spec
 from subsetsel.engine.run import Run
 from subsetsel.engine.solve import require_support
@@ -26,6 +26,7 @@ from subsetsel.guarantee.verification import (
     count_by_class,
     scores_on,
 )
+from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -49,7 +50,16 @@ class Method:
         """Load a solver and check its options."""
         spec = get_spec(name)
         solver = spec.load()
-        return cls(spec, solver, spec.options(solver, options))
+        return cls(spec, solver, spec.options(solver, {**spec.for_refits, **options}))
+
+
+def _exchanges(problem: Problem) -> Engine:
+    """Best exchanges from an initial guess; they end where there is no better one."""
+    spec = get_spec("greedy")
+    solver = spec.load()
+    options = spec.options(solver, {"patience": 0})
+    solver.warm_up(problem, options)
+    return pick_engine(problem, spec, solver, options)
 
 
 def load_head() -> None:
@@ -78,7 +88,7 @@ def answer(
     run.start_time = clock.start_time + compile_time
     engine = pick_engine(of_given_size, method.spec, solver, options)
     journal = open_journal(checkpoint, task, limits, method.spec.name, options)
-    trials = Trials(task, run, engine, journal)
+    trials = Trials(task, run, engine, _exchanges(of_given_size), journal)
     search = VerifiedSearch(trials)
     try:
         if not search.find(task.earlier):
@@ -142,7 +152,7 @@ def _nothing_tried(task: Task) -> Trial:
     sizes = count_by_class(head.labels, head.classes)
     scores = scores_on(head, head.theta, task.validation)
     check = check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
-    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, 0.0, is_met=False)
+    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, predicted=0.0)
 
 
 def nothing_set_up(

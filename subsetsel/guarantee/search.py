@@ -2,19 +2,17 @@
 
 At a size m the solver minimizes the joint influence (Eq. 4), and the head is refitted on the kept
 examples. How much of the limits the refit uses up grows like a power of pruned / kept. The next
-size therefore comes from a secant in logarithms, and lies inside a bracket. Sizes are first
-located with a share of the solver's work, then tried with all of it.
+size therefore comes from a secant in logarithms, and lies inside a bracket.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from subsetsel.guarantee.task import EarlierAnswer
-from subsetsel.guarantee.trial import Trial, Trials
+from subsetsel.guarantee.trial import Trial, Trials, odds
 from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
@@ -25,29 +23,15 @@ from subsetsel.support.clock import NO_CLOCK, Clock
 _SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_DISTANCE = 1.0, 0.25, 6.0, 0.1
 # Usage that a trial aims at: a little below the limit, and lower still after a miss.
 _AIM, _AIM_AGAIN = 0.985, 0.965
+# No step is longer than this in log(pruned / kept).
+_LONGEST_STEP = 1.5
 # An earlier answer that uses up this share of the limits is good enough.
 _NEAR = 0.95
-
-
-@dataclass(frozen=True)
-class Walk:
-    """One walk over sizes.
-
-    Attributes
-    ----------
-    effort : float
-        Share of the solver's own work that is spent on each size.
-    tolerance : float
-        The walk ends where the bracket is narrower than this, relative to the kept examples.
-    max_sizes : int
-    """
-
-    effort: float
-    tolerance: float
-    max_sizes: int
-
-
-_COARSE, _FULL, _AFTER_EARLIER = Walk(0.2, 0.05, 24), Walk(1.0, 0.01, 8), Walk(1.0, 0.02, 3)
+# A walk ends where its bracket is narrower than this share of the kept examples, or what is left of
+# the limits is less than twice that; and after so many sizes. From an earlier answer on both are
+# smaller.
+_TOLERANCE, _MAX_SIZES = 0.01, 20
+_TOLERANCE_AFTER, _MAX_SIZES_AFTER = 0.02, 3
 
 
 class VerifiedSearch:
@@ -87,18 +71,19 @@ class VerifiedSearch:
             self._resume(earlier)
             if self.best is not None or self.run.should_stop():
                 return True
-        self._close_in(self._first_size(), _COARSE)
-        self._try_with_full_effort()
+        self._close_in(self._first_size(), _TOLERANCE, _MAX_SIZES)
         if self.best is None and not self.run.should_stop():
             self._climb()
-            self._try_with_full_effort()
+            if self.best is not None and not self.run.should_stop():
+                start = self._next_size(self.best.size, self.most + 1)
+                self._close_in(start, _TOLERANCE, _MAX_SIZES)
         return True
 
     def _resume(self, earlier: EarlierAnswer) -> None:
         """Take the earlier answer if it still holds and is near the limit; else search from it."""
         n, guess = self.n, earlier.mask
         if earlier.num_examples == n and not self.run.problem.violations(guess):
-            self._seen.append(self.trials.examine(guess, 0.0))
+            self._seen.append(self.trials.examine(guess))
         if self.best is None:
             start = round(int(guess.sum()) * n / earlier.num_examples)
         elif self.best.usage < _NEAR and self.best.size < self.most:
@@ -106,23 +91,24 @@ class VerifiedSearch:
         else:
             return
         start = int(np.clip(start, self.least, self.most))
-        self._close_in(start, _AFTER_EARLIER, guess)
+        self._close_in(start, _TOLERANCE_AFTER, _MAX_SIZES_AFTER, guess)
 
     # --- sizes ----------------------------------------------------------------------------------
 
     def _first_size(self) -> int:
-        """Between the fewest and the most that may be kept, in logarithms: cheap to refit."""
-        middle = math.sqrt((self.n - self.most) * (self.n - self.least))
-        return int(np.clip(self.n - round(middle), self.least, self.most))
+        """The middle: there are the most subsets to choose from, and the kept are many."""
+        return int(np.clip(self.n // 2, self.least, self.most))
 
-    def _close_in(self, start: int, walk: Walk, guess: BoolArray | None = None) -> None:
-        """Bracket the largest size that is verified at one effort."""
+    def _close_in(
+        self, start: int, tolerance: float, max_sizes: int, guess: BoolArray | None = None
+    ) -> None:
+        """Bracket the largest size that is verified."""
         n = self.n
         low = self.least - 1 if self.best is None else self.best.size
         high = self.most + 1
         m, width = start, math.inf
-        for _ in range(walk.max_sizes):
-            trial = self.trials.try_size(m, walk.effort, guess)
+        for _ in range(max_sizes):
+            trial = self.trials.try_size(m, guess)
             if self.run.should_stop():
                 return
             if trial is not None:
@@ -132,30 +118,40 @@ class VerifiedSearch:
                 low = max(low, trial.size)
             else:
                 high = min(high, m)
-            enough = 1.0 - 2.0 * walk.tolerance
+            enough = 1.0 - 2.0 * tolerance
             is_near = trial is not None and trial.is_met and trial.usage >= enough
-            if is_near or high - low <= max(1, round(walk.tolerance * (n - low))):
-                return
-            now = _odds(high, n) - _odds(low, n)
+            if is_near or high - low <= max(1, round(tolerance * (n - low))):
+                if not self._makes_room(enough):
+                    return
+                high, width = self.most + 1, math.inf
+            now = odds(high, n) - odds(low, n)
             is_slow = now > 0.5 * width and high <= self.most and low >= self.least
             m = self._next_size(low, high, bisect=is_slow)
             width = now
 
+    def _makes_room(self, enough: float) -> bool:
+        """Whether a better subset of the largest size verified leaves room for a larger one."""
+        if self.best is None or self.best.size >= self.most:
+            return False
+        deeper = self.trials.descend(self.best, enough)
+        self._seen.append(deeper)
+        return deeper.usage < enough
+
     def _next_size(self, low: int, high: int, *, bisect: bool = False) -> int:
         """Secant in log(usage) over log(pruned / kept), strictly inside the bracket."""
         n = self.n
-        aimed = 0.5 * (_odds(low, n) + _odds(high, n))
+        aimed = 0.5 * (odds(low, n) + odds(high, n))
         usable = [trial for trial in self._seen if 0 < trial.usage < math.inf]
         if usable and not bisect:
             last = usable[-1]
             aim = _AIM if last.is_met else _AIM_AGAIN
             shift = math.log(aim / last.usage) / _slope(usable, n)
-            secant = _odds(last.size, n) + float(np.clip(shift, -3.0, 3.0))
-            if _odds(low, n) < secant < _odds(high, n):
+            secant = odds(last.size, n) + float(np.clip(shift, -_LONGEST_STEP, _LONGEST_STEP))
+            if odds(low, n) < secant < odds(high, n):
                 aimed = secant
-            elif secant <= _odds(low, n) and high > self.most:
+            elif secant <= odds(low, n) and high > self.most:
                 # The secant aims below what was verified: a step beyond tells more than the middle.
-                aimed = _odds(low + max(1, (n - low) // 20), n)
+                aimed = odds(low + max(1, (n - low) // 20), n)
         return int(np.clip(math.floor(n / (1.0 + math.exp(-aimed))), low + 1, high - 1))
 
     def _climb(self) -> None:
@@ -163,16 +159,8 @@ class VerifiedSearch:
         m, width = self.least, 1
         smallest = min((trial.size for trial in self.trials.done), default=self.most + 1)
         while self.best is None and m < smallest and not self.run.should_stop():
-            self.trials.try_size(m, _FULL.effort, None)
+            self.trials.try_size(m, None)
             m, width = m + width, 2 * width
-
-    def _try_with_full_effort(self) -> None:
-        """Spend the solver's whole budget on each size, near the largest one found so far."""
-        low = self.least - 1 if self.best is None else self.best.size
-        if not self._seen or low >= self.most or self.run.should_stop():
-            return
-        start = self._next_size(low, self.most + 1)
-        self._close_in(start, _FULL)
 
 
 def allowed_sizes(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] | None:
@@ -196,19 +184,13 @@ def allowed_sizes(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] 
     return None if least > most else (least, most)
 
 
-def _odds(size: int, n: int) -> float:
-    """log(pruned / kept), finite at both ends."""
-    pruned = min(max(float(size), 0.5), n - 0.5)
-    return math.log(pruned / (n - pruned))
-
-
 def _slope(trials: list[Trial], n: int) -> float:
-    """Slope of log(usage) over log(pruned / kept) through the last two trials of one effort."""
+    """Slope of log(usage) over log(pruned / kept) through the last two trials."""
     for later in range(len(trials) - 1, 0, -1):
         for earlier in range(later - 1, -1, -1):
             one, two = trials[earlier], trials[later]
-            distance = _odds(two.size, n) - _odds(one.size, n)
-            if one.effort == two.effort and abs(distance) >= _LEAST_DISTANCE:
+            distance = odds(two.size, n) - odds(one.size, n)
+            if abs(distance) >= _LEAST_DISTANCE:
                 rise = math.log(two.usage / one.usage)
                 return float(np.clip(rise / distance, _LEAST_SLOPE, _MOST_SLOPE))
     return _SLOPE

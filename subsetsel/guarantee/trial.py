@@ -1,9 +1,8 @@
 """One trial: choose a number of examples, refit the head without them, judge the result.
 
-The change by a refit is nearly one Newton step with the Hessian H_K of the kept examples,
-(1 / k) ||H_K^-1 sum_pruned g_i||. The rows that are searched therefore have the Hessian of what an
-earlier trial kept, in place of that of all examples. They are computed anew where a refit differs
-from what they predicted; everything else about the rows stays, the gradients and theta too.
+The rows of Eq. 2 are an expansion of the refitted head around the empty set. Where a refit differs
+from what they predicted, the next choice is made on an expansion around the set that was refitted,
+which is exact there. As long as that pays it is repeated at the same size.
 """
 
 from __future__ import annotations
@@ -18,28 +17,35 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
 from subsetsel.guarantee.curvature import curvature_cut, weak_directions
+from subsetsel.guarantee.searched import SearchedRows
 from subsetsel.guarantee.task import Task
 from subsetsel.guarantee.verification import Verification, refit_and_measure
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.resize import start_near
-from subsetsel.rows.base import BoolArray, FloatArray, Rows, euclidean
+from subsetsel.rows.base import BoolArray, FloatArray
 from subsetsel.support.clock import TimeIsUp
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
-    from subsetsel.influence.head.refit import KeptHead
-    from subsetsel.problem.arguments import Storage
 
 # Rounds of cuts at one size, to keep the curvature that was asked for.
 _MAX_CUT_ROUNDS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 8, 200
 # Above this usage no curvature would help to keep a limit.
 _HOPELESS = 1.2
-# Rows are computed anew where the refit's change differs from the predicted one by this share, and
-# at one size so many times at most.
-_OFF, _MAX_RENEWALS = 0.03, 2
-# Other rows do not lower the usage of a size by more than about this factor.
-_WITHIN_REACH = 2.0
+# Rows are expanded anew where the refit differs from what those of Eq. 2 predict by this share.
+_OFF = 0.03
+# So many expansions at one size at most; and so many more like the last must reach the limits.
+_MAX_EXPANSIONS, _FORESEEN = 6, 2
+# Exchanges of one choice where the solver's own leave what the expansion predicts, as a share of
+# the kept examples; so much more or less where the refit confirms the gain or not.
+_FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
+# Share of a predicted gain that counts as confirmed.
+_CONFIRMED = 0.75
+# An expansion serves sizes up to this distance in log(pruned / kept).
+_REACH = 0.1
+# Above this usage a smaller size is tried before an expansion is.
+_OUT_OF_REACH = 5.0
 # With more examples an integer program under dense cuts takes minutes.
 _LARGE = 4000
 # A refit is expected to take so many times as long as the one before. One choice may take this
@@ -60,18 +66,23 @@ class Trial:
         The refitted head.
     usage : float
         Largest value / limit; see `Criteria.usage`.
-    effort : float
-        Share of the solver's own work that was spent on it.
     is_met : bool
         Whether every limit holds.
+    predicted : float
+        Change of the head by the rows that were searched.
     """
 
     mask: BoolArray
     check: Verification
     theta: FloatArray
     usage: float
-    effort: float
     is_met: bool
+    predicted: float
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the refit differs from what the rows of Eq. 2 predict."""
+        return abs(self.check.change - self.check.predicted_kept) > _OFF * self.check.change
 
     @property
     def size(self) -> int:
@@ -84,16 +95,22 @@ class Trial:
         point: dict[str, Any] = {
             "m": self.size,
             "predicted_kept": check.predicted_kept,
+            "predicted_searched": self.predicted,
             "predicted_newton": check.predicted_newton,
             "change": check.change,
             "change_error": check.change_error,
             "curvature": check.curvature,
-            "effort": self.effort,
             "is_verified": self.is_met,
         }
         if check.loss_gap is not None:
             point |= {"loss_gap": check.loss_gap, "accuracy_drop": check.accuracy_drop}
         return point
+
+
+def odds(size: int, n: int) -> float:
+    """log(pruned / kept), finite at both ends."""
+    pruned = min(max(float(size), 0.5), n - 0.5)
+    return math.log(pruned / (n - pruned))
 
 
 class Trials:
@@ -104,8 +121,8 @@ class Trials:
     task : Task
     run : Run
         Clock, budget and callbacks of the whole; what is verified is submitted to it.
-    engine : callable
-        Solves the form "min_norm".
+    engine, exchanges : callable
+        Solve the form "min_norm": the user's solver, and best exchanges from an initial guess.
     journal : Journal
         What was chosen before the run was killed.
 
@@ -119,7 +136,9 @@ class Trials:
         Whether the clock ended a choice before the solver's usual work was done.
     """
 
-    def __init__(self, task: Task, run: Run, engine: Engine, journal: Journal) -> None:
+    def __init__(
+        self, task: Task, run: Run, engine: Engine, exchanges: Engine, journal: Journal
+    ) -> None:
         self.task = task
         self.run = run
         self.journal = journal
@@ -127,11 +146,10 @@ class Trials:
         self.done: list[Trial] = []
         self.best: Trial | None = None
         self.is_cut_short = False
-        self._engine = engine
-        # Rows with the Hessian of what a trial kept, and who was pruned there; None for all.
-        self._rows: Rows = task.problem.rows
-        self._pruned_there: BoolArray | None = None
-        self._kept: KeptHead | None = None
+        self._engines = {False: engine, True: exchanges}
+        self._searched = SearchedRows(task.problem)
+        # Exchanges of the next choice; None as long as the solver's own choices are confirmed.
+        self._reach: int | None = None
         # Seconds that the next refit is expected to take; nothing is known of the first.
         self._refit_time = 0.0
 
@@ -141,51 +159,93 @@ class Trials:
         return self.problem.head
 
     @property
-    def _storage(self) -> Storage:
-        return "dense" if self.task.problem.rows.dense() is not None else "factored"
-
-    @property
     def _has_cuts(self) -> bool:
         return self.problem.constraints is not self.task.problem.constraints
 
-    def try_size(self, m: int, effort: float, guess: BoolArray | None) -> Trial | None:
-        """Choose m examples from a guess on, refit, and cut and choose again where that helps.
+    def try_size(self, m: int, guess: BoolArray | None) -> Trial | None:
+        """Choose m examples, refit, and choose again where that helps.
 
         None means that no subset of that size was found; else the best trial comes back.
         """
-        # A start near the last set is a colder one, and ends higher than a fresh one; but between
-        # cuts a way has to be found first.
-        if guess is None and self._has_cuts:
-            guess = min(self.done, key=lambda trial: (abs(trial.size - m), -trial.effort)).mask
+        around = self._nearest(m)
+        if around is not None:
+            guess = around.mask
+        elif guess is None and self._has_cuts:
+            # Between cuts a way has to be found first.
+            guess = min(self.done, key=lambda trial: abs(trial.size - m)).mask
+        reach = None if around is None else self._reach
         best: Trial | None = None
-        num_cuts = num_renewals = 0
-        while True:
-            mask = self._choose(m, effort, guess)
-            if mask is None:
-                return best
-            trial = self.examine(mask, effort)
+        for num_rounds in range(_MAX_CUT_ROUNDS):
+            trial = self._try(m, guess, around, reach)
+            if trial is None:
+                break
             if best is None or (trial.is_met, -trial.usage) > (best.is_met, -best.usage):
                 best = trial
-            if trial.is_met or self.run.should_stop():
-                return best
-            if num_cuts < _MAX_CUT_ROUNDS and self._add_cuts(trial, num_cuts):
-                num_cuts += 1
-            elif (
-                self._kept is not None
-                and trial.usage <= _WITHIN_REACH
-                and num_renewals < _MAX_RENEWALS
-            ):
-                num_renewals += 1
-            else:
-                return best
-            guess = mask
+            if trial.is_met or self.run.should_stop() or not self._add_cuts(trial, num_rounds):
+                break
+            guess = trial.mask
+        if best is not None and not best.is_met and best.usage <= _OUT_OF_REACH:
+            return self.descend(best, 1.0)
+        return best
 
-    def examine(self, mask: BoolArray, effort: float) -> Trial:
+    def _nearest(self, m: int) -> Trial | None:
+        """Find the trial to expand around, if there is one; the rows of Eq. 2 serve elsewhere."""
+        n = self.problem.n
+        near = min(self.done, key=lambda trial: abs(odds(trial.size, n) - odds(m, n)), default=None)
+        if near is None or not near.is_off or abs(odds(near.size, n) - odds(m, n)) > _REACH:
+            return None
+        return near
+
+    def descend(self, trial: Trial, goal: float) -> Trial:
+        """Expand around the best trial of a size again and again, as long as it pays.
+
+        It ends below the goal, a usage, and where so many more gains as the last would not reach
+        it. The solver's own choices come first. From where the refit does not confirm one, only so
+        many best exchanges are made at a time as the refit confirms.
+        """
+        best = trial
+        for _ in range(_MAX_EXPANSIONS):
+            if not best.is_off or self.run.should_stop():
+                break
+            reach = self._reach
+            new = self._try(best.size, best.mask, best, reach)
+            if new is None:
+                break
+            gain = best.usage / max(new.usage, 1e-300)
+            self._learn(best, new, reach)
+            if gain > 1.0:
+                best = new
+                if best.usage <= goal or best.usage > goal * gain**_FORESEEN:
+                    break
+        return best
+
+    def _learn(self, old: Trial, new: Trial, reach: int | None) -> None:
+        """Set how many exchanges the next choice may make."""
+        gained = old.check.change - new.check.change
+        is_confirmed = gained >= _CONFIRMED * (old.check.change - new.predicted)
+        if reach is None and not is_confirmed:
+            reach = round(_FIRST_EXCHANGES * (self.problem.n - old.size))
+        elif reach is not None:
+            reach = round(reach * (_MORE if is_confirmed else _LESS))
+        self._reach = None if reach is None else max(1, reach)
+
+    def _try(
+        self,
+        m: int,
+        guess: BoolArray | None,
+        around: Trial | None,
+        reach: int | None = None,
+    ) -> Trial | None:
+        """Choose, on an expansion where there is one, and refit."""
+        mask = self._choose(m, guess, around, reach)
+        return None if mask is None else self.examine(mask)
+
+    def examine(self, mask: BoolArray) -> Trial:
         """Refit on the kept examples and compare with the limits."""
         criteria = self.task.criteria
         self._require_time()
         started = time.perf_counter()
-        check, theta, kept = refit_and_measure(
+        check, theta = refit_and_measure(
             self.problem,
             mask,
             epsilon=criteria.epsilon,
@@ -193,38 +253,14 @@ class Trials:
             clock=self.run.clock,
         )
         self._refit_time = _LIKE_THE_LAST * (time.perf_counter() - started)
-        self._compare(mask, check, kept)
-        trial = Trial(mask, check, theta, criteria.usage(check), effort, criteria.is_met(check))
+        predicted = self._searched.predict(mask)
+        usage, is_met = criteria.usage(check), criteria.is_met(check)
+        trial = Trial(mask, check, theta, usage, is_met, predicted)
         self.done.append(trial)
         if trial.is_met and (self.best is None or trial.size > self.best.size):
             self.best = trial
             self.run.submit(mask)
         return trial
-
-    def _compare(self, mask: BoolArray, check: Verification, kept: KeptHead) -> None:
-        """Remember the kept head where the rows that are searched predicted something else."""
-        total = self._head.objective_function.total
-        predicted = euclidean(self._rows.sum(mask)) * total / kept.objective_function.total
-        is_off = abs(check.change - predicted) > _OFF * predicted
-        if is_off:
-            self._kept, self._pruned_there = kept, mask
-
-    def _renew(self) -> None:
-        """Give the rows that are searched the Hessian of the examples kept last."""
-        from subsetsel.influence import influence_rows
-
-        if self._kept is None:
-            return
-        kept, self._kept = self._kept, None
-        # Two arrays of this size fit the plan, three may not.
-        self._rows = self.task.problem.rows
-        self._rows = influence_rows(
-            self._head,
-            dtype=self._rows.dtype,
-            storage=self._storage,
-            inverse=kept.inverse,
-            clock=self.run.clock,
-        )
 
     def _require_time(self) -> None:
         """Begin nothing that ends in a refit for which there is no time."""
@@ -250,19 +286,30 @@ class Trials:
         )
         return bool(cuts)
 
-    def _choose(self, m: int, effort: float, guess: BoolArray | None) -> BoolArray | None:
+    def _choose(
+        self,
+        m: int,
+        guess: BoolArray | None,
+        around: Trial | None,
+        reach: int | None,
+    ) -> BoolArray | None:
         """Let the solver choose m examples of small joint influence, or look up what it chose."""
-        self._renew()
         # Cuts may have come in on the way.
         arrays = self.problem.constraints.arrays
-        key = key_of(m, effort, guess, self.run.iterations_left, self._pruned_there, *arrays)
+        expanded = None if around is None else around.mask
+        key = key_of(m, reach, guess, expanded, self.run.iterations_left, *arrays)
         known = self.journal.find(key)
+        if known is None:
+            self._require_time()
+        if around is None:
+            self._searched.go_back()
+        else:
+            self._searched.expand(around.mask, around.theta, m, self.run.clock)
         if known is not None:
             self.run.add_iterations(known.num_iterations)
             return known.mask
-        self._require_time()
         num_before = self.run.num_iterations
-        mask, is_whole = self._solve(m, effort, guess)
+        mask, is_whole = self._solve(m, guess, reach)
         self.is_cut_short |= not is_whole
         # What a clock or a user cut short is not what would be chosen again.
         if self.run.limit is None and is_whole:
@@ -270,10 +317,10 @@ class Trials:
         return mask
 
     def _solve(
-        self, m: int, effort: float, guess: BoolArray | None
+        self, m: int, guess: BoolArray | None, reach: int | None
     ) -> tuple[BoolArray | None, bool]:
         """Let the solver choose, and say whether neither clock nor user cut it short."""
-        sub = self.problem.with_rows(self._rows).replace(size=m)
+        sub = self.problem.with_rows(self._searched.rows).replace(size=m)
         start = None if guess is None else start_near(sub, guess)
         is_repaired = start is None or not sub.constraints.violations(start)
         if self._has_cuts and sub.n > _LARGE and not is_repaired:
@@ -285,10 +332,12 @@ class Trials:
             self.run.add_iterations(record.num_iterations - counted)
             counted = record.num_iterations
 
+        left = self.run.iterations_left
+        most = left if reach is None else reach if left is None else min(left, reach)
         limits = replace(
             self.run.limits,
             time_limit=None,
-            max_iterations=self.run.iterations_left,
+            max_iterations=most,
             target=None,
             initial_guess=start,
             callback=follow,
@@ -296,7 +345,7 @@ class Trials:
             bound=False,
             trace=False,
         )
-        inner = Run(sub, limits, parent=self.run, effort=effort)
+        inner = Run(sub, limits, parent=self.run)
         if start is not None:
             inner.submit(start)
         is_late = False
@@ -304,7 +353,7 @@ class Trials:
         if left < math.inf:
             self.run.set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
         try:
-            self._engine(sub, inner)
+            self._engines[reach is not None](sub, inner)
         except TimeIsUp:
             is_late = True
         except SolverError:

@@ -15,7 +15,6 @@ from subsetsel.support.text import Facts, as_html, as_lines
 
 if TYPE_CHECKING:
     from subsetsel.influence import Head, Refit
-    from subsetsel.influence.head.refit import KeptHead
     from subsetsel.problem.problem import Problem
     from subsetsel.problem.solution import Solution
 
@@ -239,10 +238,10 @@ def refit_and_measure(
     epsilon: float | None,
     test: Split | None,
     clock: Clock = NO_CLOCK,
-) -> tuple[Verification, FloatArray, KeptHead]:
-    """Do what `verify` promises, for arguments that were checked before.
+) -> tuple[Verification, FloatArray]:
+    """Do what `verify` promises, for arguments that were checked before; give theta_K too.
 
-    Gives theta_K and the kept head too. `TimeIsUp` is raised where the refit does not end in time.
+    `TimeIsUp` is raised where the refit does not end in time.
     """
     head = problem.head
     assert head is not None
@@ -270,7 +269,7 @@ def refit_and_measure(
         class_pruned=count_by_class(head.labels, head.classes, mask),
         **scores_on(head, refit.theta, test),
     )
-    return check, refit.theta, kept
+    return check, refit.theta
 
 
 def check_of_nothing(

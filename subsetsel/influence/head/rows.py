@@ -16,8 +16,9 @@ from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import check_choices
 from subsetsel.influence.head.ekfac import KroneckerInverse
+from subsetsel.influence.head.expansion import Expansion
 from subsetsel.influence.head.head import Head
-from subsetsel.influence.head.inverse import Inverse, Metric
+from subsetsel.influence.head.inverse import Metric
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -44,8 +45,8 @@ class HeadInfluence:
     head : Head
     ridge : {"included", "excluded"}
     metric : {"parameter", "loss"}
-    inverse : Inverse, optional
-        Of another Hessian than that of all examples, such as `KeptHead.inverse`.
+    around : (Expansion, int), optional
+        Expand around a pruned set, for subsets of so many examples; see `influence_rows`.
     clock : Clock
         Ends the preparation: `TimeIsUp` is raised.
 
@@ -67,13 +68,13 @@ class HeadInfluence:
         *,
         ridge: Ridge,
         metric: Metric,
-        inverse: Inverse | None = None,
+        around: tuple[Expansion, int] | None = None,
         clock: Clock = NO_CLOCK,
     ) -> None:
         objective = self.objective = head.objective_function
-        theta = self.theta = head.to_scaled(head.theta)
+        theta = self.theta = head.to_scaled(head.theta) if around is None else around[0].theta
         self.metric: Metric = metric
-        self.inverse = head.prepare_inverse(clock) if inverse is None else inverse
+        self.inverse = head.prepare_inverse(clock) if around is None else around[0].inverse
         self.X = objective.X
         self.R = torch.cat([
             objective.residuals(theta, rows) @ objective.basis
@@ -88,6 +89,12 @@ class HeadInfluence:
         self.constant: Tensor | None = None
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
+        if around is not None:
+            expansion, size = around
+            pruned = torch.as_tensor(expansion.pruned, device=self.X.device)
+            gradient = self._gradient(pruned.to(self.X.dtype))
+            shift = expansion.constant(gradient, self.shares, size)
+            self.constant = shift if self.constant is None else self.constant + shift
 
     @by_blocks()
     def rows(self, indices: IndexArray | slice) -> FloatArray:
@@ -125,10 +132,15 @@ class HeadInfluence:
         """S^T w for several w, shape (k, n): one product with the features each, one solve."""
         columns = self.X.new_empty((self.shape[1], len(weights)))
         for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
-            columns[:, k] = ((self.R * row[:, None]).T @ self.X).reshape(-1)
-            if self.constant is not None:
-                columns[:, k] += (row @ self.shares) * self.constant
+            columns[:, k] = self._gradient(row)
         return _to_numpy(self.inverse.influence(columns, self.metric).T)
+
+    def _gradient(self, weights: Tensor) -> Tensor:
+        """Share of weighted examples (n,) in the scaled objective's gradient, shape (d,)."""
+        total = ((self.R * weights[:, None]).T @ self.X).reshape(-1)
+        if self.constant is not None:
+            total += (weights @ self.shares) * self.constant
+        return total
 
     @by_blocks()
     def products(self, directions: FloatArray) -> FloatArray:
@@ -194,7 +206,7 @@ def influence_rows(
     metric: Metric = "parameter",
     dtype: Any = np.float32,
     storage: Storage = "auto",
-    inverse: Inverse | None = None,
+    around: tuple[Expansion, int] | None = None,
     clock: Clock = NO_CLOCK,
 ) -> Rows:
     """S of a trained head.
@@ -216,10 +228,10 @@ def influence_rows(
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
         cost a solve each. ``"auto"`` is dense where each row costs no iterative solve and S takes
         at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB.
-    inverse : Inverse, optional
-        Of the Hessian on some of the examples, `KeptHead.inverse`, in place of that on all. W^T S
-        is then, times n / (n - m), the Newton step for a subset W that keeps those examples, and
-        nearly that of its neighbours. The rows still sum to zero.
+    around : (Expansion, m), optional
+        Expand around a pruned set instead of the empty one. For subsets W of m examples, n / (n -
+        m) times W^T S is then the change of the refitted head to first order around that set, and
+        exactly that for the set itself. Sums over other numbers of examples mean nothing.
     clock : Clock
         Ends the work: `TimeIsUp` is raised.
 
@@ -244,7 +256,9 @@ def influence_rows(
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
-    influence = HeadInfluence(head, ridge=ridge, metric=metric, inverse=inverse, clock=clock)
+    if around is not None and ridge == "excluded":
+        raise OptionError("around needs ridge='included'; without the ridge nothing is expanded.")
+    influence = HeadInfluence(head, ridge=ridge, metric=metric, around=around, clock=clock)
     return store_rows(influence, dtype, storage, clock=clock)
 
 
