@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from subsetsel.guarantee.task import EarlierAnswer
-from subsetsel.guarantee.trial import Trial, Trials, odds
+from subsetsel.guarantee.trial import REACH, Trial, Trials, odds
 from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
@@ -30,7 +30,7 @@ _NEAR = 0.95
 # A walk ends where its bracket is narrower than this share of the kept examples, or what is left of
 # the limits is less than twice that; and after so many sizes. From an earlier answer on both are
 # smaller.
-_TOLERANCE, _MAX_SIZES = 0.01, 20
+_ROUGH, _TOLERANCE, _MAX_SIZES, _MAX_FAILED = 0.05, 0.01, 20, 4
 _TOLERANCE_AFTER, _MAX_SIZES_AFTER = 0.02, 3
 
 
@@ -71,12 +71,10 @@ class VerifiedSearch:
             self._resume(earlier)
             if self.best is not None or self.run.should_stop():
                 return True
-        self._close_in(self._first_size(), _TOLERANCE, _MAX_SIZES)
+        self._close_in(self._first_size(), _ROUGH, _MAX_SIZES)
         if self.best is None and not self.run.should_stop():
             self._climb()
-            if self.best is not None and not self.run.should_stop():
-                start = self._next_size(self.best.size, self.most + 1)
-                self._close_in(start, _TOLERANCE, _MAX_SIZES)
+        self._step_up()
         return True
 
     def _resume(self, earlier: EarlierAnswer) -> None:
@@ -96,7 +94,7 @@ class VerifiedSearch:
     # --- sizes ----------------------------------------------------------------------------------
 
     def _first_size(self) -> int:
-        """The middle: there are the most subsets to choose from, and the kept are many."""
+        """Begin in the middle, where there are the most subsets to choose from."""
         return int(np.clip(self.n // 2, self.least, self.most))
 
     def _close_in(
@@ -121,21 +119,39 @@ class VerifiedSearch:
             enough = 1.0 - 2.0 * tolerance
             is_near = trial is not None and trial.is_met and trial.usage >= enough
             if is_near or high - low <= max(1, round(tolerance * (n - low))):
-                if not self._makes_room(enough):
-                    return
-                high, width = self.most + 1, math.inf
+                return
             now = odds(high, n) - odds(low, n)
             is_slow = now > 0.5 * width and high <= self.most and low >= self.least
             m = self._next_size(low, high, bisect=is_slow)
             width = now
 
-    def _makes_room(self, enough: float) -> bool:
-        """Whether a better subset of the largest size verified leaves room for a larger one."""
-        if self.best is None or self.best.size >= self.most:
-            return False
-        deeper = self.trials.descend(self.best, enough)
-        self._seen.append(deeper)
-        return deeper.usage < enough
+    def _step_up(self) -> None:
+        """Go on from the largest set that was verified, by expansions around it.
+
+        A size that failed from a start of its own may succeed from there.
+        """
+        num_failed = 0
+        while num_failed < _MAX_FAILED and not self.run.should_stop():
+            best = self.best
+            if best is None or best.size >= self.most:
+                return
+            if best.usage > 1.0 - 2.0 * _TOLERANCE:
+                best = self.trials.descend(best, 1.0 - 2.0 * _TOLERANCE)
+            failed = [t.size for t in self.trials.done if t.size > best.size and not t.is_off]
+            step = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else REACH
+            step = min(step, REACH) / 2**num_failed
+            m = self._size_at(odds(best.size, self.n) + step)
+            m = min(max(m, best.size + 1), self.most, *(size - 1 for size in failed))
+            least = 1 if num_failed == 0 else max(1, round(_TOLERANCE * (self.n - best.size) / 2))
+            if m - best.size < least:
+                return
+            trial = self.trials.try_size(m, None)
+            if trial is not None:
+                self._seen.append(trial)
+            num_failed = 0 if trial is not None and trial.is_met else num_failed + 1
+
+    def _size_at(self, aimed: float) -> int:
+        return math.floor(self.n / (1.0 + math.exp(-aimed)))
 
     def _next_size(self, low: int, high: int, *, bisect: bool = False) -> int:
         """Secant in log(usage) over log(pruned / kept), strictly inside the bracket."""

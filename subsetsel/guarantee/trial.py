@@ -43,7 +43,7 @@ _FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
 # Share of a predicted gain that counts as confirmed.
 _CONFIRMED = 0.75
 # An expansion serves sizes up to this distance in log(pruned / kept).
-_REACH = 0.1
+REACH = 0.1
 # Above this usage a smaller size is tried before an expansion is.
 _OUT_OF_REACH = 5.0
 # With more examples an integer program under dense cuts takes minutes.
@@ -88,6 +88,11 @@ class Trial:
     def size(self) -> int:
         """How many are pruned."""
         return self.check.num_pruned
+
+    @property
+    def rank(self) -> tuple[bool, int, float]:
+        """Sorts trials: those within the limits last, the largest of them last."""
+        return self.is_met, self.size if self.is_met else 0, -self.usage
 
     def record(self) -> dict[str, Any]:
         """Give the point of the curve, in types that JSON knows."""
@@ -167,7 +172,7 @@ class Trials:
 
         None means that no subset of that size was found; else the best trial comes back.
         """
-        around = self._nearest(m)
+        around = self._base(m)
         if around is not None:
             guess = around.mask
         elif guess is None and self._has_cuts:
@@ -179,7 +184,7 @@ class Trials:
             trial = self._try(m, guess, around, reach)
             if trial is None:
                 break
-            if best is None or (trial.is_met, -trial.usage) > (best.is_met, -best.usage):
+            if best is None or trial.rank > best.rank:
                 best = trial
             if trial.is_met or self.run.should_stop() or not self._add_cuts(trial, num_rounds):
                 break
@@ -188,13 +193,12 @@ class Trials:
             return self.descend(best, 1.0)
         return best
 
-    def _nearest(self, m: int) -> Trial | None:
+    def _base(self, m: int) -> Trial | None:
         """Find the trial to expand around, if there is one; the rows of Eq. 2 serve elsewhere."""
         n = self.problem.n
-        near = min(self.done, key=lambda trial: abs(odds(trial.size, n) - odds(m, n)), default=None)
-        if near is None or not near.is_off or abs(odds(near.size, n) - odds(m, n)) > _REACH:
-            return None
-        return near
+        near = [t for t in self.done if abs(odds(t.size, n) - odds(m, n)) <= REACH]
+        base = min(near, key=lambda trial: trial.usage, default=None)
+        return base if base is not None and base.is_off else None
 
     def descend(self, trial: Trial, goal: float) -> Trial:
         """Expand around the best trial of a size again and again, as long as it pays.
@@ -211,8 +215,12 @@ class Trials:
             new = self._try(best.size, best.mask, best, reach)
             if new is None:
                 break
+            if (new.mask == best.mask).all():
+                break
             gain = best.usage / max(new.usage, 1e-300)
             self._learn(best, new, reach)
+            if gain <= 1.0 and self._reach == reach:
+                break
             if gain > 1.0:
                 best = new
                 if best.usage <= goal or best.usage > goal * gain**_FORESEEN:
@@ -257,7 +265,7 @@ class Trials:
         usage, is_met = criteria.usage(check), criteria.is_met(check)
         trial = Trial(mask, check, theta, usage, is_met, predicted)
         self.done.append(trial)
-        if trial.is_met and (self.best is None or trial.size > self.best.size):
+        if trial.is_met and (self.best is None or trial.rank > self.best.rank):
             self.best = trial
             self.run.submit(mask)
         return trial
