@@ -15,7 +15,7 @@ from kills import killed_at_touch, needs_fork
 import subsetsel
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
-from subsetsel.guarantee.trial import Trials
+from subsetsel.guarantee.trials import Trials
 
 X, Y = blobs()
 N = 11

@@ -14,7 +14,7 @@ from head_oracle import blobs
 import subsetsel
 from subsetsel.guarantee.curvature import weak_directions
 from subsetsel.guarantee.search import allowed_sizes
-from subsetsel.guarantee.trial import Trials
+from subsetsel.guarantee.trials import Trials
 from subsetsel.guarantee.verification import refit_and_measure
 from subsetsel.support.clock import Clock, TimeIsUp
 

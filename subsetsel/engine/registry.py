@@ -70,8 +70,9 @@ class SolverSpec:
         Up to where it is usable, for tables.
     defaults : mapping
         Options that differ from the class's own defaults: a named variant of a solver.
-    for_refits : mapping
-        Options that `prune` sets unless they are given, since its answers are refitted.
+    starts : tuple of mapping
+        For `prune`, whose answers are refitted: options for each way in which a search may start,
+        the usual one first. What the user gives goes before them.
     """
 
     name: str
@@ -84,7 +85,7 @@ class SolverSpec:
     proves: str = "nothing"
     practical_n: str = ""
     defaults: Mapping[str, Any] | None = field(default=None, hash=False)
-    for_refits: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    starts: tuple[Mapping[str, Any], ...] = field(default=({},), hash=False)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -223,7 +224,7 @@ for _spec in (
         requires=("numba",),
         proves="bound",
         practical_n="millions",
-        for_refits={"start": "random"},
+        starts=({"tilt_kept": 0.0}, {"start": "random"}),
     ),
     SolverSpec(
         "greedy",

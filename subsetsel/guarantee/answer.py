@@ -19,7 +19,8 @@ from subsetsel.errors import ProblemError
 from subsetsel.guarantee.checkpoint import open_journal
 from subsetsel.guarantee.search import VerifiedSearch
 from subsetsel.guarantee.task import NO_LIMIT, Task
-from subsetsel.guarantee.trial import Trial, Trials
+from subsetsel.guarantee.trial import Trial
+from subsetsel.guarantee.trials import Trials
 from subsetsel.guarantee.verification import (
     Verification,
     check_of_nothing,
@@ -39,27 +40,32 @@ _NOT_SET_UP = (
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A solver and its own options, checked."""
+    """A solver with its own options, checked, and best exchanges beside it.
+
+    ``options`` has one entry for each way in which it starts at a new size.
+    """
 
     spec: SolverSpec
     solver: Solver
-    options: Any
+    options: tuple[Any, ...]
 
     @classmethod
     def named(cls, name: str, options: dict[str, Any]) -> Self:
         """Load a solver and check its options."""
         spec = get_spec(name)
         solver = spec.load()
-        return cls(spec, solver, spec.options(solver, {**spec.for_refits, **options}))
+        starts = [spec.options(solver, {**start, **options}) for start in spec.starts]
+        return cls(spec, solver, tuple(dict.fromkeys(starts)))
 
-
-def _exchanges(problem: Problem) -> Engine:
-    """Best exchanges from an initial guess; they end where there is no better one."""
-    spec = get_spec("greedy")
-    solver = spec.load()
-    options = spec.options(solver, {"patience": 0})
-    solver.warm_up(problem, options)
-    return pick_engine(problem, spec, solver, options)
+    def engines(self, problem: Problem) -> tuple[Engine, ...]:
+        """Compile what solves such problems; the last engine exchanges from an initial guess."""
+        greedy = get_spec("greedy")
+        exchanges = greedy.load()
+        ways = [(self.spec, self.solver, one) for one in self.options]
+        ways.append((greedy, exchanges, greedy.options(exchanges, {"patience": 0})))
+        for _, solver, options in ways:
+            solver.warm_up(problem, options)
+        return tuple(pick_engine(problem, *way) for way in ways)
 
 
 def load_head() -> None:
@@ -76,19 +82,16 @@ def answer(
     clock: Clock,
 ) -> tuple[Solution, Verification]:
     """Search for the largest set that a refit verifies, within a clock that runs already."""
-    solver, options = method.solver, method.options
     unlimited = task.problem.replace(epsilon=NO_LIMIT)
     require_support(unlimited, method.spec)
-    of_given_size = task.problem.replace(size=0)
     before = time.perf_counter()
-    solver.warm_up(of_given_size, options)
+    engines = method.engines(task.problem.replace(size=0))
     compile_time = time.perf_counter() - before
     run = Run(unlimited, limits)
     # Training the head is part of the time that was given; compiling is not.
     run.start_time = clock.start_time + compile_time
-    engine = pick_engine(of_given_size, method.spec, solver, options)
-    journal = open_journal(checkpoint, task, limits, method.spec.name, options)
-    trials = Trials(task, run, engine, _exchanges(of_given_size), journal)
+    journal = open_journal(checkpoint, task, limits, method.spec.name, method.options)
+    trials = Trials(task, run, engines, journal)
     search = VerifiedSearch(trials)
     try:
         if not search.find(task.earlier):

@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from subsetsel.guarantee.task import EarlierAnswer
-from subsetsel.guarantee.trial import REACH, Trial, Trials, odds
+from subsetsel.guarantee.trial import Trial, odds
+from subsetsel.guarantee.trials import REACH, Trials
 from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray

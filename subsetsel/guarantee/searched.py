@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from subsetsel.guarantee.trial import Trial
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray, FloatArray, Rows, euclidean
+from subsetsel.rows.base import BoolArray, Rows, euclidean
 from subsetsel.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -24,23 +25,25 @@ class SearchedRows:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rows: Rows = problem.rows
-        self._made_for: tuple[int, int] | None = None
+        self._made_for: tuple[Trial, int] | None = None
 
     def go_back(self) -> None:
         """Search the problem's own rows, an expansion around the empty set."""
         self.rows, self._made_for = self._problem.rows, None
 
-    def expand(self, pruned: BoolArray, theta: FloatArray, size: int, clock: Clock) -> None:
-        """Search, at a size, an expansion around a pruned set (n,) and its refit (C, q)."""
+    def expand(self, around: Trial, size: int, clock: Clock) -> None:
+        """Search, at a size, an expansion around a pruned set and its refit."""
         from subsetsel.influence.head.expansion import Expansion
         from subsetsel.influence.head.rows import influence_rows
 
-        if self._made_for == (id(pruned), size):
+        if self._made_for == (around, size):
             return
         own = self._problem.rows
         # The rows of before go first.
         self.go_back()
-        expansion = Expansion.around(self._head.kept(~pruned, clock=clock), pruned, theta)
+        expansion = Expansion.around(
+            self._head.kept(~around.mask, clock=clock), around.mask, around.theta
+        )
         self.rows = influence_rows(
             self._head,
             dtype=own.dtype,
@@ -48,17 +51,15 @@ class SearchedRows:
             around=(expansion, size),
             clock=clock,
         )
-        self._made_for = (id(pruned), size)
+        self._made_for = (around, size)
 
     def predict(self, mask: BoolArray) -> float:
-        """How far these rows let the head move without the pruned examples (n,)."""
-        weights = self._head.objective_function.weights
-        share = (
-            mask.mean()
-            if weights is None
-            else weights.cpu().numpy()[mask].sum() / self._head.objective_function.total
-        )
-        return euclidean(self.rows.sum(mask)) / (1.0 - float(share))
+        """Say how far these rows let the head move without the pruned examples (n,)."""
+        objective = self._head.objective_function
+        weight = float(mask.sum())
+        if objective.weights is not None:
+            weight = float(objective.weights.cpu().numpy()[mask].sum())
+        return euclidean(self.rows.sum(mask)) / (1.0 - weight / objective.total)
 
     @property
     def _head(self) -> Head:

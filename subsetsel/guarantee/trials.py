@@ -1,0 +1,338 @@
+"""Trials: choose a number of examples, refit the head without them, judge the result.
+
+The rows of Eq. 2 are an expansion of the refitted head around the empty set. Where a refit differs
+from what they predicted, the next choice is made on an expansion around the set that was refitted,
+which is exact there. As long as that pays it is repeated at the same size.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from subsetsel.engine.other_form import Engine
+from subsetsel.engine.run import Run
+from subsetsel.errors import SolverError
+from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
+from subsetsel.guarantee.curvature import curvature_cut, weak_directions
+from subsetsel.guarantee.searched import SearchedRows
+from subsetsel.guarantee.task import Task
+from subsetsel.guarantee.trial import Trial, odds
+from subsetsel.guarantee.verification import refit_and_measure
+from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.progress import Progress
+from subsetsel.problem.resize import start_near
+from subsetsel.rows.base import BoolArray
+from subsetsel.support.clock import TimeIsUp
+
+if TYPE_CHECKING:
+    from subsetsel.influence.head.head import Head
+
+# Rounds of cuts at one size, to keep the curvature that was asked for.
+_MAX_CUT_ROUNDS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 8, 200
+# Above this usage no curvature would help to keep a limit.
+_HOPELESS = 1.2
+# So many expansions at one size at most; and so many more like the last must reach the limits.
+_MAX_EXPANSIONS, _FORESEEN = 6, 2
+# Exchanges of one choice where the solver's own leave what the expansion predicts, as a share of
+# the kept examples; so much more or less where the refit confirms the gain or not.
+_FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
+# Share of a predicted gain that counts as confirmed.
+_CONFIRMED = 0.75
+# An expansion serves sizes up to this distance in log(pruned / kept).
+REACH = 0.1
+# Above this usage a smaller size is tried before an expansion is.
+_OUT_OF_REACH = 5.0
+# With more examples an integer program under dense cuts takes minutes.
+_LARGE = 4000
+# A refit is expected to take so many times as long as the one before. One choice may take this
+# share of the time that is left, since several sizes have to be tried before one is verified.
+_LIKE_THE_LAST, _SHARE_OF_CHOICE = 1.2, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of a solver.
+
+    Attributes
+    ----------
+    size : int
+    guess : ndarray of shape (n,), bool, or None
+        Where the search starts.
+    around : Trial or None
+        What the rows are expanded around; None for those of Eq. 2.
+    way : int
+        Which engine.
+    reach : int or None
+        Most moves.
+    """
+
+    size: int
+    guess: BoolArray | None
+    around: Trial | None
+    way: int
+    reach: int | None
+
+
+class Trials:
+    """Try sizes, and remember every trial and the largest set that was verified.
+
+    Parameters
+    ----------
+    task : Task
+    run : Run
+        Clock, budget and callbacks of the whole; what is verified is submitted to it.
+    engines : tuple of callable
+        Solve the form "min_norm": the user's solver in each of its ways to start, and, the last,
+        best exchanges from an initial guess.
+    journal : Journal
+        What was chosen before the run was killed.
+
+    Attributes
+    ----------
+    problem : Problem
+        That of the task, with the cuts that were added.
+    done : list of Trial
+    best : Trial or None
+    is_cut_short : bool
+        Whether the clock ended a choice before the solver's usual work was done.
+    """
+
+    def __init__(self, task: Task, run: Run, engines: tuple[Engine, ...], journal: Journal) -> None:
+        self.task = task
+        self.run = run
+        self.journal = journal
+        self.problem = task.problem
+        self.done: list[Trial] = []
+        self.best: Trial | None = None
+        self.is_cut_short = False
+        self._engines = engines
+        # The way to start that did best last.
+        self._favourite = 0
+        self._searched = SearchedRows(task.problem)
+        # Exchanges of the next choice; None as long as the solver's own choices are confirmed.
+        self._reach: int | None = None
+        # Seconds that the next refit is expected to take; nothing is known of the first.
+        self._refit_time = 0.0
+
+    @property
+    def _head(self) -> Head:
+        assert self.problem.head is not None
+        return self.problem.head
+
+    @property
+    def _has_cuts(self) -> bool:
+        return self.problem.constraints is not self.task.problem.constraints
+
+    def try_size(self, m: int, guess: BoolArray | None) -> Trial | None:
+        """Choose m examples, refit, and choose again where that helps.
+
+        None means that no subset of that size was found; else the best trial comes back.
+        """
+        base = self._base(m)
+        if base is not None:
+            trial = self._try_between_cuts(self._around(base, m))
+        else:
+            if guess is None and self._has_cuts:
+                # Between cuts a way has to be found first.
+                guess = min(self.done, key=lambda trial: abs(trial.size - m)).mask
+            trial = self._start_anew(m, guess)
+        if trial is None or trial.is_met or trial.usage > _OUT_OF_REACH:
+            return trial
+        return self.descend(trial, 1.0)
+
+    def _start_anew(self, m: int, guess: BoolArray | None) -> Trial | None:
+        """Search the rows of Eq. 2; where the refit differs from what they predict, from all starts."""
+        best: Trial | None = None
+        first, num_starts = self._favourite, len(self._engines) - 1
+        for way in sorted(range(num_starts), key=lambda way: way != first):
+            trial = self._try_between_cuts(Question(m, guess, None, way, None))
+            if trial is not None and (best is None or trial.rank > best.rank):
+                best, self._favourite = trial, way
+            if best is None or not best.is_off or self.run.should_stop():
+                break
+        return best
+
+    def _try_between_cuts(self, question: Question) -> Trial | None:
+        """Try, and try again as long as curvature that was asked for is missing."""
+        best: Trial | None = None
+        for num_rounds in range(_MAX_CUT_ROUNDS):
+            trial = self._try(question)
+            if trial is None:
+                break
+            if best is None or trial.rank > best.rank:
+                best = trial
+            if trial.is_met or self.run.should_stop() or not self._add_cuts(trial, num_rounds):
+                break
+            question = replace(question, guess=trial.mask)
+        return best
+
+    def _around(self, base: Trial, m: int) -> Question:
+        """Ask for m examples by the expansion around a trial, starting from its subset."""
+        way = self._favourite if self._reach is None else len(self._engines) - 1
+        return Question(m, base.mask, base, way, self._reach)
+
+    def _base(self, m: int) -> Trial | None:
+        """Find the trial to expand around, if there is one; the rows of Eq. 2 serve elsewhere."""
+        n = self.problem.n
+        near = [t for t in self.done if abs(odds(t.size, n) - odds(m, n)) <= REACH]
+        base = min(near, key=lambda trial: trial.usage, default=None)
+        return base if base is not None and base.is_off else None
+
+    def descend(self, trial: Trial, goal: float) -> Trial:
+        """Expand around the best trial of a size again and again, as long as it pays.
+
+        It ends below the goal, a usage, and where so many more gains as the last would not reach
+        it. The solver's own choices come first. From where the refit does not confirm one, only so
+        many best exchanges are made at a time as the refit confirms.
+        """
+        best = trial
+        for _ in range(_MAX_EXPANSIONS):
+            if not best.is_off or self.run.should_stop():
+                break
+            reach = self._reach
+            new = self._try(self._around(best, best.size))
+            if new is None or (new.mask == best.mask).all():
+                break
+            gain = best.usage / max(new.usage, 1e-300)
+            self._learn(best, new, reach)
+            if gain <= 1.0 and self._reach == reach:
+                break
+            if gain > 1.0:
+                best = new
+                if best.usage <= goal or best.usage > goal * gain**_FORESEEN:
+                    break
+        return best
+
+    def _learn(self, old: Trial, new: Trial, reach: int | None) -> None:
+        """Set how many exchanges the next choice may make."""
+        gained = old.check.change - new.check.change
+        is_confirmed = gained >= _CONFIRMED * (old.check.change - new.predicted)
+        if reach is None and not is_confirmed:
+            reach = round(_FIRST_EXCHANGES * (self.problem.n - old.size))
+        elif reach is not None:
+            reach = round(reach * (_MORE if is_confirmed else _LESS))
+        self._reach = None if reach is None else max(1, reach)
+
+    def _try(self, question: Question) -> Trial | None:
+        """Choose, on an expansion where there is one, and refit."""
+        mask = self._choose(question)
+        return None if mask is None else self.examine(mask)
+
+    def examine(self, mask: BoolArray) -> Trial:
+        """Refit on the kept examples and compare with the limits."""
+        criteria = self.task.criteria
+        self._require_time()
+        started = time.perf_counter()
+        check, theta = refit_and_measure(
+            self.problem,
+            mask,
+            epsilon=criteria.epsilon,
+            test=self.task.validation,
+            clock=self.run.clock,
+        )
+        self._refit_time = _LIKE_THE_LAST * (time.perf_counter() - started)
+        predicted = self._searched.predict(mask)
+        usage, is_met = criteria.usage(check), criteria.is_met(check)
+        trial = Trial(mask, check, theta, usage, is_met, predicted)
+        self.done.append(trial)
+        if trial.is_met and (self.best is None or trial.rank > self.best.rank):
+            self.best = trial
+            self.run.submit(mask)
+        return trial
+
+    def _require_time(self) -> None:
+        """Begin nothing that ends in a refit for which there is no time."""
+        if self.run.remaining <= self._refit_time:
+            raise TimeIsUp
+
+    def _add_cuts(self, trial: Trial, num_rounds: int) -> bool:
+        """Demand curvature where the kept examples are short of it; say whether any was demanded.
+
+        The cuts hold for every size, and stay.
+        """
+        floor = self.task.criteria.min_curvature
+        if floor is None or trial.check.curvature >= floor or trial.usage > _HOPELESS:
+            return False
+        if len(self.problem.constraints) > _MAX_CONSTRAINTS:
+            return False
+        share = min(1.0, floor * (1.05 + 0.02 * num_rounds))
+        head, clock = self._head, self.run.clock
+        short = weak_directions(head, ~trial.mask, floor, most=_CUTS_PER_ROUND, clock=clock)
+        cuts = [curvature_cut(head, direction, share, clock=clock) for direction in short]
+        self.problem = self.problem.replace(
+            extra_constraints=Constraints.build(self.problem.n, cuts)
+        )
+        return bool(cuts)
+
+    def _choose(self, asked: Question) -> BoolArray | None:
+        """Let the solver choose examples of small joint influence, or look up what it chose."""
+        around = None if asked.around is None else asked.around.mask
+        # Cuts may have come in on the way.
+        arrays = (asked.guess, around, *self.problem.constraints.arrays)
+        key = key_of(asked.size, asked.way, asked.reach, self.run.iterations_left, *arrays)
+        known = self.journal.find(key)
+        if known is None:
+            self._require_time()
+        if asked.around is None:
+            self._searched.go_back()
+        else:
+            self._searched.expand(asked.around, asked.size, self.run.clock)
+        if known is not None:
+            self.run.add_iterations(known.num_iterations)
+            return known.mask
+        num_before = self.run.num_iterations
+        mask, is_whole = self._solve(asked)
+        self.is_cut_short |= not is_whole
+        # What a clock or a user cut short is not what would be chosen again.
+        if self.run.limit is None and is_whole:
+            self.journal.add(key, Choice(mask, self.run.num_iterations - num_before))
+        return mask
+
+    def _solve(self, asked: Question) -> tuple[BoolArray | None, bool]:
+        """Let the solver choose, and say whether neither clock nor user cut it short."""
+        sub = self.problem.with_rows(self._searched.rows).replace(size=asked.size)
+        start = None if asked.guess is None else start_near(sub, asked.guess)
+        is_repaired = start is None or not sub.constraints.violations(start)
+        if self._has_cuts and sub.n > _LARGE and not is_repaired:
+            return None, True
+        counted = 0
+
+        def follow(record: Progress) -> None:
+            nonlocal counted
+            self.run.add_iterations(record.num_iterations - counted)
+            counted = record.num_iterations
+
+        bounds = [most for most in (self.run.iterations_left, asked.reach) if most is not None]
+        limits = replace(
+            self.run.limits,
+            time_limit=None,
+            max_iterations=min(bounds, default=None),
+            target=None,
+            initial_guess=start,
+            callback=follow,
+            progress=None,
+            bound=False,
+            trace=False,
+        )
+        inner = Run(sub, limits, parent=self.run)
+        if start is not None:
+            inner.submit(start)
+        is_late = False
+        left = self.run.remaining
+        if left < math.inf:
+            self.run.set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
+        try:
+            self._engines[asked.way](sub, inner)
+        except TimeIsUp:
+            is_late = True
+        except SolverError:
+            # HiGHS may neither meet nor exclude several cuts together: then this size has failed.
+            if not self._has_cuts:
+                raise
+        finally:
+            self.run.set_aside = 0.0
+            self.run.add_iterations(inner.num_iterations - counted)
+        return inner.mask, not (is_late or inner.limit in {"time", "interrupted"})
