@@ -41,6 +41,8 @@ _MAX_EXPANSIONS, _FORESEEN = 6, 2
 _FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
 # Share of a predicted gain that counts as confirmed.
 _CONFIRMED = 0.75
+# A way to start that lost so many times in a row is not tried again.
+_EXPANDED, _MAX_LOST = -1, 2
 # An expansion serves sizes up to this distance in log(pruned / kept).
 REACH = 0.1
 # Above this usage a smaller size is tried before an expansion is.
@@ -109,7 +111,8 @@ class Trials:
         self.best: Trial | None = None
         self.is_cut_short = False
         self._engines = engines
-        # The way to start that did best last.
+        # Ways to start at a new size: an engine, or an expansion around a trial near by.
+        self._num_lost = dict.fromkeys([*range(len(engines) - 1), _EXPANDED], 0)
         self._favourite = 0
         self._searched = SearchedRows(task.problem)
         # Exchanges of the next choice; None as long as the solver's own choices are confirmed.
@@ -127,33 +130,49 @@ class Trials:
         return self.problem.constraints is not self.task.problem.constraints
 
     def try_size(self, m: int, guess: BoolArray | None) -> Trial | None:
-        """Choose m examples, refit, and choose again where that helps.
+        """Choose m examples in every way that still competes, refit, and choose again if it pays.
 
         None means that no subset of that size was found; else the best trial comes back.
         """
-        base = self._base(m)
-        if base is not None:
-            trial = self._try_between_cuts(self._around(base, m))
-        else:
-            if guess is None and self._has_cuts:
-                # Between cuts a way has to be found first.
-                guess = min(self.done, key=lambda trial: abs(trial.size - m)).mask
-            trial = self._start_anew(m, guess)
-        if trial is None or trial.is_met or trial.usage > _OUT_OF_REACH:
-            return trial
-        return self.descend(trial, 1.0)
-
-    def _start_anew(self, m: int, guess: BoolArray | None) -> Trial | None:
-        """Search the rows of Eq. 2; where the refit differs from what they predict, from all starts."""
+        if guess is None and self._has_cuts:
+            # Between cuts a way has to be found first.
+            guess = min(self.done, key=lambda trial: abs(trial.size - m)).mask
+        base, found = self._base(m), dict[int, Trial]()
         best: Trial | None = None
-        first, num_starts = self._favourite, len(self._engines) - 1
-        for way in sorted(range(num_starts), key=lambda way: way != first):
-            trial = self._try_between_cuts(Question(m, guess, None, way, None))
-            if trial is not None and (best is None or trial.rank > best.rank):
-                best, self._favourite = trial, way
-            if best is None or not best.is_off or self.run.should_stop():
+        for way in self._competing:
+            if way == _EXPANDED and base is None:
+                continue
+            asked = Question(m, guess, None, way, None)
+            if way == _EXPANDED:
+                assert base is not None
+                asked = self._around(base, m)
+            trial = self._try_between_cuts(asked)
+            if trial is None or self.run.should_stop():
+                return trial if best is None else best
+            found[way] = trial
+            best = max(found.values(), key=lambda trial: trial.rank)
+            # Where the rows of Eq. 2 predict the refit, the usual start is the best.
+            if not best.is_off:
                 break
-        return best
+        assert best is not None
+        if len(found) > 1:
+            self._compare(found, best)
+        if best.is_met or best.usage > _OUT_OF_REACH:
+            return best
+        return self.descend(best, 1.0)
+
+    @property
+    def _competing(self) -> list[int]:
+        """Ways to start at a new size, the best of the last size first."""
+        ways = [way for way, lost in self._num_lost.items() if lost < _MAX_LOST]
+        return sorted(ways, key=lambda way: self._num_lost[way])
+
+    def _compare(self, found: dict[int, Trial], best: Trial) -> None:
+        """Count how often in a row each way lost against another at the same size."""
+        for way, trial in found.items():
+            self._num_lost[way] = 0 if trial is best else self._num_lost[way] + 1
+            if trial is best and way != _EXPANDED:
+                self._favourite = way
 
     def _try_between_cuts(self, question: Question) -> Trial | None:
         """Try, and try again as long as curvature that was asked for is missing."""
