@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subsetsel.errors import ProblemError
 from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import Evaluation, HeadObjective
 
@@ -83,6 +85,21 @@ def minimize(
             best = found
         inverse = None
     return best
+
+
+def minimize_by_products(
+    objective: HeadObjective, theta: Tensor, *, tolerance: float, inverse: Inverse | None = None
+) -> Minimum:
+    """Minimize as `minimize` does, without a Hessian: for a step that needs four digits.
+
+    Where the Hessian is too badly conditioned for conjugate gradients, a factor may still do.
+    """
+    try:
+        return minimize(
+            objective, theta, tolerance=tolerance, inverse=inverse, make_inverse=IterativeInverse
+        )
+    except ProblemError:
+        return minimize(objective, theta, tolerance=tolerance)
 
 
 def _is_done(evaluation: Evaluation, tolerance: float) -> bool:

@@ -10,13 +10,23 @@ from functools import cached_property
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.errors import ProblemError
+from subsetsel.influence.head.choose_inverse import invert, uses_woodbury
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.losses import SquaredObjective
-from subsetsel.influence.head.newton import Minimum, minimize, newton_direction
+from subsetsel.influence.head.newton import (
+    Minimum,
+    minimize,
+    minimize_by_products,
+    newton_direction,
+)
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
 from subsetsel.support.threads import by_blocks
+
+# Heads with more parameters are refitted without building their Hessian.
+_MAX_FACTORED_REFIT = 3000
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,9 @@ class Refit:
 class KeptHead:
     """The objective on some examples, seen from the minimizer on all; its Hessian is built once.
 
+    Above 3,000 parameters it is not built before `inverse` is asked for: products with the
+    features, in conjugate gradients, cost less (see `docs/large-heads.md`).
+
     Attributes
     ----------
     objective_function : HeadObjective
@@ -66,12 +79,33 @@ class KeptHead:
         """The inverse of the kept examples' Hessian at ``theta``."""
         return invert(self.objective_function, self.theta)
 
+    @property
+    def _is_large(self) -> bool:
+        """Whether products with the features cost less than a factor of H_K."""
+        on = self.objective_function
+        return on.setting.inverse == "auto" and on.block_side > _MAX_FACTORED_REFIT
+
+    @cached_property
+    def _products(self) -> Inverse:
+        return IterativeInverse(self.objective_function, self.theta)
+
+    @property
+    def _solver(self) -> Inverse:
+        """What solves with H_K at ``theta``: `inverse`, unless a factor would have to be made."""
+        is_ready = "inverse" in self.__dict__ or uses_woodbury(self.objective_function)
+        return self._products if self._is_large and not is_ready else self.inverse
+
     @by_blocks()
     def newton_step(self) -> FloatArray:
         """Newton step from ``theta`` on the kept examples, -H_K^-1 times their gradient: (C, q)."""
-        start = Minimum(self.theta, self.objective_function.evaluate(self.theta), 0)
-        step = newton_direction(self.objective_function, start, self.inverse)
-        return self.objective_function.to_user(step)
+        on = self.objective_function
+        start = Minimum(self.theta, on.evaluate(self.theta), 0)
+        try:
+            step = newton_direction(on, start, self._solver)
+        except ProblemError:
+            # Too badly conditioned for conjugate gradients; a factor may still do.
+            step = newton_direction(on, start, self.inverse)
+        return on.to_user(step)
 
     def curvature(self) -> float:
         """How much of the curvature the kept examples retain in the direction that loses most.
@@ -84,7 +118,7 @@ class KeptHead:
     def weakest_direction(self) -> tuple[float, FloatArray]:
         """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
         value, v = self.full_inverse().weakest_direction(
-            self.inverse, clock=self.objective_function.clock
+            self._solver, clock=self.objective_function.clock
         )
         basis = self.objective_function.basis
         return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
@@ -100,11 +134,12 @@ class KeptHead:
         """
         objective = self.objective_function
         start = self.theta if theta is None else objective.to_scaled(theta)
-        found = minimize(
+        find = minimize_by_products if self._is_large else minimize
+        found = find(
             objective,
             objective.project(start),
             tolerance=float("inf"),
-            inverse=self.inverse if theta is None else None,
+            inverse=self._solver if theta is None else None,
         )
         return Refit(
             theta=objective.to_user(found.theta),
