@@ -42,6 +42,14 @@ def uses_woodbury(objective: HeadObjective) -> bool:
     )
 
 
+def direct_flops(objective: HeadObjective) -> float:
+    """Operations that a direct inverse of an objective's Hessian takes, whether it fits or not."""
+    n, q, side = objective.n, objective.q, objective.block_side
+    if uses_woodbury(objective):
+        return float(n * side * (n + 2 * q))
+    return n * side**2 + side**3 / 3
+
+
 def plan_woodbury(n: int, q: int, num_classes: int, device: torch.device) -> bool:
     """Decide where ``"auto"`` solves a softmax head of so many examples and features by Woodbury.
 

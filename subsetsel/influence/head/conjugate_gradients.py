@@ -101,17 +101,30 @@ def _solve_block(
 class IterativeInverse(Inverse):
     """Conjugate gradients on the exact Hessian at scaled parameters, preconditioned by E-KFAC.
 
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+    guess : KroneckerInverse, optional
+        The preconditioner, where one is known.
+
     Attributes
     ----------
     guess : KroneckerInverse
-        The preconditioner.
     """
 
     is_exact = False
 
-    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
+    def __init__(
+        self, objective: HeadObjective, theta: Tensor, guess: KroneckerInverse | None = None
+    ) -> None:
         super().__init__(objective, theta)
-        self.guess = KroneckerInverse(objective, theta)
+        self.guess = guess or KroneckerInverse(objective, theta)
+
+    def move(self, theta: Tensor) -> Inverse:
+        """Take products with the Hessian at another theta, preconditioned as here."""
+        return IterativeInverse(self._objective, theta, self.guess)
 
     def precondition(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         """Apply the E-KFAC inverse."""

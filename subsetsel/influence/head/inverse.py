@@ -55,6 +55,10 @@ class Inverse(ABC):
         """Apply what is near H^-1 and cheap: of direct solvers, H^-1 itself."""
         return self.solve(columns, clock=clock)
 
+    def move(self, theta: Tensor) -> Inverse:
+        """Give what serves best for a step from a theta nearby, and costs nothing: itself."""
+        return self
+
     def weakest_direction(self, kept: Inverse, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Least v^T H_K v / v^T H v over all v, and that v, shape (d,).
 

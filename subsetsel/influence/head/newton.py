@@ -52,7 +52,8 @@ def minimize(
     """Newton's method with line search in the class basis.
 
     A factored Hessian serves for further steps as long as each takes at least three quarters off
-    the gradient, since a step costs far less than a Hessian.
+    the gradient, since a step costs far less than a Hessian. Where products take its place, each
+    step has its own, and the preconditioner serves as long.
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def minimize(
         if not is_progress:
             break
         while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
+            inverse = inverse.move(best.theta)
             found = _take_step(objective, best, _newton_direction(objective, best, inverse), 1.0)
             if found.evaluation.gradient_norm > 0.25 * best.evaluation.gradient_norm:
                 break

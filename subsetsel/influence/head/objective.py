@@ -113,6 +113,10 @@ class HeadObjective(Examples, ABC):
         if not setting.penalizes_bias:
             self.ridge[-1] = 0.0
         self.basis = self.class_basis(setting.num_classes).to(X.device)
+        # All examples, where this is made of some of them.
+        self._whole: HeadObjective | None = None
+        # Shared with the copies that `timed` makes.
+        self._known: dict[str, Tensor] = {}
 
     @classmethod
     def from_arrays(
@@ -146,7 +150,9 @@ class HeadObjective(Examples, ABC):
         """Take the mean over the examples of a Boolean mask only."""
         chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
         weights = None if self.weights is None else self.weights[chosen]
-        return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+        part = type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+        part._whole = self._whole or self
+        return part
 
     # --- what a loss defines ----------------------------------------------------------------------
 
@@ -238,6 +244,17 @@ class HeadObjective(Examples, ABC):
         """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
 
+    def feature_vectors(self) -> Tensor:
+        """Eigenvectors, as columns, of the second moment of the user's features, shape (q, q).
+
+        They are found once. Those of all examples serve for the objective on some of them.
+        """
+        whole = self._whole or self
+        if "feature_vectors" not in whole._known:
+            moment = self.scale[:, None] * whole.timed(self.clock).gram() * self.scale
+            whole._known["feature_vectors"] = eigenvectors(moment)
+        return whole._known["feature_vectors"]
+
     # --- values and derivatives -------------------------------------------------------------------
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -312,6 +329,17 @@ class HeadObjective(Examples, ABC):
             out += part
         out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
         return out.T + columns * self.ridge.repeat(m)[:, None]
+
+
+def eigenvectors(matrix: Tensor) -> Tensor:
+    """Eigenvectors as columns, the largest entry of each positive.
+
+    Their signs are the library's choice otherwise, and E-KFAC draws random signs in this basis:
+    each device would search on other rows.
+    """
+    vectors: Tensor = torch.linalg.eigh(matrix)[1]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return vectors * largest.sign()
 
 
 def _gamma(length: int) -> float:

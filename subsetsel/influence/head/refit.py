@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
-from subsetsel.influence.head.choose_inverse import invert, uses_woodbury
+from subsetsel.influence.head.choose_inverse import direct_flops, invert
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.losses import SquaredObjective
@@ -25,8 +25,9 @@ from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
 from subsetsel.support.threads import by_blocks
 
-# Heads with more parameters are refitted without building their Hessian.
-_MAX_FACTORED_REFIT = 3000
+# A refit, a Newton step and a curvature take some 200 products with the Hessian. They run at less
+# than half the speed of a factor, and cost as much as 500 times the operations of a product.
+_PRODUCTS_PER_REFIT = 500
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Refit:
 class KeptHead:
     """The objective on some examples, seen from the minimizer on all; its Hessian is built once.
 
-    Above 3,000 parameters it is not built before `inverse` is asked for: products with the
-    features, in conjugate gradients, cost less (see `docs/large-heads.md`).
+    Where products with the features, in conjugate gradients, cost less, as they do above some 2,000
+    parameters, it is not built before `inverse` is asked for.
 
     Attributes
     ----------
@@ -81,9 +82,10 @@ class KeptHead:
 
     @property
     def _is_large(self) -> bool:
-        """Whether products with the features cost less than a factor of H_K."""
+        """Whether products with the features cost less than a direct inverse of H_K."""
         on = self.objective_function
-        return on.setting.inverse == "auto" and on.block_side > _MAX_FACTORED_REFIT
+        most = _PRODUCTS_PER_REFIT * 4 * on.n * on.d
+        return on.setting.inverse == "auto" and direct_flops(on) > most
 
     @cached_property
     def _products(self) -> Inverse:
@@ -91,9 +93,8 @@ class KeptHead:
 
     @property
     def _solver(self) -> Inverse:
-        """What solves with H_K at ``theta``: `inverse`, unless a factor would have to be made."""
-        is_ready = "inverse" in self.__dict__ or uses_woodbury(self.objective_function)
-        return self._products if self._is_large and not is_ready else self.inverse
+        """What solves with H_K at ``theta``: `inverse` where it is there or cheap."""
+        return self._products if self._is_large and "inverse" not in self.__dict__ else self.inverse
 
     @by_blocks()
     def newton_step(self) -> FloatArray:
