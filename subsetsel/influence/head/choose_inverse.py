@@ -46,19 +46,20 @@ def direct_flops(objective: HeadObjective) -> float:
     """Operations that a direct inverse of an objective's Hessian takes, whether it fits or not."""
     n, q, side = objective.n, objective.q, objective.block_side
     if uses_woodbury(objective):
-        return float(n * side * (n + 2 * q))
+        return float(side * (n + q) ** 2)
     return n * side**2 + side**3 / 3
 
 
 def plan_woodbury(n: int, q: int, num_classes: int, device: torch.device) -> bool:
     """Decide where ``"auto"`` solves a softmax head of so many examples and features by Woodbury.
 
-    Where a factor takes seconds and there are at least three parameters per example: then it takes
-    less than half of the operations. They may be no more than those of the largest factor.
+    It takes d (n + q)^2 operations, and 4 d (n + q) for each solve: no more than a factor, which
+    takes n d^2 + d^3 / 3 and 2 d^2, if n + q is at most d / 2. They may be as many as those of the
+    largest factor.
     """
     d = (num_classes - 1) * q
-    is_cheaper = d > _SMALL and 3 * n <= d
-    is_possible = 3 * n**2 * d <= block_sizes(device).max_dense ** 3
+    is_cheaper = d > _SMALL and 2 * (n + q) <= d
+    is_possible = 3 * d * (n + q) ** 2 <= block_sizes(device).max_dense ** 3
     return is_cheaper and is_possible and woodbury_bytes(n, q, num_classes) <= most_held_on(device)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from subsetsel.influence.head.grams import weighted_gram
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.triangles import factor_in_place, solve_lower, solve_upper
+from subsetsel.support.background import beside_clock
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks, run_blocks
 
@@ -79,6 +81,7 @@ class WoodburyInverse(Inverse):
         if not factor_in_place(kernel, clock):
             raise ProblemError(SINGULAR)
         self._lower = kernel
+        self._root: _Root | None = None
         self.off = self._measure(clock)
 
     def _measure(self, clock: Clock) -> float:
@@ -126,43 +129,46 @@ class WoodburyInverse(Inverse):
         )
 
     def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
-        """R or R^T times columns, where R is d by d and R^T R = H^-1.
-
-        (I - Z Z^T)^(-1/2) L^-1, restricted to the class basis, maps into the orthogonal complement
-        of q directions, onto which a rotation puts the last d coordinates.
-        """
+        """R or R^T times columns, where R is d by d and R^T R = H^-1; see `_Root`."""
         clock.check()
-        (reflectors, tau), q = self._rotation, self._objective.q
+        if self._root is None:
+            self._root = self._take_root(clock)
+        root, q = self._root, self._objective.q
         if transposed:
             padded = torch.nn.functional.pad(columns, (0, 0, q, 0))
-            turned = torch.ormqr(reflectors, tau, padded)
-            return self._transposed_times(self._root_times(turned, self._growth))
-        half = self._root_times(self._lower_times(columns), self._growth)
-        return torch.ormqr(reflectors, tau, half, transpose=True)[q:]
+            turned = torch.ormqr(root.reflectors, root.tau, padded)
+            return self._transposed_times(root.spread(turned))
+        half = root.spread(self._lower_times(columns))
+        return torch.ormqr(root.reflectors, root.tau, half, transpose=True)[q:]
 
-    @cached_property
-    def _spectrum(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues of K, which are those of I - Z Z^T below 1, and unit vectors along Z."""
-        values, vectors = torch.linalg.eigh(self._lower @ self._lower.T)
+    def _take_root(self, clock: Clock) -> _Root:
+        kernel = self._lower @ self._lower.T
+        # One call of LAPACK, which for many examples takes minutes.
+        values, vectors = beside_clock(partial(torch.linalg.eigh, kernel), clock)
         # Where an eigenvalue is 1 the vector is zero: nothing is added along it.
         lengths = (1 - values).clamp_min(torch.finfo(values.dtype).eps).sqrt()
-        return values, (self._Z @ vectors) / lengths
+        units = (self._Z @ vectors) / lengths
+        same = torch.linalg.inv(self._blocks).transpose(1, 2).reshape(-1, self._objective.q)
+        same += units @ ((values.sqrt() - 1)[:, None] * (units.T @ same))
+        return _Root(values.rsqrt() - 1, units, *torch.geqrf(same))
 
-    @property
-    def _growth(self) -> Tensor:
-        return self._spectrum[0].rsqrt() - 1
 
-    def _root_times(self, columns: Tensor, changes: Tensor) -> Tensor:
-        """(I + V diag(changes) V^T) times columns, V the unit vectors along Z."""
-        V = self._spectrum[1]
-        return columns + V @ (changes[:, None] * (V.T @ columns))
+@dataclass(frozen=True, eq=False)
+class _Root:
+    """What R = Q (I - Z Z^T)^(-1/2) L^-1 takes, in the class basis.
 
-    @cached_property
-    def _rotation(self) -> tuple[Tensor, Tensor]:
-        """Reflectors that turn (I - Z Z^T)^(1/2) L^T (1 (x) v), for all v, to the first q axes."""
-        lower = torch.linalg.inv(self._blocks)
-        same = lower.transpose(1, 2).reshape(-1, self._objective.q)
-        found: tuple[Tensor, Tensor] = torch.geqrf(
-            self._root_times(same, self._spectrum[0].sqrt() - 1)
-        )
-        return found
+    The class basis has q directions 1 (x) v less than there are parameters. R is square all the
+    same: (I - Z Z^T)^(-1/2) L^-1 maps the basis into the complement of all
+    (I - Z Z^T)^(1/2) L^T (1 (x) v), and Q turns these to the first q axes, where R has no part.
+    """
+
+    # (I - Z Z^T)^(-1/2) = I + V diag(changes) V^T.
+    changes: Tensor
+    V: Tensor
+    # Q^T as Householder reflectors.
+    reflectors: Tensor
+    tau: Tensor
+
+    def spread(self, columns: Tensor) -> Tensor:
+        """(I - Z Z^T)^(-1/2) times columns."""
+        return columns + self.V @ (self.changes[:, None] * (self.V.T @ columns))
