@@ -221,6 +221,16 @@ def test_products_move_with_theta() -> None:
     assert there.guess is here.guess
 
 
+def test_sums_over_the_classes_are_products_with_their_basis() -> None:
+    """Lifting and reducing, for many and for two classes."""
+    two = fit_head(X, Y % 2, l2=1e-2, device="cpu").objective_function
+    for on in (fitted().objective_function, two):
+        given = torch.randn(on.num_classes, 3, dtype=torch.float64)
+        reduced = on.basis.T @ given
+        torch.testing.assert_close(on.reduce(given), reduced, rtol=1e-13, atol=1e-13)
+        torch.testing.assert_close(on.lift(reduced), on.basis @ reduced, rtol=1e-13, atol=1e-13)
+
+
 def test_the_basis_of_the_features_is_found_once() -> None:
     """The kept examples are preconditioned in the basis of all."""
     on = fitted().objective_function

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.influence.head.inverse import Inverse
-from subsetsel.influence.head.objective import HeadObjective, eigenvectors
+from subsetsel.influence.head.objective import HeadObjective
 
 
 class KroneckerInverse:

@@ -18,6 +18,7 @@ from torch import Tensor
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.examples import Examples
+from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps) / 2
@@ -226,9 +227,17 @@ class HeadObjective(Examples, ABC):
         theta: FloatArray = (scaled / self.scale).cpu().numpy()
         return theta
 
+    def lift(self, reduced: Tensor) -> Tensor:
+        """Turn numbers in the class basis, shape (m, k), into numbers by class, shape (C, k)."""
+        return self.basis @ reduced
+
+    def reduce(self, numbers: Tensor) -> Tensor:
+        """Transpose of `lift`."""
+        return self.basis.T @ numbers
+
     def project(self, theta: Tensor) -> Tensor:
         """Drop what lies outside the class basis."""
-        return self.basis @ (self.basis.T @ theta)
+        return self.lift(self.reduce(theta))
 
     # --- examples ---------------------------------------------------------------------------------
 
@@ -310,7 +319,8 @@ class HeadObjective(Examples, ABC):
         """
         k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
         # Between the products all C classes are used: that saves two small products per example.
-        lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
+        lifted = self.lift(columns.T.reshape(k, m, q).transpose(0, 1).reshape(m, k * q))
+        lifted = lifted.reshape(C, k, q).transpose(0, 1).reshape(k * C, q)
 
         def add_up(chunks: list[slice]) -> Tensor:
             out = torch.zeros_like(lifted)
@@ -327,19 +337,9 @@ class HeadObjective(Examples, ABC):
         out = torch.zeros_like(lifted)
         for part in self.parts(add_up, 4 * self.n * lifted.numel(), length=length):
             out += part
-        out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
-        return out.T + columns * self.ridge.repeat(m)[:, None]
-
-
-def eigenvectors(matrix: Tensor) -> Tensor:
-    """Eigenvectors as columns, the largest entry of each positive.
-
-    Their signs are the library's choice otherwise, and E-KFAC draws random signs in this basis:
-    each device would search on other rows.
-    """
-    vectors: Tensor = torch.linalg.eigh(matrix)[1]
-    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    return vectors * largest.sign()
+        out = self.reduce(out.reshape(k, C, q).transpose(0, 1).reshape(C, k * q)).div_(self.total)
+        out = out.reshape(m, k, q).transpose(1, 2).reshape(m * q, k)
+        return out + columns * self.ridge.repeat(m)[:, None]
 
 
 def _gamma(length: int) -> float:

@@ -121,8 +121,8 @@ class KeptHead:
         value, v = self.full_inverse().weakest_direction(
             self._solver, clock=self.objective_function.clock
         )
-        basis = self.objective_function.basis
-        return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
+        on = self.objective_function
+        return value, on.to_user(on.lift(v.reshape(on.num_free, -1)))
 
     @by_blocks()
     def refit(self, *, theta: ArrayLike | None = None) -> Refit:

@@ -104,14 +104,14 @@ class WoodburyInverse(Inverse):
     def _lower_times(self, columns: Tensor) -> Tensor:
         """L^-1 times columns in the class basis: shape (C q, k)."""
         on, k = self._objective, columns.shape[1]
-        given = on.basis @ columns.reshape(on.num_free, on.q * k)
+        given = on.lift(columns.reshape(on.num_free, on.q * k))
         return (self._blocks @ given.reshape(-1, on.q, k)).reshape(-1, k)
 
     def _transposed_times(self, columns: Tensor) -> Tensor:
         """L^-T times columns of shape (C q, k), in the class basis."""
         on, k = self._objective, columns.shape[1]
         found = self._blocks.transpose(1, 2) @ columns.reshape(-1, on.q, k)
-        return (on.basis.T @ found.reshape(-1, on.q * k)).reshape(-1, k)
+        return on.reduce(found.reshape(-1, on.q * k)).reshape(-1, k)
 
     def solve(
         self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
