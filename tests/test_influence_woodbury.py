@@ -168,6 +168,13 @@ def test_a_head_of_more_examples_is_factored() -> None:
         assert isinstance(fit_head(more, labels, l2=1e-2, device="cpu").inverse, kind)
 
 
+def test_beyond_the_largest_factor_the_rows_must_be_cheap() -> None:
+    """So many examples and features that all rows are solved for in seconds."""
+    few = estimate_cost(899, 100, 300, device="cpu")
+    more = estimate_cost(900, 100, 300, device="cpu")
+    assert (few.inverse, more.inverse) == ("cholesky", "cg")
+
+
 @pytest.mark.usefixtures("small_is_large")
 def test_the_identity_must_fit_into_the_planned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what is planned with must hold it."""

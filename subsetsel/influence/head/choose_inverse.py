@@ -19,6 +19,9 @@ from subsetsel.support.memory import require_memory
 
 # A factor of so few parameters takes tenths of a second.
 _SMALL = 1500
+# For all n rows the Woodbury identity takes 4 n d (n + q) operations, and conjugate gradients take
+# 4 n d for each product: some hundreds for one verification, at less than half the speed.
+_FEW = 1000
 
 
 def invert(objective: HeadObjective, theta: Tensor) -> Inverse:
@@ -54,13 +57,13 @@ def plan_woodbury(n: int, q: int, num_classes: int, device: torch.device) -> boo
     """Decide where ``"auto"`` solves a softmax head of so many examples and features by Woodbury.
 
     It takes d (n + q)^2 operations, and 4 d (n + q) for each solve: no more than a factor, which
-    takes n d^2 + d^3 / 3 and 2 d^2, if n + q is at most d / 2. They may be as many as those of the
-    largest factor.
+    takes n d^2 + d^3 / 3 and 2 d^2, if n + q is at most d / 2. Where d is too large for a factor
+    the rows must take no more than conjugate gradients do for a few sums of them.
     """
     d = (num_classes - 1) * q
     is_cheaper = d > _SMALL and 2 * (n + q) <= d
-    is_possible = 3 * d * (n + q) ** 2 <= block_sizes(device).max_dense ** 3
-    return is_cheaper and is_possible and woodbury_bytes(n, q, num_classes) <= most_held_on(device)
+    is_quick = d <= block_sizes(device).max_dense or n + q <= _FEW
+    return is_cheaper and is_quick and woodbury_bytes(n, q, num_classes) <= most_held_on(device)
 
 
 def woodbury_bytes(n: int, q: int, num_classes: int) -> int:
