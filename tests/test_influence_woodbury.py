@@ -83,7 +83,7 @@ def test_what_the_identity_is_off_by_is_measured() -> None:
     solved = inverse.solve(columns)
     relative = float((error / (solved * columns).sum(dim=0)).max().sqrt())
     assert inverse.off > 1e-11
-    assert 0.1 * inverse.off < relative < 10 * inverse.off
+    assert 0.3 * inverse.off < relative < 3 * inverse.off
 
 
 def test_a_solve_beyond_that_accuracy_goes_on_by_exact_products(

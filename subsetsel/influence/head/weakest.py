@@ -14,7 +14,7 @@ from torch import Tensor
 from subsetsel.support.clock import Clock
 
 _MAX_LOBPCG = 100
-_RESIDUALS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_RESIDUALS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 # A share of itself by which the value found last may have fallen.
 _SETTLED = 1e-3
 
