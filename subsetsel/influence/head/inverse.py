@@ -64,14 +64,12 @@ class Inverse(ABC):
 
         ``kept`` is the inverse of H_K.
         """
-        find = weakest_by_solves if kept.is_exact else weakest_by_products
-        return find(
-            partial(kept.multiply, clock=clock),
-            partial(self.multiply, clock=clock),
-            partial(kept.precondition, clock=clock),
-            self.scale,
-            clock,
-        )
+        products = partial(kept.multiply, clock=clock), partial(self.multiply, clock=clock)
+        if kept.is_exact:
+            solve = partial(kept.solve, tolerance=1e-6, clock=clock)
+            return weakest_by_solves(*products, solve, self.scale, clock)
+        near = partial(kept.precondition, clock=clock)
+        return weakest_by_products(*products, near, self.scale, clock)
 
     def smallest_eigenvalue(self, *, clock: Clock = NO_CLOCK) -> float:
         """Smallest eigenvalue of H in the user's parameters, from above, by Lanczos on H^-1."""
