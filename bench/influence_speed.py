@@ -4,6 +4,7 @@
     python bench/influence_speed.py features --features 512 --examples 50000
     python bench/influence_speed.py large --classes 100 --features 512 --examples 50000
     python bench/influence_speed.py resnet50 --device cuda
+    python bench/influence_speed.py verify --classes 300 --features 40 --examples 900
 
 Each run prints one table and, with --out, writes the same numbers as JSON with the environment.
 Times are wall-clock seconds, and beside them processor seconds of all threads, which show whether
@@ -158,6 +159,34 @@ def run_large(options: argparse.Namespace, watch: Stopwatch) -> None:
     measure_large(head, watch, options.seed, options.time_limit)
 
 
+def run_verify(options: argparse.Namespace, watch: Stopwatch) -> None:
+    """Ask a question from features, and verify one random subset of a fifth.
+
+    With fewer than 50 examples per class each class is a cloud of its own, so that all occur.
+    """
+    n, num_features = options.examples, options.features
+    rng = np.random.default_rng(options.seed)
+    if n >= 50 * options.classes:
+        X, y = planted(n, num_features, options.classes, options.seed)
+    else:
+        y = np.arange(n) % options.classes
+        X = rng.standard_normal((options.classes, num_features))[y]
+        X += rng.standard_normal((n, num_features))
+        X *= 4 / np.linalg.norm(X, axis=1).mean()
+    pruned = np.sort(rng.permutation(n)[: n // 5])
+    with watch.timed("from_features"):
+        problem = subsetsel.Problem.from_features(
+            X, y, l2=L2, num_classes=options.classes, size=len(pruned), device=options.device
+        )
+    with watch.timed("verify"):
+        check = subsetsel.verify(problem, np.isin(np.arange(n), pruned))
+    assert problem.head is not None
+    watch.note("inverse", type(problem.head.inverse).__name__)
+    watch.note("storage", type(problem.rows).__name__)
+    for name in ("change", "change_error", "predicted_newton", "curvature"):
+        watch.note(name, getattr(check, name))
+
+
 def run_resnet50(options: argparse.Namespace, watch: Stopwatch) -> None:
     """Features of a ResNet-50 for 32 x 32 pictures, and its head solved exactly.
 
@@ -202,6 +231,7 @@ RUNS: dict[str, Callable[[argparse.Namespace, Stopwatch], None]] = {
     "features": run_features,
     "large": run_large,
     "resnet50": run_resnet50,
+    "verify": run_verify,
 }
 
 

@@ -15,6 +15,7 @@ from subsetsel.influence import fit_head, influence_rows, lissa_influence, param
 from subsetsel.influence.head import triangles
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse, conjugate_gradients
 from subsetsel.influence.head.newton import approach, minimize
+from subsetsel.influence.head.woodbury import WoodburyInverse
 from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 
 X, Y = blobs(120, 6, 4)
@@ -100,6 +101,12 @@ def weakest(kind: str) -> Callable[[Clock], Any]:
     return run
 
 
+def by_woodbury(clock: Clock) -> Any:
+    """Prepare a Woodbury inverse."""
+    made = head(has_inverse=False)
+    return WoodburyInverse(made.objective_function.timed(clock), made.to_scaled(made.theta))
+
+
 LONG: dict[str, Callable[[Clock], Any]] = {
     "fit_head": lambda clock: fit_head(X, Y, l2=1e-2, clock=clock),
     "fit_head, squared": lambda clock: fit_head(X, Y, l2=1e-2, loss="squared", clock=clock),
@@ -115,6 +122,12 @@ LONG: dict[str, Callable[[Clock], Any]] = {
     "half": lambda clock: head().inverse.half(columns(head()), clock=clock),
     "half, transposed": lambda clock: head().inverse.half(
         columns(head()), transposed=True, clock=clock
+    ),
+    "woodbury": by_woodbury,
+    "solve by woodbury": lambda clock: by_woodbury(NO_CLOCK).solve(columns(head()), clock=clock),
+    "half by woodbury": lambda clock: by_woodbury(NO_CLOCK).half(columns(head()), clock=clock),
+    "weakest_direction by woodbury": lambda clock: by_woodbury(NO_CLOCK).weakest_direction(
+        by_woodbury(NO_CLOCK), clock=clock
     ),
     "smallest_eigenvalue": lambda clock: head().inverse.smallest_eigenvalue(clock=clock),
     "refit": lambda clock: head().refit(KEPT, clock=clock),
@@ -151,6 +164,8 @@ def test_a_clock_that_ran_out_ends_the_work(name: str) -> None:
         ("influence_rows by cg", 20),
         ("refit", 8),
         ("weakest_direction by cg", 8),
+        ("woodbury", 8),
+        ("weakest_direction by woodbury", 8),
         ("lissa_influence", 12),
         ("parameter_influence by cg", 20),
     ],

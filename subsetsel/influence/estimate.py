@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from subsetsel.influence.device import head_device
-from subsetsel.influence.head.choose_inverse import factor_bytes, plan_inverse
+from subsetsel.influence.head.choose_inverse import (
+    factor_bytes,
+    plan_inverse,
+    plan_woodbury,
+    woodbury_bytes,
+)
 from subsetsel.influence.head.rows import choose_storage
 from subsetsel.support.memory import VARIABLE, describe, free_memory, planned_memory
 
@@ -85,7 +90,15 @@ def estimate_cost(
     """
     q, m = num_features + 1, num_classes - 1
     d = m * q
-    kind = plan_inverse(inverse, d, head_device(device))
+    on = head_device(device)
+    is_woodbury = inverse == "auto" and plan_woodbury(n, q, num_classes, on)
+    kind = "cholesky" if is_woodbury else plan_inverse(inverse, d, on)
+    if is_woodbury:
+        hessian_bytes = woodbury_bytes(n, q, num_classes)
+    elif kind == "cholesky":
+        hessian_bytes = factor_bytes(d)
+    else:
+        hessian_bytes = 8 * (2 * q * q + m * m + d)
     if storage == "auto":
         storage = choose_storage(n * d * itemsize, is_exact=kind == "cholesky")
     return Estimate(
@@ -94,7 +107,7 @@ def estimate_cost(
         inverse=kind,
         storage=storage,
         feature_bytes=8 * n * (q + m),
-        hessian_bytes=factor_bytes(d) if kind == "cholesky" else 8 * (2 * q * q + m * m + d),
+        hessian_bytes=hessian_bytes,
         S_bytes=n * d * itemsize if storage == "dense" else 0,
         planned_bytes=planned_memory(),
         free_bytes=free_memory(),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +9,14 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.triangles import factor_in_place, solve_lower, solve_upper
+from subsetsel.influence.head.weakest import weakest_by_lanczos
 from subsetsel.support.clock import NO_CLOCK, Clock
+
+SINGULAR = (
+    "the Hessian of the head is singular in float64: columns of X are so nearly dependent, and so "
+    "large, that l2 does not count beside them. Standardize or scale the features, drop copies of "
+    "columns, or raise l2."
+)
 
 # Up to this side, computing all eigenvalues is the cheapest way to one.
 _MAX_SPECTRUM = 400
@@ -21,26 +25,17 @@ _MAX_SPECTRUM = 400
 class Factor(Inverse):
     """H = L L^T in float64; where H repeats one block, L is the factor of that block.
 
-    ``matrix``, the Hessian or its repeated block, is overwritten. One that is not positive definite
-    in float64 is a ProblemError: nothing is added to it silently.
+    A Hessian that is not positive definite in float64 is a ProblemError: nothing is added to it
+    silently.
     """
 
     is_exact = True
 
-    def __init__(self, objective: HeadObjective, matrix: Tensor) -> None:
-        super().__init__(objective)
-        if not factor_in_place(matrix, objective.clock):
-            raise ProblemError(
-                "the Hessian of the head is singular in float64: columns of X are so nearly "
-                "dependent, and so large, that l2 does not count beside them. Standardize or scale "
-                "the features, drop copies of columns, or raise l2."
-            )
-        self.lower = matrix
-
-    @classmethod
-    def of(cls, objective: HeadObjective, theta: Tensor) -> Self:
-        """Build and factor the Hessian at theta."""
-        return cls(objective, objective.hessian(theta))
+    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
+        super().__init__(objective, theta)
+        self.lower = objective.hessian(theta)
+        if not factor_in_place(self.lower, objective.clock):
+            raise ProblemError(SINGULAR)
 
     def solve(
         self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
@@ -67,31 +62,16 @@ class Factor(Inverse):
             return blocks
         return blocks.reshape(side, d // side, -1).transpose(0, 1).reshape(d, -1)
 
-    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
+    def weakest_direction(self, kept: Inverse, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Smallest eigenvalue of L^-1 H_K L^-T, and v = L^-T z for its eigenvector z."""
+        if not isinstance(kept, Factor):
+            return super().weakest_direction(kept, clock=clock)
         if len(self.lower) <= _MAX_SPECTRUM:
             ratio = torch.linalg.solve_triangular(kept.lower, self.lower, upper=False)
             values, vectors = torch.linalg.eigh(ratio.T @ ratio)
             value, z = 1 / float(values[-1]), vectors[:, -1]
         else:
-            value, z = _weakest_by_lanczos(self.lower, kept.lower, clock)
+            value, z = weakest_by_lanczos(self.lower, kept.lower, clock)
         v = solve_upper(self.lower, z[:, None], clock)[:, 0]
         # Where all classes have the same block, the eigenvector of one block serves for all.
         return value, torch.nn.functional.pad(v, (0, len(self.scale) - len(v)))
-
-
-def _weakest_by_lanczos(full: Tensor, kept: Tensor, clock: Clock) -> tuple[float, Tensor]:
-    """Lanczos on L^T H_K^-1 L, whose largest eigenvalue is one over what is sought."""
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
-    def multiply(vector: np.ndarray) -> np.ndarray:
-        clock.check()
-        column = torch.as_tensor(vector.ravel(), device=full.device)
-        solved = torch.cholesky_solve((full @ column)[:, None], kept)[:, 0]
-        out: np.ndarray = (full.T @ solved).cpu().numpy()
-        return out
-
-    operator = LinearOperator(tuple(full.shape), matvec=multiply, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(len(full))
-    values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=1e-9)
-    return 1 / float(values[0]), torch.as_tensor(vectors[:, 0].copy(), device=full.device)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +15,6 @@ from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.support.clock import NO_CLOCK, Clock
 
 _MAX_STEPS = 2000
-_MAX_LOBPCG = 100
 # This many columns share each pass over the data.
 _COLUMNS = 32
 
@@ -103,38 +98,37 @@ def _solve_block(
     return out
 
 
-@contextmanager
-def _asking(clock: Clock) -> Iterator[None]:
-    """Ask a clock after work that hides the errors of the functions it calls, as LOBPCG does."""
-    try:
-        yield
-    except Exception:
-        clock.check()
-        raise
-    clock.check()
-
-
 class IterativeInverse(Inverse):
     """Conjugate gradients on the exact Hessian at scaled parameters, preconditioned by E-KFAC.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+    guess : KroneckerInverse, optional
+        The preconditioner, where one is known.
 
     Attributes
     ----------
     guess : KroneckerInverse
-        The preconditioner.
     """
 
     is_exact = False
 
-    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
-        super().__init__(objective)
-        # The clock is that of the call that prepares the inverse; later calls bring their own.
-        self._objective, self._theta = objective.timed(NO_CLOCK), theta
-        self._outputs = torch.cat([objective.outputs(theta, rows) for rows in objective.chunks()])
-        self.guess = KroneckerInverse(objective, theta)
+    def __init__(
+        self, objective: HeadObjective, theta: Tensor, guess: KroneckerInverse | None = None
+    ) -> None:
+        super().__init__(objective, theta)
+        self.guess = guess or KroneckerInverse(objective, theta)
 
-    def multiply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
-        """H times columns, exactly."""
-        return self._objective.timed(clock).multiply(self._theta, columns, self._outputs)
+    def move(self, theta: Tensor) -> Inverse:
+        """Take products with the Hessian at another theta, preconditioned as here."""
+        return IterativeInverse(self._objective, theta, self.guess)
+
+    def precondition(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
+        """Apply the E-KFAC inverse."""
+        return self.guess.solve(columns)
 
     def solve(
         self, columns: Tensor, *, tolerance: float = SOLVE_TOLERANCE, clock: Clock = NO_CLOCK
@@ -156,35 +150,3 @@ class IterativeInverse(Inverse):
             "too many for one here; use metric='parameter', or inverse='cholesky' on a machine "
             "with more memory."
         )
-
-    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
-        """Smallest v^T H_K v / v^T H v by LOBPCG: a value that is attained, so never too small."""
-        from scipy.sparse.linalg import LinearOperator, lobpcg
-
-        device, d = self.scale.device, len(self.scale)
-
-        def wrap(function: Any) -> Any:
-            def apply(columns: np.ndarray) -> np.ndarray:
-                # Below 20 parameters LOBPCG asks for the columns of an integer unit matrix.
-                numbers = columns.reshape(d, -1).astype(np.float64, copy=False)
-                found = function(torch.as_tensor(numbers, device=device))
-                out: np.ndarray = found.cpu().numpy()
-                return out
-
-            return LinearOperator((d, d), matvec=apply, matmat=apply, dtype=np.float64)
-
-        start = np.random.default_rng(0).standard_normal((d, 4))
-        with warnings.catch_warnings(), _asking(clock):
-            # Short of its tolerance LOBPCG warns; the quotient it returns is attained all the same.
-            warnings.simplefilter("ignore", UserWarning)
-            values, vectors = lobpcg(
-                wrap(partial(kept.multiply, clock=clock)),
-                start,
-                B=wrap(partial(self.multiply, clock=clock)),
-                M=wrap(kept.guess.solve),
-                largest=False,
-                tol=1e-4,
-                maxiter=_MAX_LOBPCG,
-            )
-        best = int(np.argmin(values))
-        return float(values[best]), torch.as_tensor(vectors[:, best].copy(), device=device)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.objective import HeadObjective
 
@@ -14,7 +15,8 @@ class KroneckerInverse:
     """H ~ (U (x) V) diag(lambda) (U (x) V)^T, in scaled parameters.
 
     U diagonalizes the mean of the examples' logit Hessians A_i, V the second moment of the
-    features in the user's coordinates, where the ridge is isotropic, and lambda_jk is the exact
+    features in the user's coordinates, where the ridge is isotropic (of all examples, also where
+    the objective is made of some of them), and lambda_jk is the exact
     curvature mean_i (u_j^T A_i u_j) (v_k^T x_i)^2 + l2 along u_j (x) v_k.
 
     Parameters
@@ -42,9 +44,8 @@ class KroneckerInverse:
 
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         scale = objective.scale
-        moment = scale[:, None] * objective.gram() * scale
-        self.class_vectors = _eigenvectors(objective.class_curvature(theta))
-        vectors = _eigenvectors(moment)
+        self.class_vectors = eigenvectors(objective.class_curvature(theta))
+        vectors = objective.feature_vectors()
         ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
         # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
         self._scale, self.feature_vectors = scale, vectors
@@ -94,14 +95,3 @@ class KroneckerInverse:
         lengths = self.class_vectors.T @ back @ self.feature_vectors
         found: Tensor = lengths.square().mean(dim=0).sqrt()
         return found
-
-
-def _eigenvectors(matrix: Tensor) -> Tensor:
-    """Eigenvectors as columns, the largest entry of each positive.
-
-    Their signs are the library's choice otherwise, and `row_lengths` draws its random signs in
-    this basis: each device would search on other rows.
-    """
-    vectors: Tensor = torch.linalg.eigh(matrix)[1]
-    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    return vectors * largest.sign()

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 
-from subsetsel.errors import ProblemError
 from subsetsel.influence.device import head_device
-from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.data import (
     check_choices,
     check_features,
@@ -22,7 +20,12 @@ from subsetsel.influence.head.data import (
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import InverseKind
 from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
-from subsetsel.influence.head.newton import Minimum, approach, minimize
+from subsetsel.influence.head.newton import (
+    Minimum,
+    approach,
+    minimize,
+    minimize_by_products,
+)
 from subsetsel.influence.head.objective import HeadObjective, Setting
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
@@ -145,10 +148,7 @@ def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
 
 def _polish(objective: HeadObjective, start: torch.Tensor, tolerance: float) -> Minimum:
     """Newton's method; products with H give the four digits that a step needs at least cost."""
-    if objective.setting.inverse == "auto" and objective.block_side > _MAX_FACTORED_POLISH:
-        try:
-            return minimize(objective, start, tolerance=tolerance, make_inverse=IterativeInverse)
-        except ProblemError:
-            # Too ill-conditioned for conjugate gradients; a factor may still do.
-            pass
+    is_large = objective.block_side > _MAX_FACTORED_POLISH
+    if objective.setting.inverse == "auto" and is_large:
+        return minimize_by_products(objective, start, tolerance=tolerance)
     return minimize(objective, start, tolerance=tolerance)

@@ -1,4 +1,4 @@
-"""Gram matrices of the features under weights, which Hessians are made of."""
+"""Gram matrices of the features under weights, which Hessians are made of; eigenvectors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from subsetsel.influence.device import block_sizes
@@ -119,3 +120,14 @@ def _fill_tile(
         out[own, rest, above, strip] = block.permute(2, 1, 0)
         out[above, strip, own, rest] = block.transpose(0, 1)
         out[above, rest, own, strip] = block.permute(1, 2, 0)
+
+
+def eigenvectors(matrix: Tensor) -> Tensor:
+    """Eigenvectors as columns, the largest entry of each positive.
+
+    Their signs are the library's choice otherwise, and E-KFAC draws random signs in this basis:
+    each device would search on other rows.
+    """
+    vectors: Tensor = torch.linalg.eigh(matrix)[1]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return vectors * largest.sign()

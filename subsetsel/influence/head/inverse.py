@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.weakest import weakest_by_products, weakest_by_solves
 from subsetsel.support.clock import NO_CLOCK, Clock
 
 Metric = Literal["parameter", "loss"]
@@ -25,8 +27,19 @@ class Inverse(ABC):
     Every method that takes a clock raises `TimeIsUp` soon after the clock's deadline.
     """
 
-    def __init__(self, objective: HeadObjective) -> None:
+    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         self.scale = objective.scale.repeat(objective.num_free)
+        # The clock is that of the call that prepares the inverse; later calls bring their own.
+        self._objective, self._theta = objective.timed(NO_CLOCK), theta
+
+    @cached_property
+    def _outputs(self) -> Tensor:
+        on = self._objective
+        return torch.cat([on.outputs(self._theta, rows) for rows in on.chunks()])
+
+    def multiply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
+        """H times columns, exactly, by products with the features."""
+        return self._objective.timed(clock).multiply(self._theta, columns, self._outputs)
 
     @abstractmethod
     def solve(
@@ -38,12 +51,25 @@ class Inverse(ABC):
     def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
 
-    @abstractmethod
-    def weakest_direction(self, kept: Any, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
+    def precondition(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
+        """Apply what is near H^-1 and cheap: of direct solvers, H^-1 itself."""
+        return self.solve(columns, clock=clock)
+
+    def move(self, theta: Tensor) -> Inverse:
+        """Give what serves best for a step from a theta nearby, and costs nothing: itself."""
+        return self
+
+    def weakest_direction(self, kept: Inverse, *, clock: Clock = NO_CLOCK) -> tuple[float, Tensor]:
         """Least v^T H_K v / v^T H v over all v, and that v, shape (d,).
 
-        ``kept`` is the inverse of H_K, of the same kind.
+        ``kept`` is the inverse of H_K.
         """
+        products = partial(kept.multiply, clock=clock), partial(self.multiply, clock=clock)
+        if kept.is_exact:
+            solve = partial(kept.solve, tolerance=1e-6, clock=clock)
+            return weakest_by_solves(*products, solve, self.scale, clock)
+        near = partial(kept.precondition, clock=clock)
+        return weakest_by_products(*products, near, self.scale, clock)
 
     def smallest_eigenvalue(self, *, clock: Clock = NO_CLOCK) -> float:
         """Smallest eigenvalue of H in the user's parameters, from above, by Lanczos on H^-1."""

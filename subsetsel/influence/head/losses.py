@@ -24,6 +24,25 @@ class SoftmaxObjective(HeadObjective):
         """Sum-zero basis of the classes; see `sum_zero_basis`."""
         return sum_zero_basis(num_classes)
 
+    def lift(self, reduced: Tensor) -> Tensor:
+        """As in `HeadObjective`, by sums over the classes instead of a matrix of C^2 numbers."""
+        a, lengths = self._steps()
+        scaled = reduced / lengths
+        out = reduced.new_zeros((self.num_classes, reduced.shape[1]))
+        out[:-1] = scaled.flip(0).cumsum(dim=0).flip(0)
+        out[1:] -= a * scaled
+        return out
+
+    def reduce(self, numbers: Tensor) -> Tensor:
+        """As in `HeadObjective`, in the same way."""
+        a, lengths = self._steps()
+        return (numbers.cumsum(dim=0)[:-1] - a * numbers[1:]).div_(lengths)
+
+    def _steps(self) -> tuple[Tensor, Tensor]:
+        """Column a of the basis, 1 to C - 1, is 1 in a classes, -a in the next, then scaled."""
+        a = torch.arange(1.0, self.num_classes, dtype=torch.float64, device=self.X.device)[:, None]
+        return a, (a * (a + 1)).sqrt()
+
     def outputs(self, theta: Tensor, rows: slice) -> Tensor:
         """Probabilities."""
         return torch.softmax(self.X[rows] @ theta.T, dim=1)

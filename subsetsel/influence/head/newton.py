@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subsetsel.errors import ProblemError
 from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
 from subsetsel.influence.head.objective import Evaluation, HeadObjective
 
@@ -50,7 +52,8 @@ def minimize(
     """Newton's method with line search in the class basis.
 
     A factored Hessian serves for further steps as long as each takes at least three quarters off
-    the gradient, since a step costs far less than a Hessian.
+    the gradient, since a step costs far less than a Hessian. Where products take its place, each
+    step has its own, and the preconditioner serves as long.
 
     Parameters
     ----------
@@ -77,12 +80,28 @@ def minimize(
         if not is_progress:
             break
         while best.num_steps < _MAX_STEPS and not _is_done(best.evaluation, tolerance):
+            inverse = inverse.move(best.theta)
             found = _take_step(objective, best, _newton_direction(objective, best, inverse), 1.0)
             if found.evaluation.gradient_norm > 0.25 * best.evaluation.gradient_norm:
                 break
             best = found
         inverse = None
     return best
+
+
+def minimize_by_products(
+    objective: HeadObjective, theta: Tensor, *, tolerance: float, inverse: Inverse | None = None
+) -> Minimum:
+    """Minimize as `minimize` does, without a Hessian: for a step that needs four digits.
+
+    Where the Hessian is too badly conditioned for conjugate gradients, a factor may still do.
+    """
+    try:
+        return minimize(
+            objective, theta, tolerance=tolerance, inverse=inverse, make_inverse=IterativeInverse
+        )
+    except ProblemError:
+        return minimize(objective, theta, tolerance=tolerance)
 
 
 def _is_done(evaluation: Evaluation, tolerance: float) -> bool:
@@ -98,10 +117,9 @@ def newton_direction(
     objective: HeadObjective, at: Minimum, inverse: Inverse, *, tolerance: float = SOLVE_TOLERANCE
 ) -> Tensor:
     """-H^-1 times the gradient, in scaled parameters; it lies in the class basis."""
-    basis = objective.basis
-    reduced = (basis.T @ at.evaluation.gradient).reshape(-1, 1)
+    reduced = objective.reduce(at.evaluation.gradient).reshape(-1, 1)
     solved = inverse.solve(reduced, tolerance=tolerance, clock=objective.clock)
-    return -basis @ solved.reshape(basis.shape[1], -1)
+    return -objective.lift(solved.reshape(objective.num_free, -1))
 
 
 def _newton_direction(objective: HeadObjective, at: Minimum, inverse: Inverse) -> Tensor:
@@ -136,7 +154,7 @@ def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 3
     """
     from scipy.optimize import minimize as scipy_minimize
 
-    basis, X = objective.basis, objective.X
+    m, X = objective.num_free, objective.X
     bound = 0.5 * objective.gram()
     bound.diagonal().add_(objective.ridge + 1e-12 * float(bound.diagonal().max()))
     lower = torch.linalg.cholesky(bound)
@@ -146,13 +164,14 @@ def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 3
         return solved
 
     def of_whitened(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        white = torch.as_tensor(point, device=X.device).reshape(basis.shape[1], -1)
-        value, gradient = objective.value_and_gradient(basis @ unwhiten(white))
-        steep = torch.linalg.solve_triangular(lower.T, basis.T @ gradient, upper=True, left=False)
+        white = torch.as_tensor(point, device=X.device).reshape(m, -1)
+        value, gradient = objective.value_and_gradient(objective.lift(unwhiten(white)))
+        reduced = objective.reduce(gradient)
+        steep = torch.linalg.solve_triangular(lower.T, reduced, upper=True, left=False)
         return value, steep.cpu().numpy().ravel()
 
-    start = ((basis.T @ theta) @ lower).cpu().numpy().ravel()
+    start = (objective.reduce(theta) @ lower).cpu().numpy().ravel()
     options = {"maxiter": max_iterations, "maxcor": 20, "gtol": 1e-4, "ftol": 1e-14}
     found = scipy_minimize(of_whitened, start, jac=True, method="L-BFGS-B", options=options)
-    white = torch.as_tensor(found.x, device=X.device).reshape(basis.shape[1], -1)
-    return basis @ unwhiten(white)
+    white = torch.as_tensor(found.x, device=X.device).reshape(m, -1)
+    return objective.lift(unwhiten(white))

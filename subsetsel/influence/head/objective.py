@@ -18,6 +18,7 @@ from torch import Tensor
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.examples import Examples
+from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.rows.base import FloatArray
 
 UNIT = float(np.finfo(np.float64).eps) / 2
@@ -113,6 +114,10 @@ class HeadObjective(Examples, ABC):
         if not setting.penalizes_bias:
             self.ridge[-1] = 0.0
         self.basis = self.class_basis(setting.num_classes).to(X.device)
+        # All examples, where this is made of some of them.
+        self._whole: HeadObjective | None = None
+        # Shared with the copies that `timed` makes.
+        self._known: dict[str, Tensor] = {}
 
     @classmethod
     def from_arrays(
@@ -146,7 +151,9 @@ class HeadObjective(Examples, ABC):
         """Take the mean over the examples of a Boolean mask only."""
         chosen = torch.as_tensor(np.flatnonzero(mask), device=self.X.device)
         weights = None if self.weights is None else self.weights[chosen]
-        return type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+        part = type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
+        part._whole = self._whole or self
+        return part
 
     # --- what a loss defines ----------------------------------------------------------------------
 
@@ -220,9 +227,17 @@ class HeadObjective(Examples, ABC):
         theta: FloatArray = (scaled / self.scale).cpu().numpy()
         return theta
 
+    def lift(self, reduced: Tensor) -> Tensor:
+        """Turn numbers in the class basis, shape (m, k), into numbers by class, shape (C, k)."""
+        return self.basis @ reduced
+
+    def reduce(self, numbers: Tensor) -> Tensor:
+        """Transpose of `lift`."""
+        return self.basis.T @ numbers
+
     def project(self, theta: Tensor) -> Tensor:
         """Drop what lies outside the class basis."""
-        return self.basis @ (self.basis.T @ theta)
+        return self.lift(self.reduce(theta))
 
     # --- examples ---------------------------------------------------------------------------------
 
@@ -237,6 +252,17 @@ class HeadObjective(Examples, ABC):
     def residuals(self, theta: Tensor, rows: slice) -> Tensor:
         """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
+
+    def feature_vectors(self) -> Tensor:
+        """Eigenvectors, as columns, of the second moment of the user's features, shape (q, q).
+
+        They are found once. Those of all examples serve for the objective on some of them.
+        """
+        whole = self._whole or self
+        if "feature_vectors" not in whole._known:
+            moment = self.scale[:, None] * whole.timed(self.clock).gram() * self.scale
+            whole._known["feature_vectors"] = eigenvectors(moment)
+        return whole._known["feature_vectors"]
 
     # --- values and derivatives -------------------------------------------------------------------
 
@@ -293,7 +319,8 @@ class HeadObjective(Examples, ABC):
         """
         k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
         # Between the products all C classes are used: that saves two small products per example.
-        lifted = (self.basis @ columns.T.reshape(k, m, q)).reshape(k * C, q)
+        lifted = self.lift(columns.T.reshape(k, m, q).transpose(0, 1).reshape(m, k * q))
+        lifted = lifted.reshape(C, k, q).transpose(0, 1).reshape(k * C, q)
 
         def add_up(chunks: list[slice]) -> Tensor:
             out = torch.zeros_like(lifted)
@@ -310,8 +337,9 @@ class HeadObjective(Examples, ABC):
         out = torch.zeros_like(lifted)
         for part in self.parts(add_up, 4 * self.n * lifted.numel(), length=length):
             out += part
-        out = (self.basis.T @ out.reshape(k, C, q)).reshape(k, m * q).div_(self.total)
-        return out.T + columns * self.ridge.repeat(m)[:, None]
+        out = self.reduce(out.reshape(k, C, q).transpose(0, 1).reshape(C, k * q)).div_(self.total)
+        out = out.reshape(m, k, q).transpose(1, 2).reshape(m * q, k)
+        return out + columns * self.ridge.repeat(m)[:, None]
 
 
 def _gamma(length: int) -> float:

@@ -10,13 +10,24 @@ from functools import cached_property
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from subsetsel.influence.head.choose_inverse import invert
+from subsetsel.errors import ProblemError
+from subsetsel.influence.head.choose_inverse import direct_flops, invert
+from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.losses import SquaredObjective
-from subsetsel.influence.head.newton import Minimum, minimize, newton_direction
+from subsetsel.influence.head.newton import (
+    Minimum,
+    minimize,
+    minimize_by_products,
+    newton_direction,
+)
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.rows.base import FloatArray
 from subsetsel.support.threads import by_blocks
+
+# A refit, a Newton step and a curvature take some 200 products with the Hessian. They run at less
+# than half the speed of a factor, and cost as much as 500 times the operations of a product.
+_PRODUCTS_PER_REFIT = 500
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class Refit:
 class KeptHead:
     """The objective on some examples, seen from the minimizer on all; its Hessian is built once.
 
+    Where products with the features, in conjugate gradients, cost less, as they do above some 2,000
+    parameters, it is not built before `inverse` is asked for.
+
     Attributes
     ----------
     objective_function : HeadObjective
@@ -66,12 +80,33 @@ class KeptHead:
         """The inverse of the kept examples' Hessian at ``theta``."""
         return invert(self.objective_function, self.theta)
 
+    @property
+    def _is_large(self) -> bool:
+        """Whether products with the features cost less than a direct inverse of H_K."""
+        on = self.objective_function
+        most = _PRODUCTS_PER_REFIT * 4 * on.n * on.d
+        return on.setting.inverse == "auto" and direct_flops(on) > most
+
+    @cached_property
+    def _products(self) -> Inverse:
+        return IterativeInverse(self.objective_function, self.theta)
+
+    @property
+    def _solver(self) -> Inverse:
+        """What solves with H_K at ``theta``: `inverse` where it is there or cheap."""
+        return self._products if self._is_large and "inverse" not in self.__dict__ else self.inverse
+
     @by_blocks()
     def newton_step(self) -> FloatArray:
         """Newton step from ``theta`` on the kept examples, -H_K^-1 times their gradient: (C, q)."""
-        start = Minimum(self.theta, self.objective_function.evaluate(self.theta), 0)
-        step = newton_direction(self.objective_function, start, self.inverse)
-        return self.objective_function.to_user(step)
+        on = self.objective_function
+        start = Minimum(self.theta, on.evaluate(self.theta), 0)
+        try:
+            step = newton_direction(on, start, self._solver)
+        except ProblemError:
+            # Too badly conditioned for conjugate gradients; a factor may still do.
+            step = newton_direction(on, start, self.inverse)
+        return on.to_user(step)
 
     def curvature(self) -> float:
         """How much of the curvature the kept examples retain in the direction that loses most.
@@ -84,10 +119,10 @@ class KeptHead:
     def weakest_direction(self) -> tuple[float, FloatArray]:
         """`curvature`, and the direction, shape (C, q), in which so little of it is retained."""
         value, v = self.full_inverse().weakest_direction(
-            self.inverse, clock=self.objective_function.clock
+            self._solver, clock=self.objective_function.clock
         )
-        basis = self.objective_function.basis
-        return value, self.objective_function.to_user(basis @ v.reshape(basis.shape[1], -1))
+        on = self.objective_function
+        return value, on.to_user(on.lift(v.reshape(on.num_free, -1)))
 
     @by_blocks()
     def refit(self, *, theta: ArrayLike | None = None) -> Refit:
@@ -100,11 +135,12 @@ class KeptHead:
         """
         objective = self.objective_function
         start = self.theta if theta is None else objective.to_scaled(theta)
-        found = minimize(
+        find = minimize_by_products if self._is_large else minimize
+        found = find(
             objective,
             objective.project(start),
             tolerance=float("inf"),
-            inverse=self.inverse if theta is None else None,
+            inverse=self._solver if theta is None else None,
         )
         return Refit(
             theta=objective.to_user(found.theta),
