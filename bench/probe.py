@@ -47,7 +47,7 @@ from probe_report import (
     table,
 )
 from recording import environment, new_parser, typed_command, write_json
-from relinearised import solve_relinearised
+from relinearised import solve_again
 
 import subsetsel
 from subsetsel import scores
@@ -91,9 +91,7 @@ def jointly(features: Features, num_kept: int, seed: int, *, again: bool) -> Mas
         features.train, features.train_labels, l2=L2, num_kept=num_kept
     )
     solution = (
-        solve_relinearised(problem, seed=seed)[0]
-        if again
-        else subsetsel.solve(problem, bound=False, seed=seed)
+        solve_again(problem, seed)[0] if again else subsetsel.solve(problem, bound=False, seed=seed)
     )
     pruned: Mask = solution.mask
     return ~pruned
@@ -158,19 +156,19 @@ def measure(
         assert accuracy is not None
         assert check.num_pruned == n - num_kept
         yield Run(
-            name,
-            seed,
-            share,
-            method,
-            L2,
-            n,
-            num_kept,
-            accuracy,
-            check.change,
-            head.theta_norm,
-            seconds,
-            code,
-            time.strftime("%Y-%m-%d"),
+            data=name,
+            seed=seed,
+            share=share,
+            method=method,
+            l2=L2,
+            n=n,
+            num_kept=num_kept,
+            accuracy=accuracy,
+            change=check.change,
+            theta_norm=head.theta_norm,
+            seconds=seconds,
+            code=code,
+            date=time.strftime("%Y-%m-%d"),
         )
 
 
