@@ -157,4 +157,7 @@ def test_picture_has_a_panel_for_each_data_set(tmp_path: Path) -> None:
     runs = [run_of(m, 0.5, share=s) for m in METHODS for s in (0.05, 0.3)]
     runs += [run_of(EVERYTHING, 0.9, share=1.0), run_of(OURS, 0.5, data="cifar10-pca128", seed=3)]
     probe_report.draw(runs, tmp_path / "probe.png")
-    assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")
+    picture = (tmp_path / "probe.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    width = int.from_bytes(picture[16:20])
+    assert width == pytest.approx(2 * 5.6 * 150, abs=2)

@@ -51,8 +51,8 @@ def test_second_hessian_predicts_the_refit_better(rows: dict[str, dict[str, floa
     row = rows["joint, re-linearised"]
     assert row["change"] < rows["joint"]["change"]
     off = abs(row["searched_over_change"] - 1)
-    assert off < abs(row["predicted_kept"] / row["change"] - 1)
-    assert off < abs(rows["joint"]["searched_over_change"] - 1)
+    assert off < 0.7 * abs(row["predicted_kept"] / row["change"] - 1)
+    assert off < 0.7 * abs(rows["joint"]["searched_over_change"] - 1)
 
 
 def test_picture_shows_what_was_searched_where_something_was(
