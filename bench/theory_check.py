@@ -168,7 +168,7 @@ def predicted_of(row: dict[str, Any]) -> float:
 
 
 def main() -> int:
-    """Measure, draw and write."""
+    """Measure, draw and write; the exit status is 1 if no data set is there."""
     parser = new_parser(__doc__, "theory-check")
     parser.add_argument("--data", nargs="+", choices=sorted(SPLIT_DATA), default=list(SPLIT_DATA))
     parser.add_argument("--l2", type=float, default=L2, help=f"weight decay ({L2:g})")
@@ -181,7 +181,7 @@ def main() -> int:
         draw(rows, asked.out / "theory-check.png")
     about = environment(typed_command("theory_check.py"), torch.get_num_threads())
     write_json(asked.out / "env.json", about)
-    return 0
+    return 0 if rows else 1
 
 
 if __name__ == "__main__":
