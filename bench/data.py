@@ -1,7 +1,9 @@
 """Feature rows of the data sets that heads are trained on.
 
-Nothing is downloaded. The folder ``fashion-mnist`` with the official IDX files is looked for in the
-folder given, then in ``$SUBSETSEL_DATA``, then in ``../shared/data`` beside the repository.
+Nothing is downloaded. Three folders are looked for in the folder given, then in
+``$SUBSETSEL_DATA``, then in ``../shared/data`` beside the repository: ``fashion-mnist`` with the
+official IDX files, ``cifar-10-batches-bin`` with the binary version, and ``sentences`` with
+``sentences.npz`` (unit embeddings `X`, sources `y`).
 """
 
 from __future__ import annotations
@@ -24,15 +26,18 @@ __all__ = [
     "Features",
     "Images",
     "Source",
+    "cifar_features",
     "digits_features",
     "fashion_features",
     "find_folder",
     "pca_features",
     "present",
     "sampled_features",
+    "sentence_features",
 ]
 
 _TEST_SHARE = 0.2
+_NUM_TEST_SENTENCES = 4_703
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,24 @@ def digits_features(_: Path | None = None) -> Features:
 def fashion_features(data_dir: Path | None = None) -> Features:
     """Fashion-MNIST, 60,000 and 10,000 rows, on its first 128 principal components."""
     return pca_features(load_idx(find_folder("fashion-mnist", data_dir)), num_components=128)
+
+
+def cifar_features(data_dir: Path | None = None) -> Features:
+    """CIFAR-10, 50,000 and 10,000 rows, on the first 128 principal components of its pixels."""
+    return pca_features(load_cifar10(find_folder("cifar-10-batches-bin", data_dir)), 128)
+
+
+def sentence_features(data_dir: Path | None = None, seed: int = 0) -> Features:
+    """Sentence embeddings, 19,000 to train on and 4,703 drawn with the seed to test on.
+
+    The label is where a sentence comes from. The embeddings have unit length and are left as they
+    are: neither centred nor scaled.
+    """
+    X, labels = _sentences(0, 0, 0, data_dir)
+    order = np.random.default_rng(seed).permutation(len(X))
+    test, train = order[:_NUM_TEST_SENTENCES], order[_NUM_TEST_SENTENCES:]
+    X = X.astype(np.float64)
+    return Features(X[train], labels[train], X[test], labels[test])
 
 
 def pca_features(images: Images, num_components: int) -> Features:
@@ -253,7 +276,9 @@ SPLIT_DATA: dict[str, Callable[[], Features]] = {
     "digits": _digits,
     "tabular26": _tabular26,
     "cancer": _cancer,
+    "sentences": sentence_features,
     "fmnist-pca128": fashion_features,
+    "cifar10-pca128": cifar_features,
 }
 """name -> data set with a training and a test part."""
 

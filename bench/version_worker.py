@@ -1,7 +1,8 @@
-"""The process of one version in `against`: runs entrants on instances that it is sent.
+"""The process of one version in `against` and `guarantee`: does the jobs that it is sent.
 
 Jobs and answers are pickled on standard input and output. An answer is the checked record of the
-run: `check` is the benchmark's own and comes from no version of the package.
+run: `check` is the benchmark's own and comes from no version of the package. That of the job
+"prune" is a row of `guarantee`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subsetsel.solvers
 from check import Question
 from entrant import Budget, Entrant
 from entrants import all_entrants, warm_up
+from guarantee import measure
 from harness import run_once
 from instances import Instance, build
 
@@ -42,7 +44,17 @@ class Desk:
         self._S = np.zeros((0, 0), dtype=np.float32)
 
     def answer(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one entrant on one instance."""
+        """Prune a data set, or run one entrant on one instance."""
+        return self._prune(job) if job["entrant"] == "prune" else self._run(job)
+
+    def _prune(self, job: dict[str, Any]) -> dict[str, Any]:
+        if "prune" not in self._warmed:
+            self._warmed.add("prune")
+            X = np.random.default_rng(0).normal(size=(300, 8))
+            subsetsel.prune(X, X[:, :3].argmax(axis=1), l2=1e-2, rel_epsilon=0.05)
+        return measure(job)
+
+    def _run(self, job: dict[str, Any]) -> dict[str, Any]:
         entrant = self._entrants[job["entrant"]]
         self._warm(entrant)
         if job["path"] != self._path:

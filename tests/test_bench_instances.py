@@ -121,3 +121,39 @@ def test_principal_components_share_one_scale() -> None:
     assert np.trace(covariance) == pytest.approx(1)
     assert (np.diff(np.diag(covariance)) <= 0).all()
     np.testing.assert_allclose(features.test, features.train[:7])
+
+
+def test_sentences_are_split_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sentence is in one part, with its source; embeddings are left as they are."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 5)).astype(np.float16)
+    sources = np.array(["nyt", "movie", "tweet"])[np.arange(30) % 3]
+    (tmp_path / "sentences").mkdir()
+    np.savez(tmp_path / "sentences" / "sentences.npz", X=X, y=sources)
+    monkeypatch.setattr(data, "_NUM_TEST_SENTENCES", 10)
+    first, again, other = (data.sentence_features(tmp_path, seed=s) for s in (0, 0, 1))
+    assert first.train.dtype == np.float64
+    assert (len(first.train), len(first.test)) == (20, 10)
+    order = np.random.default_rng(0).permutation(30)
+    np.testing.assert_array_equal(np.vstack([first.test, first.train]), X[order])
+    names = np.unique(sources)
+    labels = np.concatenate([first.test_labels, first.train_labels])
+    np.testing.assert_array_equal(names[labels], sources[order])
+    np.testing.assert_array_equal(first.train, again.train)
+    assert not np.array_equal(first.train, other.train)
+
+
+def test_absent_data_are_left_out_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data sets that need nothing are there; the reason names what was looked for."""
+
+    def missing(name: str, _: Path | None = None) -> Path:
+        raise data.DataMissingError(f"there is no folder {name}")
+
+    monkeypatch.setattr(data, "find_folder", missing)
+    found = data.present(["cancer", "sentences", "cifar10-pca128"])
+    assert list(found) == ["cancer"]
+    told = capsys.readouterr().out
+    assert "sentences: left out, there is no folder sentences" in told
+    assert "cifar10-pca128: left out, there is no folder cifar-10-batches-bin" in told
