@@ -15,7 +15,7 @@ from kills import killed_at_touch, needs_fork
 import subsetsel
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
-from subsetsel.guarantee.trials import Trials
+from subsetsel.guarantee.trials import Question, Trials
 
 X, Y = blobs()
 N = 11
@@ -37,11 +37,11 @@ def count_choices(monkeypatch: pytest.MonkeyPatch, kill_at: int | None = None) -
     asked: list[int] = []
     solve = Trials._solve
 
-    def watched(self: Trials, m: int, effort: float, guess: Any) -> Any:
+    def watched(self: Trials, asked: Question) -> Any:
         if len(asked) == kill_at:
             raise KilledError
         asked.append(m)
-        return solve(self, m, effort, guess)
+        return solve(self, asked)
 
     monkeypatch.setattr(Trials, "_solve", watched)
     return asked

@@ -17,13 +17,13 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
 from subsetsel.guarantee.curvature import curvature_cut, weak_directions
-from subsetsel.guarantee.searched import SearchedRows
 from subsetsel.guarantee.task import Task
 from subsetsel.guarantee.trial import Trial, odds
 from subsetsel.guarantee.verification import refit_and_measure
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.resize import start_near
+from subsetsel.problem.searched_rows import SearchedRows
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import TimeIsUp
 
@@ -288,9 +288,9 @@ class Trials:
 
     def _choose(self, asked: Question) -> BoolArray | None:
         """Let the solver choose examples of small joint influence, or look up what it chose."""
-        around = None if asked.around is None else asked.around.mask
+        base = None if asked.around is None else asked.around.mask
         # Cuts may have come in on the way.
-        arrays = (asked.guess, around, *self.problem.constraints.arrays)
+        arrays = (asked.guess, base, *self.problem.constraints.arrays)
         key = key_of(asked.size, asked.way, asked.reach, self.run.iterations_left, *arrays)
         known = self.journal.find(key)
         if known is None:
@@ -298,7 +298,8 @@ class Trials:
         if asked.around is None:
             self._searched.go_back()
         else:
-            self._searched.expand(asked.around, asked.size, self.run.clock)
+            around = asked.around
+            self._searched.expand(around.mask, around.theta, asked.size, self.run.clock)
         if known is not None:
             self.run.add_iterations(known.num_iterations)
             return known.mask

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from subsetsel.guarantee.trial import Trial
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray, Rows, euclidean
+from subsetsel.rows.base import BoolArray, FloatArray, Rows, euclidean
 from subsetsel.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -25,25 +24,27 @@ class SearchedRows:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rows: Rows = problem.rows
-        self._made_for: tuple[Trial, int] | None = None
+        self._made_for: tuple[BoolArray, int] | None = None
 
     def go_back(self) -> None:
         """Search the problem's own rows, an expansion around the empty set."""
         self.rows, self._made_for = self._problem.rows, None
 
-    def expand(self, around: Trial, size: int, clock: Clock) -> None:
-        """Search, at a size, an expansion around a pruned set and its refit."""
+    def expand(self, pruned: BoolArray, theta: FloatArray, size: int, clock: Clock) -> None:
+        """Search, at a size, an expansion around a pruned set (n,) and its refit (C, q).
+
+        The array ``pruned`` stands for the set: the same array asks for the same expansion.
+        """
         from subsetsel.influence.head.expansion import Expansion
         from subsetsel.influence.head.rows import influence_rows
 
-        if self._made_for == (around, size):
+        made = self._made_for
+        if made is not None and made[0] is pruned and made[1] == size:
             return
         own = self._problem.rows
         # The rows of before go first.
         self.go_back()
-        expansion = Expansion.around(
-            self._head.kept(~around.mask, clock=clock), around.mask, around.theta
-        )
+        expansion = Expansion.around(self._head.kept(~pruned, clock=clock), pruned, theta)
         self.rows = influence_rows(
             self._head,
             dtype=own.dtype,
@@ -51,7 +52,7 @@ class SearchedRows:
             around=(expansion, size),
             clock=clock,
         )
-        self._made_for = (around, size)
+        self._made_for = (pruned, size)
 
     def predict(self, mask: BoolArray) -> float:
         """Say how far these rows let the head move without the pruned examples (n,)."""
