@@ -37,11 +37,11 @@ def count_choices(monkeypatch: pytest.MonkeyPatch, kill_at: int | None = None) -
     asked: list[int] = []
     solve = Trials._solve
 
-    def watched(self: Trials, asked: Question) -> Any:
+    def watched(self: Trials, question: Question) -> Any:
         if len(asked) == kill_at:
             raise KilledError
-        asked.append(m)
-        return solve(self, asked)
+        asked.append(question.size)
+        return solve(self, question)
 
     monkeypatch.setattr(Trials, "_solve", watched)
     return asked
