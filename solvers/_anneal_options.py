@@ -15,7 +15,7 @@ Proposals = Literal["norm", "plain"]
 
 _NAMES = {"start": ("relax", "random"), "proposals": ("norm", "plain")}
 _FEWEST_FLIPS = 0.01
-_SHARES = {"start_share", "tilt", "tilt_kept", "few_share", "flip_share", "closing_share"}
+_SHARES = {"start_share", "tilt", "few_share", "flip_share", "closing_share"}
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,10 @@ class AnnealOptions:
     start_share : float, optional
         Share of the time or the iterations for the continuation. By default 0.8 under Eq. 4, where
         it decides the norm, and 0.5 under Eq. 3, where chains follow in several generations.
-    tilt, tilt_kept : float
+    tilt : float
         Eq. 4, rows that sum to zero (a head with its ridge): how much more often the smaller of
-        pruned and kept gets small rows than large ones, ``tilt`` where fewer are pruned and
-        ``tilt_kept`` where fewer are kept; 0 treats all alike, 1 is the most. More lowers the norm.
-        Where fewer are kept it lowers their curvature too, and `prune`, which refits, uses 0 there.
-        Default 0.7 both.
+        pruned and kept gets small rows than large ones; 0 treats all alike, 1 is the most. More
+        lowers the norm, and the kept rows have less curvature. Default 0.7.
     few_share : float
         Where at most this share of all examples is pruned or kept, best insertions are tried as a
         start too. Default 0.05.
@@ -84,7 +82,6 @@ class AnnealOptions:
     num_stages: int = 120
     start_share: float | None = None
     tilt: float = 0.7
-    tilt_kept: float = 0.7
     few_share: float = 0.05
     proposals: Proposals = "norm"
     num_proposals: int | None = None

@@ -234,8 +234,7 @@ class Start:
         norms = self.rows.squared_norms[self.free]
         ranks[np.argsort(norms, kind="stable")] = np.linspace(0.0, 1.0, self.free.size)
         is_balanced = drift_of(self.problem) <= BALANCED
-        tilt = self.options.tilt if share <= 0.5 else self.options.tilt_kept
-        tilt *= (1.0 - 2.0 * fewer) * is_balanced
+        tilt = self.options.tilt * (1.0 - 2.0 * fewer) if is_balanced else 0.0
         chances = fewer * (1.0 + tilt * (1.0 - 2.0 * ranks))
         kept = ranks if is_balanced else (ranks <= _SMALLEST).astype(np.float64)
         return self._descent(chances if share <= 0.5 else 1.0 - chances, rng, kept)

@@ -319,7 +319,7 @@ def test_cuts_that_no_swap_repairs_fail_a_size_where_examples_are_many(
     def refuse(*_: Any) -> None:
         raise AssertionError("an integer program was asked")
 
-    monkeypatch.setattr("subsetsel.guarantee.trial._LARGE", 10)
+    monkeypatch.setattr("subsetsel.guarantee.trials._LARGE", 10)
     monkeypatch.setattr("subsetsel.problem.resize._MAX_ROUNDS", 1)
     monkeypatch.setattr("subsetsel.problem.linear._integer_program", refuse)
     solution, check = prune(rel_epsilon=0.5, min_curvature=0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class FakeTime:
         self.num_refits, self._added, self._seconds = 0, 0.0, seconds
         self._real, self._refit = time.perf_counter, refit_and_measure
         monkeypatch.setattr(time, "perf_counter", lambda: self._real() + self._added)
-        where = "subsetsel.guarantee.trial.refit_and_measure"
+        where = "subsetsel.guarantee.trials.refit_and_measure"
         monkeypatch.setattr(where, self._slow_refit)
 
     def _slow_refit(self, *arguments: Any, **given: Any) -> Any:
@@ -112,17 +113,17 @@ def test_a_choice_leaves_time_for_its_refit_and_for_other_sizes(
     choose = Trials._solve
 
     def watched(self: Any, *arguments: Any) -> Any:
-        engine = self._engine
+        engines = self._engines
 
-        def follow(sub: Any, run: Any) -> Any:
+        def follow(engine: Any, sub: Any, run: Any) -> Any:
             left.append(run.remaining)
             return engine(sub, run)
 
-        self._engine = follow
+        self._engines = tuple(partial(follow, engine) for engine in engines)
         try:
             return choose(self, *arguments)
         finally:
-            self._engine = engine
+            self._engines = engines
 
     monkeypatch.setattr(Trials, "_solve", watched)
     prune(X, Y, time_limit=100.0)

@@ -224,7 +224,7 @@ for _spec in (
         requires=("numba",),
         proves="bound",
         practical_n="millions",
-        starts=({"tilt_kept": 0.0}, {"start": "random"}),
+        starts=({}, {"start": "random"}),
     ),
     SolverSpec(
         "greedy",

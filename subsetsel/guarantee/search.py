@@ -25,13 +25,13 @@ _SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_DISTANCE = 1.0, 0.25, 6.0, 0.1
 # Usage that a trial aims at: a little below the limit, and lower still after a miss.
 _AIM, _AIM_AGAIN = 0.985, 0.965
 # No step is longer than this in log(pruned / kept).
-_LONGEST_STEP = 1.5
+_LONGEST_UP, _LONGEST_DOWN = 3.0, 1.5
 # An earlier answer that uses up this share of the limits is good enough.
 _NEAR = 0.95
 # A walk ends where its bracket is narrower than this share of the kept examples, or what is left of
 # the limits is less than twice that; and after so many sizes. From an earlier answer on both are
 # smaller.
-_ROUGH, _TOLERANCE, _MAX_SIZES, _MAX_FAILED = 0.05, 0.01, 20, 4
+_ROUGH, _TOLERANCE, _MAX_SIZES, _MAX_FAILED = 0.05, 0.01, 20, 2
 _TOLERANCE_AFTER, _MAX_SIZES_AFTER = 0.02, 3
 
 
@@ -131,27 +131,32 @@ class VerifiedSearch:
 
         A size that failed from a start of its own may succeed from there.
         """
-        num_failed = 0
-        while num_failed < _MAX_FAILED and not self.run.should_stop():
-            best = self.best
-            if best is None or best.size >= self.most:
-                return
-            if best.usage > 1.0 - 2.0 * _TOLERANCE:
-                best = self.trials.descend(best, 1.0 - 2.0 * _TOLERANCE)
+        step, num_failed = 0, 0
+        while self.best is not None and not self.run.should_stop():
+            best, enough = self.best, 1.0 - 2.0 * _TOLERANCE
+            if best.usage > enough:
+                best = self.trials.descend(best, enough)
+            if not num_failed:
+                least = max(1, round(_TOLERANCE * (self.n - best.size)))
+                step = max(least, self._foreseen(best) - best.size)
+            # Where the rows of Eq. 2 predict the refit, what failed fails again.
             failed = [t.size for t in self.trials.done if t.size > best.size and not t.is_off]
-            step = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else REACH
-            step = min(step, REACH) / 2**num_failed
-            m = self._size_at(odds(best.size, self.n) + step)
-            m = min(max(m, best.size + 1), self.most, *(size - 1 for size in failed))
-            least = 1 if num_failed == 0 else max(1, round(_TOLERANCE * (self.n - best.size) / 2))
-            if m - best.size < least:
+            m = min(best.size + step, self.most, *(size - 1 for size in failed))
+            if m <= best.size or num_failed > _MAX_FAILED:
                 return
             trial = self.trials.try_size(m, None)
             if trial is not None:
                 self._seen.append(trial)
             num_failed = 0 if trial is not None and trial.is_met else num_failed + 1
+            step = max(1, step // 4)
+
+    def _foreseen(self, best: Trial) -> int:
+        """Size at which the limits will be used up, not beyond the reach of an expansion."""
+        shift = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else REACH
+        return self._size_at(odds(best.size, self.n) + min(shift, REACH))
 
     def _size_at(self, aimed: float) -> int:
+        """Undo `odds`."""
         return math.floor(self.n / (1.0 + math.exp(-aimed)))
 
     def _next_size(self, low: int, high: int, *, bisect: bool = False) -> int:
@@ -163,13 +168,13 @@ class VerifiedSearch:
             last = usable[-1]
             aim = _AIM if last.is_met else _AIM_AGAIN
             shift = math.log(aim / last.usage) / _slope(usable, n)
-            secant = odds(last.size, n) + float(np.clip(shift, -_LONGEST_STEP, _LONGEST_STEP))
+            secant = odds(last.size, n) + float(np.clip(shift, -_LONGEST_DOWN, _LONGEST_UP))
             if odds(low, n) < secant < odds(high, n):
                 aimed = secant
             elif secant <= odds(low, n) and high > self.most:
                 # The secant aims below what was verified: a step beyond tells more than the middle.
                 aimed = odds(low + max(1, (n - low) // 20), n)
-        return int(np.clip(math.floor(n / (1.0 + math.exp(-aimed))), low + 1, high - 1))
+        return int(np.clip(self._size_at(aimed), low + 1, high - 1))
 
     def _climb(self) -> None:
         """Nothing was verified: try the smallest sizes, and from them upwards."""
@@ -202,7 +207,8 @@ def allowed_sizes(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] 
 
 
 def _slope(trials: list[Trial], n: int) -> float:
-    """Slope of log(usage) over log(pruned / kept) through the last two trials."""
+    """Slope of log(usage) over log(pruned / kept) through the last two trials that have one."""
+    trials = [trial for trial in trials if 0 < trial.usage < math.inf]
     for later in range(len(trials) - 1, 0, -1):
         for earlier in range(later - 1, -1, -1):
             one, two = trials[earlier], trials[later]

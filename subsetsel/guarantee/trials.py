@@ -42,7 +42,7 @@ _FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
 # Share of a predicted gain that counts as confirmed.
 _CONFIRMED = 0.75
 # A way to start that lost so many times in a row is not tried again.
-_EXPANDED, _MAX_LOST = -1, 2
+_EXPANDED, _MAX_LOST = -1, 3
 # An expansion serves sizes up to this distance in log(pruned / kept).
 REACH = 0.1
 # Above this usage a smaller size is tried before an expansion is.
@@ -134,37 +134,37 @@ class Trials:
 
         None means that no subset of that size was found; else the best trial comes back.
         """
-        if guess is None and self._has_cuts:
-            # Between cuts a way has to be found first.
-            guess = min(self.done, key=lambda trial: abs(trial.size - m)).mask
         base, found = self._base(m), dict[int, Trial]()
-        best: Trial | None = None
-        for way in self._competing:
-            if way == _EXPANDED and base is None:
-                continue
-            asked = Question(m, guess, None, way, None)
-            if way == _EXPANDED:
-                assert base is not None
+        for way in self._competing(base):
+            asked = Question(m, self._guess(m) if guess is None else guess, None, way, None)
+            if base is not None and way == _EXPANDED:
                 asked = self._around(base, m)
             trial = self._try_between_cuts(asked)
-            if trial is None or self.run.should_stop():
-                return trial if best is None else best
-            found[way] = trial
-            best = max(found.values(), key=lambda trial: trial.rank)
+            if trial is not None:
+                found[way] = trial
             # Where the rows of Eq. 2 predict the refit, the usual start is the best.
-            if not best.is_off:
+            if trial is None or not trial.is_off or self.run.should_stop():
                 break
-        assert best is not None
+        best = max(found.values(), key=lambda trial: trial.rank, default=None)
+        if best is None or self.run.should_stop():
+            return best
         if len(found) > 1:
             self._compare(found, best)
         if best.is_met or best.usage > _OUT_OF_REACH:
             return best
         return self.descend(best, 1.0)
 
-    @property
-    def _competing(self) -> list[int]:
+    def _guess(self, m: int) -> BoolArray | None:
+        """Give a subset to start from where there are cuts, since a way between them is needed."""
+        if not self._has_cuts:
+            return None
+        return min(self.done, key=lambda trial: abs(trial.size - m)).mask
+
+    def _competing(self, base: Trial | None) -> list[int]:
         """Ways to start at a new size, the best of the last size first."""
         ways = [way for way, lost in self._num_lost.items() if lost < _MAX_LOST]
+        if base is None:
+            ways = [way for way in ways if way != _EXPANDED] or [self._favourite]
         return sorted(ways, key=lambda way: self._num_lost[way])
 
     def _compare(self, found: dict[int, Trial], best: Trial) -> None:
