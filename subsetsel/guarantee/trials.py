@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
@@ -211,9 +213,9 @@ class Trials:
         for _ in range(_MAX_EXPANSIONS):
             if not best.is_off or self.run.should_stop():
                 break
-            reach = self._reach
+            reach, num_done = self._reach, len(self.done)
             new = self._try(self._around(best, best.size))
-            if new is None or (new.mask == best.mask).all():
+            if new is None or len(self.done) == num_done:
                 break
             gain = best.usage / max(new.usage, 1e-300)
             self._learn(best, new, reach)
@@ -229,16 +231,20 @@ class Trials:
         """Set how many exchanges the next choice may make."""
         gained = old.check.change - new.check.change
         is_confirmed = gained >= _CONFIRMED * (old.check.change - new.predicted)
-        if reach is None and not is_confirmed:
+        rows = self._searched.rows
+        if reach is None and not is_confirmed and rows.proxy is rows:
             reach = round(_FIRST_EXCHANGES * (self.problem.n - old.size))
         elif reach is not None:
             reach = round(reach * (_MORE if is_confirmed else _LESS))
         self._reach = None if reach is None else max(1, reach)
 
     def _try(self, question: Question) -> Trial | None:
-        """Choose, on an expansion where there is one, and refit."""
+        """Choose, on an expansion where there is one, and refit what was not refitted before."""
         mask = self._choose(question)
-        return None if mask is None else self.examine(mask)
+        if mask is None:
+            return None
+        known = (trial for trial in self.done if np.array_equal(trial.mask, mask))
+        return next(known, None) or self.examine(mask)
 
     def examine(self, mask: BoolArray) -> Trial:
         """Refit on the kept examples and compare with the limits."""
