@@ -29,6 +29,7 @@ from subsetsel.guarantee.verification import (
 )
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Limit, Status
+from subsetsel.problem.searched_rows import Move
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import Clock, TimeIsUp
 
@@ -155,7 +156,7 @@ def _nothing_tried(task: Task) -> Trial:
     sizes = count_by_class(head.labels, head.classes)
     scores = scores_on(head, head.theta, task.validation)
     check = check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
-    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, predicted=0.0)
+    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, move=Move(0.0, 0.0, 0.0))
 
 
 def nothing_set_up(

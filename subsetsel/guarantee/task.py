@@ -10,6 +10,7 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.verification import Split, check_split
+from subsetsel.problem.arguments import Metric
 from subsetsel.problem.ask_head import ask_of_features
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
@@ -56,6 +57,16 @@ class Task:
     validation: Split | None
     test: Split | None
     earlier: EarlierAnswer | None
+
+    @property
+    def metric(self) -> Metric:
+        """In what the search is: where only the loss or accuracy is limited, in the loss.
+
+        That takes a factor of the Hessian, which conjugate gradients do not have.
+        """
+        assert self.problem.head is not None
+        has_factor = self.criteria.epsilon is None and self.problem.head.inverse.is_exact
+        return "loss" if has_factor else "parameter"
 
 
 def pose(

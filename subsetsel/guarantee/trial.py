@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subsetsel.guarantee.verification import Verification
+from subsetsel.problem.searched_rows import Move
 from subsetsel.rows.base import BoolArray, FloatArray
 
 # Rows are expanded anew where the refit differs from what those of Eq. 2 predict by this share.
@@ -28,8 +29,8 @@ class Trial:
         Largest value / limit; see `Criteria.usage`.
     is_met : bool
         Whether every limit holds.
-    predicted : float
-        Change of the head by the rows that were searched.
+    move : Move
+        How far the head moves, in the metric that was searched.
     """
 
     mask: BoolArray
@@ -37,12 +38,12 @@ class Trial:
     theta: FloatArray
     usage: float
     is_met: bool
-    predicted: float
+    move: Move
 
     @property
     def is_off(self) -> bool:
         """Whether the refit differs from what the rows of Eq. 2 predict."""
-        return abs(self.check.change - self.check.predicted_kept) > _OFF * self.check.change
+        return abs(self.move.refitted - self.move.first_order) > _OFF * self.move.refitted
 
     @property
     def size(self) -> int:
@@ -60,7 +61,7 @@ class Trial:
         point: dict[str, Any] = {
             "m": self.size,
             "predicted_kept": check.predicted_kept,
-            "predicted_searched": self.predicted,
+            "predicted_searched": self.move.searched,
             "predicted_newton": check.predicted_newton,
             "change": check.change,
             "change_error": check.change_error,

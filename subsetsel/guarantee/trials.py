@@ -116,7 +116,7 @@ class Trials:
         # Ways to start at a new size: an engine, or an expansion around a trial near by.
         self._num_lost = dict.fromkeys([*range(len(engines) - 1), _EXPANDED], 0)
         self._favourite = 0
-        self._searched = SearchedRows(task.problem)
+        self._searched = SearchedRows(task.problem, task.metric)
         # Exchanges of the next choice; None as long as the solver's own choices are confirmed.
         self._reach: int | None = None
         # Seconds that the next refit is expected to take; nothing is known of the first.
@@ -229,8 +229,8 @@ class Trials:
 
     def _learn(self, old: Trial, new: Trial, reach: int | None) -> None:
         """Set how many exchanges the next choice may make."""
-        gained = old.check.change - new.check.change
-        is_confirmed = gained >= _CONFIRMED * (old.check.change - new.predicted)
+        start = old.move.refitted
+        is_confirmed = start - new.move.refitted >= _CONFIRMED * (start - new.move.searched)
         rows = self._searched.rows
         if reach is None and not is_confirmed and rows.proxy is rows:
             reach = round(_FIRST_EXCHANGES * (self.problem.n - old.size))
@@ -259,9 +259,9 @@ class Trials:
             clock=self.run.clock,
         )
         self._refit_time = _LIKE_THE_LAST * (time.perf_counter() - started)
-        predicted = self._searched.predict(mask)
+        move = self._searched.move(mask, theta)
         usage, is_met = criteria.usage(check), criteria.is_met(check)
-        trial = Trial(mask, check, theta, usage, is_met, predicted)
+        trial = Trial(mask, check, theta, usage, is_met, move)
         self.done.append(trial)
         if trial.is_met and (self.best is None or trial.rank > self.best.rank):
             self.best = trial
@@ -302,7 +302,7 @@ class Trials:
         if known is None:
             self._require_time()
         if asked.around is None:
-            self._searched.go_back()
+            self._searched.go_back(self.run.clock)
         else:
             around = asked.around
             self._searched.expand(around.mask, around.theta, asked.size, self.run.clock)

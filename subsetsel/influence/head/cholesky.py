@@ -49,6 +49,12 @@ class Factor(Inverse):
         solve = solve_upper if transposed else solve_lower
         return self._from_blocks(solve(self.lower, self._to_blocks(columns), clock))
 
+    def root(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
+        """L^T, or L, times columns."""
+        clock.check()
+        lower = self.lower if transposed else self.lower.T
+        return self._from_blocks(lower @ self._to_blocks(columns))
+
     def _to_blocks(self, columns: Tensor) -> Tensor:
         """Put the parts that belong to the repeated block side by side, shape (s, k d / s)."""
         side = len(self.lower)

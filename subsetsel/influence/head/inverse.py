@@ -51,6 +51,12 @@ class Inverse(ABC):
     def half(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
         """L^-1, or L^-T, times columns, shape (d, k), where H = L L^T."""
 
+    def root(self, columns: Tensor, *, transposed: bool = False, clock: Clock = NO_CLOCK) -> Tensor:
+        """L^T, or L, times columns, shape (d, k): ||L^T x||^2 = x^T H x."""
+        if transposed:
+            return self.multiply(self.half(columns, transposed=True, clock=clock), clock=clock)
+        return self.half(self.multiply(columns, clock=clock), clock=clock)
+
     def precondition(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         """Apply what is near H^-1 and cheap: of direct solvers, H^-1 itself."""
         return self.solve(columns, clock=clock)
@@ -92,17 +98,29 @@ class Inverse(ABC):
     def is_exact(self) -> bool:
         """Whether solves are direct: then single rows of S are cheap enough to be asked for."""
 
-    def influence(self, columns: Tensor, metric: Metric, *, clock: Clock = NO_CLOCK) -> Tensor:
+    def influence(
+        self,
+        columns: Tensor,
+        metric: Metric,
+        whole: Inverse | None = None,
+        *,
+        clock: Clock = NO_CLOCK,
+    ) -> Tensor:
         """Turn gradients by the scaled parameters, shape (d, k), into rows of S, as columns.
 
-        H^-1 g in the user's parameters for the metric ``"parameter"``, L^-1 g for ``"loss"``.
+        H^-1 g in the user's parameters for the metric ``"parameter"``, L^-1 g for ``"loss"``; or
+        L^T H^-1 g, where L L^T is not H but the Hessian whose inverse is ``whole``.
         """
-        if metric == "loss":
+        if metric == "parameter":
+            return self.solve(columns, clock=clock).div_(self.scale[:, None])
+        if whole is None or whole is self:
             return self.half(columns, clock=clock)
-        return self.solve(columns, clock=clock).div_(self.scale[:, None])
+        return whole.root(self.solve(columns, clock=clock), clock=clock)
 
-    def transposed(self, columns: Tensor, metric: Metric) -> Tensor:
+    def transposed(self, columns: Tensor, metric: Metric, whole: Inverse | None = None) -> Tensor:
         """Apply the transpose of `influence` to directions in the space of the rows of S."""
-        if metric == "loss":
+        if metric == "parameter":
+            return self.solve(columns / self.scale[:, None])
+        if whole is None or whole is self:
             return self.half(columns, transposed=True)
-        return self.solve(columns / self.scale[:, None])
+        return self.solve(whole.root(columns, transposed=True))

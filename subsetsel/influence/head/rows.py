@@ -75,6 +75,8 @@ class HeadInfluence:
         theta = self.theta = head.to_scaled(head.theta) if around is None else around[0].theta
         self.metric: Metric = metric
         self.inverse = head.prepare_inverse(clock) if around is None else around[0].inverse
+        # The loss is that of all examples, wherever the rows are expanded.
+        self._whole = head.prepare_inverse(clock) if metric == "loss" else self.inverse
         self.X = objective.X
         self.R = torch.cat([
             objective.residuals(theta, rows) @ objective.basis
@@ -99,7 +101,7 @@ class HeadInfluence:
     @by_blocks()
     def rows(self, indices: IndexArray | slice) -> FloatArray:
         """Chosen rows of S, shape (k, d), float64, by one solve."""
-        return _to_numpy(self.inverse.influence(self.gradients(indices), self.metric).T)
+        return _to_numpy(self._influence(self.gradients(indices)).T)
 
     def walk(self, *, clock: Clock = NO_CLOCK) -> Iterator[Tensor]:
         """Rows of S in order, a block at a time, float64."""
@@ -107,7 +109,7 @@ class HeadInfluence:
         def find(start: int) -> Tensor:
             clock.check()
             rows = slice(start, min(start + self.block_size, self.shape[0]))
-            return self.inverse.influence(self.gradients(rows), self.metric, clock=clock).T
+            return self._influence(self.gradients(rows), clock).T
 
         # Of an iterative inverse each product is shared out already.
         flops = 2 * self.shape[0] * self.shape[1] * self.objective.block_side
@@ -133,7 +135,11 @@ class HeadInfluence:
         columns = self.X.new_empty((self.shape[1], len(weights)))
         for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
             columns[:, k] = self._gradient(row)
-        return _to_numpy(self.inverse.influence(columns, self.metric).T)
+        return _to_numpy(self._influence(columns).T)
+
+    def _influence(self, gradients: Tensor, clock: Clock = NO_CLOCK) -> Tensor:
+        """Turn gradients, as columns, into rows of S."""
+        return self.inverse.influence(gradients, self.metric, self._whole, clock=clock)
 
     def _gradient(self, weights: Tensor) -> Tensor:
         """Share of weighted examples (n,) in the scaled objective's gradient, shape (d,)."""
@@ -146,7 +152,7 @@ class HeadInfluence:
     def products(self, directions: FloatArray) -> FloatArray:
         """S u for several u, shape (k, d): one solve, one product with the features each."""
         columns = torch.as_tensor(directions, device=self.X.device).T
-        solved = self.inverse.transposed(columns, self.metric)
+        solved = self.inverse.transposed(columns, self.metric, self._whole)
         out = self.X.new_empty((len(directions), self.shape[0]))
         for k, column in enumerate(solved.T):
             blocks = column.reshape(self.R.shape[1], self.X.shape[1])
@@ -221,7 +227,8 @@ def influence_rows(
     metric : {"parameter", "loss"}
         Rows (1/n) H^-1 g_i, whose norms are parameter changes, or (1/n) L^-1 g_i with H = L L^T:
         half the square of n / (n - m) times ||W^T S|| is then the rise of the training objective,
-        to second order.
+        to second order. Around a pruned set they are (1/n) L^T H_K^-1 g_i, with L that of all
+        examples as before: the rise is measured where all examples count.
     dtype : numpy dtype
         float32 or float64, of the rows that are handed out; they are solved for in float64.
     storage : {"auto", "dense", "factored"}
