@@ -160,6 +160,40 @@ def test_a_page_shows_what_the_record_holds() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metric", "shown"),
+    [
+        ("parameter", "Rows searched: the search minimized this one0.6"),
+        ("loss", "Rows searched: the search minimized this one0.18"),
+    ],
+)
+def test_a_page_tells_the_predictions_apart(metric: str, shown: str) -> None:
+    """Each in its own line, and in the unit of what it predicts; the refit last."""
+    check = {
+        **step(3, 0.8, predicted_newton=0.7, objective_gap=0.2),
+        "predicted_searched": 0.6,
+        "searched_metric": metric,
+    }
+    text = Outline(render_page(make(verification=check))).text
+    assert "First order, around all examples0.5" in text
+    assert "One Newton step0.7" in text
+    assert shown in text
+    assert "Refit0.80.2" in text
+
+
+def test_a_page_says_what_the_test_is_worth_on_new_data() -> None:
+    """As changes with their sign; and in the table of the check."""
+    check = {
+        **step(3, 0.8, accuracy=0.9, full_accuracy=0.95),
+        "accuracy_drop_interval": [0.01, 0.09],
+        "loss_gap_interval": [-0.002, 0.125],
+    }
+    text = Outline(render_page(make(verification=check))).text
+    assert "-9.00% to -1.00%change of the accuracy on new data" in text
+    assert "-0.002 to +0.125change of the loss on new data" in text
+    assert "0.01 to 0.09" in text
+
+
+@pytest.mark.parametrize(
     ("more", "words"),
     [
         ({"bound": 3.2, "gap": 0.0}, "At most 3 can be pruned, and this is proved: which proves"),

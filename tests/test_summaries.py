@@ -94,3 +94,32 @@ def test_names_that_look_like_html_are_text() -> None:
     page = shown(check(class_sizes={"<b>": 3}, class_pruned={"<b>": 2}))
     assert "most pruned: <b>, 2 of 3" in page.text
     assert "b" not in page.tags
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("parameter", "0.3 by the rows searched, which the search minimized"),
+        (
+            "loss",
+            "training objective +0.045 by the rows searched, which the search minimized; +0.1",
+        ),
+    ],
+)
+def test_the_predictions_are_told_apart(metric: Any, words: str) -> None:
+    """First order, one Newton step, what was searched; from `verify` alone nothing was."""
+    one = check(predicted_searched=0.3, searched_metric=metric)
+    for page in (str(one), shown(one).text):
+        assert words in page
+        assert "0.1 to first order" in page
+        assert "0.1 by one Newton step" in page
+    assert "minimized" not in str(check())
+
+
+def test_the_text_says_what_the_test_is_worth_on_new_data() -> None:
+    """As changes with their sign; of too few examples it says that."""
+    seen = {"accuracy": 0.9, "full_accuracy": 0.95, "loss_gap": 0.1}
+    one = check(**seen, accuracy_drop_interval=(0.01, 0.09), loss_gap_interval=(-0.05, 0.25))
+    few = check(**seen, accuracy_drop_interval=(0.01, 0.09))
+    assert "95 % confidence accuracy -9.00% to -1.00%, loss -0.05 to +0.25" in str(one)
+    assert "of the loss the test examples are too few to say" in str(few)

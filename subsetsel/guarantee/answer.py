@@ -17,6 +17,7 @@ from subsetsel.engine.run import Run
 from subsetsel.engine.solve import require_support
 from subsetsel.errors import ProblemError
 from subsetsel.guarantee.checkpoint import open_journal
+from subsetsel.guarantee.held_out import scores_on
 from subsetsel.guarantee.search import VerifiedSearch
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial
@@ -25,7 +26,6 @@ from subsetsel.guarantee.verification import (
     Verification,
     check_of_nothing,
     count_by_class,
-    scores_on,
 )
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Limit, Status
@@ -119,6 +119,8 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
     shown = best or nearest or _nothing_tried(task)
     # The validation examples took part in the choice; only the test examples say more.
     check = replace(shown.check, **scores_on(head, shown.theta, task.test))
+    if trials.done:
+        check = replace(check, predicted_searched=shown.move.searched, searched_metric=task.metric)
     stats = _stats(trials, shown)
     status: Status = "unknown"
     mask = np.zeros(task.problem.n, dtype=np.bool_)
@@ -156,7 +158,9 @@ def _nothing_tried(task: Task) -> Trial:
     sizes = count_by_class(head.labels, head.classes)
     scores = scores_on(head, head.theta, task.validation)
     check = check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
-    return Trial(np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, move=Move(0.0, 0.0, 0.0))
+    return Trial(
+        np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, move=Move(0.0, 0.0, 0.0)
+    )
 
 
 def nothing_set_up(

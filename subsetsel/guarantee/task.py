@@ -9,7 +9,7 @@ import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
-from subsetsel.guarantee.verification import Split, check_split
+from subsetsel.guarantee.held_out import Split, check_split
 from subsetsel.problem.arguments import Metric
 from subsetsel.problem.ask_head import ask_of_features
 from subsetsel.problem.problem import Problem

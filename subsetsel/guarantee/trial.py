@@ -62,6 +62,7 @@ class Trial:
             "m": self.size,
             "predicted_kept": check.predicted_kept,
             "predicted_searched": self.move.searched,
+            "refitted_searched": self.move.refitted,
             "predicted_newton": check.predicted_newton,
             "change": check.change,
             "change_error": check.change_error,

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subsetsel.errors import ProblemError
+from subsetsel.guarantee.held_out import Interval, Split, check_split, scores_on
+from subsetsel.problem.arguments import Metric
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.text import Facts, as_html, as_lines
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from subsetsel.problem.solution import Solution
 
 SCOPE = "the head; not the retrained network"
-
-Split = tuple[Any, Any]
 
 _UNIT = float(np.finfo(np.float64).eps) / 2
 
@@ -59,6 +59,16 @@ class Verification:
         Share of the test examples that theta_K and theta classify correctly.
     loss_gap : float or None
         Mean cross-entropy on the test examples at theta_K, minus that at theta.
+    accuracy_drop_interval, loss_gap_interval : (float, float) or None
+        95 % intervals for the fall of the accuracy and the rise of the loss on new examples, if
+        the test examples were drawn like those and had no part in the choice. From the paired
+        differences, by Agresti and Min's method and by Student's t corrected for skewness; of the
+        loss None with fewer than 100 test examples.
+    predicted_searched : float or None
+        What the rows that were searched predict for this set; the search made this small. In the
+        metric "parameter" it is a prediction of ``change``, in the metric "loss" of the root of
+        twice ``objective_gap``. None where nothing was searched, as from `verify`.
+    searched_metric : {"parameter", "loss"} or None
     class_sizes, class_pruned : dict
         Class -> how many examples it has, and how many of them are pruned.
     scope : str
@@ -83,9 +93,19 @@ class Verification:
     accuracy: float | None = None
     full_accuracy: float | None = None
     loss_gap: float | None = None
+    accuracy_drop_interval: Interval | None = None
+    loss_gap_interval: Interval | None = None
+    predicted_searched: float | None = None
+    searched_metric: Metric | None = None
     class_sizes: dict[str, int] = field(default_factory=dict)
     class_pruned: dict[str, int] = field(default_factory=dict)
     scope: str = SCOPE
+
+    def __post_init__(self) -> None:
+        # JSON knows no tuples.
+        for name in ("accuracy_drop_interval", "loss_gap_interval"):
+            ends = getattr(self, name)
+            object.__setattr__(self, name, None if ends is None else tuple(ends))
 
     @property
     def largest_change(self) -> float:
@@ -147,11 +167,7 @@ class Verification:
                 f"kept {self.n - self.num_pruned:,}",
             ),
             ("change", f"{self.change:.6g}, certain to within {self.change_error:.2g}"),
-            (
-                "predicted",
-                f"{self.predicted_kept:.6g} to first order, {self.predicted_newton:.6g} "
-                f"by one Newton step (||W^T S|| = {self.predicted_full:.6g})",
-            ),
+            *self._predictions(),
             ("curvature", f"at least {self.curvature:.3g} of it is kept in every direction"),
         ]
         if self.accuracy is not None and self.full_accuracy is not None:
@@ -160,6 +176,8 @@ class Verification:
                 f"accuracy {self.accuracy:.2%} (on all examples {self.full_accuracy:.2%}), "
                 f"loss {self.loss_gap:+.3g}",
             ))
+        if self.accuracy_drop_interval is not None:
+            facts.append(("new data", self._on_new_data(self.accuracy_drop_interval)))
         if self.class_sizes:
             name = max(self.class_sizes, key=lambda c: self.class_pruned[c] / self.class_sizes[c])
             facts.append((
@@ -168,6 +186,34 @@ class Verification:
                 f"{self.class_pruned[name]:,} of {self.class_sizes[name]:,}",
             ))
         return facts
+
+    def _predictions(self) -> Facts:
+        """Tell the predictions apart, each beside what it predicts."""
+        facts = [
+            (
+                "predicted",
+                f"{self.predicted_kept:.6g} to first order (||W^T S|| = {self.predicted_full:.6g})",
+            ),
+            ("", f"{self.predicted_newton:.6g} by one Newton step"),
+        ]
+        searched = self.predicted_searched
+        if searched is not None and self.searched_metric == "loss":
+            facts.append((
+                "",
+                f"training objective {0.5 * searched**2:+.6g} by the rows searched, which the "
+                f"search minimized; {self.objective_gap:+.6g} refitted",
+            ))
+        elif searched is not None:
+            facts.append(("", f"{searched:.6g} by the rows searched, which the search minimized"))
+        return facts
+
+    def _on_new_data(self, drop: Interval) -> str:
+        """Say what the test examples are worth for new ones."""
+        words = f"with 95 % confidence accuracy {-drop[1]:+.2%} to {-drop[0]:+.2%}"
+        if self.loss_gap_interval is None:
+            return f"{words}; of the loss the test examples are too few to say"
+        low, high = self.loss_gap_interval
+        return f"{words}, loss {low:+.3g} to {high:+.3g}"
 
 
 def verify(
@@ -222,13 +268,6 @@ def verify(
     if epsilon is None:
         epsilon = getattr(given, "epsilon", None)
     return refit_and_measure(problem, mask, epsilon=epsilon, test=test)[0]
-
-
-def check_split(head: Head, name: str, split: Any) -> None:
-    """Refuse held-out examples that are not a pair (X, y) or do not fit the head."""
-    if not isinstance(split, (tuple, list)) or len(split) != 2:
-        raise ProblemError(f"{name} must be a pair (X, y), got {type(split).__name__}.")
-    head.encode(*split)
 
 
 def refit_and_measure(
@@ -292,17 +331,6 @@ def check_of_nothing(
         class_pruned=dict.fromkeys(class_sizes, 0),
         **scores,
     )
-
-
-def scores_on(head: Head, theta: FloatArray, test: Split | None) -> dict[str, Any]:
-    """Compare theta_K, shape (C, q), with theta on test examples; None for each without any."""
-    if test is None:
-        return dict.fromkeys(("accuracy", "full_accuracy", "loss_gap"))
-    return {
-        "accuracy": head.accuracy(theta, *test),
-        "full_accuracy": head.accuracy(head.theta, *test),
-        "loss_gap": head.loss(theta, *test) - head.loss(head.theta, *test),
-    }
 
 
 def _change_error(head: Head, refit: Refit, change: float) -> float:

@@ -50,28 +50,28 @@ class SearchedRows:
         With a head.
     metric : {"parameter", "loss"}
         What is searched. The norms of the problem stay changes of parameters.
-
-    Attributes
-    ----------
-    rows : Rows
     """
-
-    rows: Rows
 
     def __init__(self, problem: Problem, metric: Metric = "parameter") -> None:
         self._problem = problem
         self.metric: Metric = metric
-        # Expanded around the empty set; of the metric "loss" made when they are first asked for.
+        # Those of Eq. 2; in the metric "loss" they are made when they are asked for.
         self._first: Rows | None = problem.rows if metric == "parameter" else None
+        self._expanded: Rows | None = None
         self._made_for: tuple[BoolArray, int] | None = None
-        self.rows = problem.rows
+
+    @property
+    def rows(self) -> Rows:
+        """What is searched now."""
+        if self._expanded is not None:
+            return self._expanded
+        return self._formula if self._first is None else self._first
 
     def go_back(self, clock: Clock = NO_CLOCK) -> None:
         """Search the rows of Eq. 2, an expansion around the empty set."""
-        self._made_for = None
+        self._expanded = self._made_for = None
         if self._first is None:
             self._first = self._make(clock)
-        self.rows = self._first
 
     def expand(self, pruned: BoolArray, theta: FloatArray, size: int, clock: Clock) -> None:
         """Search, at a size, an expansion around a pruned set (n,) and its refit (C, q).
@@ -80,16 +80,15 @@ class SearchedRows:
         """
         from subsetsel.influence.head.expansion import Expansion
 
-        made = self._made_for
+        made, own = self._made_for, self._problem.rows
         if made is not None and made[0] is pruned and made[1] == size:
             return
         # The rows of before go first. Two S fit the memory that is planned with, three may not.
-        own, self._made_for = self._problem.rows, None
-        self.rows = own
+        self._expanded = self._made_for = None
         if self.metric == "loss" and 3 * own.n * own.d * own.dtype.itemsize > most_held():
             self._first = None
         expansion = Expansion.around(self._head.kept(~pruned, clock=clock), pruned, theta)
-        self.rows = self._make(clock, around=(expansion, size))
+        self._expanded = self._make(clock, around=(expansion, size))
         self._made_for = (pruned, size)
 
     def _make(self, clock: Clock, **more: Any) -> Rows:

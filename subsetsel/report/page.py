@@ -96,6 +96,7 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         _tiles(manifest),
         f'<h2>Pictures</h2><div class="pictures-of-run">{shown}</div>' if pictures else "",
         f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
+        _predictions(check),
         _section("Verification by exact refit", check),
         _steps(stats.get("curve") or []),
         _section("Solution", solution),
@@ -149,6 +150,14 @@ def _tiles(manifest: Manifest) -> str:
             f"{check['accuracy']:.2%}",
             f"test accuracy; {check['full_accuracy']:.2%} on all",
         ))
+    if check.get("accuracy_drop_interval") is not None:
+        low, high = check["accuracy_drop_interval"]
+        words = "change of the accuracy on new data, with 95 % confidence"
+        tiles.append((f"{-high:+.2%} to {-low:+.2%}", words))
+    if check.get("loss_gap_interval") is not None:
+        low, high = check["loss_gap_interval"]
+        words = "change of the loss on new data, with 95 % confidence"
+        tiles.append((f"{low:+.3g} to {high:+.3g}", words))
     if solution.get("gap") is not None:
         tiles.append((f"{solution['gap']:.3%}", f"gap to the bound {int(solution['bound']):,}"))
     if check.get("curvature") is not None:
@@ -157,6 +166,31 @@ def _tiles(manifest: Manifest) -> str:
         tiles.append((f"{solution['solve_time']:.1f} s", f"{solution.get('solver')}"))
     cells = "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in tiles)
     return f'<div class="tiles">{cells}</div>'
+
+
+def _predictions(check: Mapping[str, Any]) -> str:
+    """Tell what was predicted apart, with what the refit did beside it."""
+    if check.get("predicted_newton") is None:
+        return ""
+    searched, metric = check.get("predicted_searched"), check.get("searched_metric")
+    rises = metric == "loss"
+    # Change of the head, rise of the training objective; the search predicts one of the two.
+    lines = [
+        ("First order, around all examples", check.get("predicted_kept"), None),
+        ("One Newton step", check["predicted_newton"], None),
+        ("Refit", check.get("change"), check.get("objective_gap")),
+    ]
+    if searched is not None:
+        of_search = (None, 0.5 * searched**2) if rises else (searched, None)
+        lines.insert(2, ("Rows searched: the search minimized this one", *of_search))
+    rows = "".join(
+        f"<tr><th>{name}</th>"
+        + "".join(f"<td>{'' if value is None else format(value, '.6g')}</td>" for value in values)
+        + "</tr>"
+        for name, *values in lines
+    )
+    head = "<tr><th></th><th>change of the head</th><th>rise of the training objective</th></tr>"
+    return f"<h2>What was predicted, and what the refit did</h2><table>{head}{rows}</table>"
 
 
 def _steps(curve: Sequence[Mapping[str, Any]]) -> str:
@@ -196,6 +230,8 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return " to ".join(map(_words, value))
     return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 

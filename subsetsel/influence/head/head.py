@@ -234,21 +234,34 @@ class Head:
         check_lengths(features, codes)
         return features, codes
 
-    def loss(self, theta: ArrayLike, X: Any, y: Any) -> float:
-        """Mean loss on other examples at theta, shape (C, q): no ridge, smoothing or weights."""
+    def judge(self, theta: ArrayLike, X: Any, y: Any) -> tuple[FloatArray, BoolArray]:
+        """Try theta, shape (C, q), on other examples.
+
+        Returns
+        -------
+        losses : ndarray of shape (m,), float64
+            No ridge, smoothing or weights.
+        is_right : ndarray of shape (m,), bool
+            Whether the class has the largest logit.
+        """
         features, codes = self.encode(X, y)
-        logits = _logits(theta, features)
+        logits, each = _logits(theta, features), np.arange(len(codes))
+        is_right: BoolArray = logits.argmax(axis=1) == codes
         if isinstance(self.objective_function, SquaredObjective):
-            logits[np.arange(len(codes)), codes] -= 1.0
-            return float(0.5 * np.mean(np.square(logits).sum(axis=1)))
+            logits[each, codes] -= 1.0
+            return 0.5 * np.square(logits).sum(axis=1), is_right
         largest = logits.max(axis=1)
         total = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) + largest
-        return float(np.mean(total - logits[np.arange(len(codes)), codes]))
+        losses: FloatArray = total - logits[each, codes]
+        return losses, is_right
+
+    def loss(self, theta: ArrayLike, X: Any, y: Any) -> float:
+        """Mean loss on other examples at theta, shape (C, q): no ridge, smoothing or weights."""
+        return float(self.judge(theta, X, y)[0].mean())
 
     def accuracy(self, theta: ArrayLike, X: Any, y: Any) -> float:
         """Share of other examples whose class has the largest logit under theta, shape (C, q)."""
-        features, codes = self.encode(X, y)
-        return float(np.mean(_logits(theta, features).argmax(axis=1) == codes))
+        return float(self.judge(theta, X, y)[1].mean())
 
 
 def _logits(theta: ArrayLike, features: FloatArray) -> FloatArray:
