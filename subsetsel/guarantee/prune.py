@@ -78,11 +78,16 @@ def prune(
         Largest change of the parameters, absolute or as a fraction of ||theta||_2.
     max_loss_gap, max_accuracy_drop : float, optional
         Largest rise of the mean loss, and largest fall of the accuracy (a share), on
-        ``validation``. With these alone the change is measured but not limited.
+        ``validation``. With these alone the change is measured but not limited, and the search
+        minimizes the rise of the training objective instead of the change (Eq. 4 in the metric
+        "loss"), also of a `Problem` whose own rows are in parameters. Conjugate gradients cannot
+        do that; there the change is minimized.
     validation : (X, y), optional
-        Examples that take part in the choice; say nothing about new data with them.
+        Examples that take part in the choice: limits hold on them, and on new data the loss and
+        the accuracy are worse than that.
     test : (X, y), optional
-        Examples that take no part in the choice, for the accuracy and loss in the result.
+        Examples that take no part in the choice, for the accuracy and loss in the result, and
+        for 95 % intervals that say what the limits are worth on new data.
     min_curvature : float, optional
         Keep at least this share of the curvature of the objective in every direction.
     max_size, groups, group_limits, must_prune, must_keep, constraints : optional
