@@ -45,6 +45,11 @@ class Trial:
         return abs(self.check.change - self.check.predicted_kept) > _OFF * self.check.change
 
     @property
+    def change(self) -> float:
+        """How far the refitted head has moved."""
+        return self.check.change
+
+    @property
     def size(self) -> int:
         """How many are pruned."""
         return self.check.num_pruned
