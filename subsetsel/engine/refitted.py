@@ -26,8 +26,9 @@ from subsetsel.support.clock import TimeIsUp
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
 
-# Another round is made where the refit fell by more than this; and so many at most.
-_PAYS, _MOST_ROUNDS = 1.01, 20
+# Another round is made where the refit fell by this factor, by the solver's own choices and by
+# best exchanges, which are few at a time; and so many rounds of each at most.
+_PAYS, _PAYS_EXCHANGES, _MOST_ROUNDS = 1.01, 1.001, 20
 # One search may take this share of the time, and of the iterations, that are left. A refit is
 # expected to take so many times as long as the one before.
 _SHARE, _LIKE_THE_LAST = 0.25, 1.2
@@ -85,7 +86,9 @@ class RefittedSearch:
         self._run = run
         self._engines = engines
         self._searched = SearchedRows(problem)
-        self._region = TrustRegion(can_exchange=problem.rows.proxy is problem.rows)
+        self._can_exchange = problem.rows.proxy is problem.rows
+        # At first the solver's own choices alone.
+        self._region = TrustRegion(can_exchange=False)
         self._done: list[Refit] = []
         # Seconds that the next refit is expected to take; nothing is known of the first.
         self._refit_time = 0.0
@@ -120,19 +123,20 @@ class RefittedSearch:
                 self._choose(way, None)
         if not self._done:
             return
-        best = self._descend(min(self._done, key=_change))
-        if self._region.most is None and self._region.can_exchange:
+        best = self._descend(min(self._done, key=_change), _PAYS)
+        if self._can_exchange:
+            self._region = TrustRegion()
             self._region.begin(int((~best.mask).sum()))
-            self._descend(best)
+            self._descend(best, _PAYS_EXCHANGES)
 
-    def _descend(self, best: Refit) -> Refit:
+    def _descend(self, best: Refit, pays: float) -> Refit:
         return descend(
             best,
             self._choose_around,
             self._region,
             cost=_change,
             is_over=lambda _: self._run.should_stop(),
-            pays=_PAYS,
+            pays=pays,
             most_rounds=_MOST_ROUNDS,
         )
 
@@ -173,7 +177,9 @@ class RefittedSearch:
         predicted = self._searched.predict(mask)
         for known in self._done:
             if (known.mask == mask).all():
-                return replace(known, predicted=predicted)
+                again = replace(known, predicted=predicted)
+                self._done.append(again)
+                return again
         self._require_time()
         started = time.perf_counter()
         theta = self._head.kept(~mask, clock=self._run.clock).refit().theta
@@ -203,7 +209,8 @@ class RefittedSearch:
                 "the first-order norm was minimized, and the search ended before the head could be "
                 "refitted"
             )
-        best = min(self._done, key=_change)
+        # Of the searches that chose it, the last: on the expansion around it where that is the end.
+        best = min(reversed(self._done), key=_change)
         return (
             f"the change of the refitted head was minimized: an exact refit moves it by "
             f"{best.change:.6g}, where the rows that were searched predict {best.predicted:.6g} "

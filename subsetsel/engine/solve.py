@@ -105,8 +105,8 @@ def solve(
     Solution
         Also after a time limit or Ctrl-C: the best subset found so far. Of a problem with
         ``hessian="kept"`` it is the best by refit; its ``norm`` is the first-order norm
-        `Problem.norm` all the same, and ``stats["rounds"]`` has for each refit ``change``, what the
-        rows predicted that were searched, and what first order predicts.
+        `Problem.norm` all the same, and ``stats["rounds"]`` has for each choice the ``change`` by
+        refit, what the rows predicted that were searched, and what first order predicts.
 
     Raises
     ------
