@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import subsetsel
 from subsetsel import OptionError, Problem, ProblemError
 from subsetsel.engine.trust_region import TrustRegion, descend
+from subsetsel.problem.arguments import Storage
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.searched_rows import SearchedRows
 from subsetsel.rows.base import BoolArray, FloatArray
@@ -80,7 +81,7 @@ def test_expansion_is_exact_with_sample_weights() -> None:
 
 
 @pytest.mark.parametrize("storage", ["dense", "factored"])
-def test_swap_changes_the_expansion_as_it_changes_the_refit(storage: str) -> None:
+def test_swap_changes_the_expansion_as_it_changes_the_refit(storage: Storage) -> None:
     """Central differences of exact refits: two examples trade shares of their weight."""
     from subsetsel.influence import fit_head
 

@@ -123,7 +123,11 @@ class RefittedSearch:
                 self._choose(way, None)
         if not self._done:
             return
-        best = self._descend(min(self._done, key=_change), _PAYS)
+        for start in sorted(self._done, key=_change):
+            # Where nothing pays from the best start, another may lead below it.
+            if _PAYS * self._descend(start, _PAYS).change < start.change:
+                break
+        best = min(self._done, key=_change)
         if self._can_exchange:
             self._region = TrustRegion()
             self._region.begin(int((~best.mask).sum()))
