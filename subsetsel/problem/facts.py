@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from subsetsel.support.text import Facts
 
-if TYPE_CHECKING:
-    from subsetsel.problem.problem import Problem
 
-
-def facts_of(problem: Problem) -> Facts:
-    """Say what is asked, of what."""
+def facts_of(problem: Any) -> Facts:
+    """Say what a `Problem` asks, of what."""
     if problem.epsilon is not None:
         allowed = "||W^T S||_2" if problem.normalization == "full" else "||W^T S||_2 n / (n - m)"
         goal = f"prune as many as {allowed} <= {problem.epsilon:.6g} allows"
