@@ -28,7 +28,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,7 +47,6 @@ from probe_report import (
     table,
 )
 from recording import environment, new_parser, typed_command, write_json
-from relinearised import solve_again
 
 import subsetsel
 from subsetsel import scores
@@ -85,15 +84,14 @@ def by_facility_location(features: Features, num_kept: int, seed: int) -> Mask:
     return kept
 
 
-def jointly(features: Features, num_kept: int, seed: int, *, again: bool) -> Mask:
+def jointly(
+    features: Features, num_kept: int, seed: int, *, hessian: Literal["all", "kept"]
+) -> Mask:
     """Keep so that what is pruned has the smallest joint influence (Eq. 4)."""
     problem = subsetsel.Problem.from_features(
-        features.train, features.train_labels, l2=L2, num_kept=num_kept
+        features.train, features.train_labels, l2=L2, num_kept=num_kept, hessian=hessian
     )
-    solution = (
-        solve_again(problem, seed)[0] if again else subsetsel.solve(problem, bound=False, seed=seed)
-    )
-    pruned: Mask = solution.mask
+    pruned: Mask = subsetsel.solve(problem, bound=False, seed=seed).mask
     return ~pruned
 
 
@@ -102,8 +100,8 @@ KEEP: dict[str, Callable[[Features, int, int], Mask]] = {
     "random, class-balanced": partial(at_random, by_class=True),
     "herding per class": by_herding,
     "facility location": by_facility_location,
-    FIRST_ORDER: partial(jointly, again=False),
-    OURS: partial(jointly, again=True),
+    FIRST_ORDER: partial(jointly, hessian="all"),
+    OURS: partial(jointly, hessian="kept"),
 }
 """name -> (features, how many to keep, seed) -> mask of the kept."""
 

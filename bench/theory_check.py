@@ -5,11 +5,12 @@
     python bench/theory_check.py --data sentences --l2 1e-4
 
 At each pruning rate six selectors choose what to leave out: jointly (Eq. 4), as the solver does by
-default, annealed from a random subset, and on rows with the Hessian of what is kept; at random; and
-by single row norms ||S_i|| from either end. The head is refitted exactly on what is kept. The
-prediction is first-order: theta moves by (n / k) W^T S, with the ridge in the rows of S. For a
-subset that was searched, ``predicted_searched`` and ``predicted_loss_gap`` are what the rows that
-were searched say of it.
+default, annealed from a random subset, and with ``hessian="kept"``; at random; and by single row
+norms ||S_i|| from either end. The head is refitted exactly on what is kept. ``predicted_kept`` and
+``predicted_loss_gap`` are first order: theta moves by (n / k) W^T S, with the ridge in the rows of
+S. For a subset that was searched, ``predicted_searched`` is the change by the rows on which it was
+last chosen; with ``hessian="kept"`` they are an expansion, exact where the search ends at the
+subset it began from.
 
 Units. Theorem 1 of the paper bounds the norm of the sum of influences, sum_i W_i I_param(z_i), and
 Eq. 3 the norm of that sum divided by n. The two epsilons differ by the factor n; both are written
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,17 +30,15 @@ from data import SPLIT_DATA, Features, present
 from heads import L2
 from numpy.typing import NDArray
 from recording import environment, new_parser, typed_command, write_json, write_table
-from relinearised import solve_again
 
 import subsetsel
-from subsetsel.rows.base import Rows
 from subsetsel.support.figures import new_figure, save_figure
 
 RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
 MARKS = {
     "joint": "o",
     "joint, from random": "d",
-    "joint, re-linearised": "*",
+    "joint, by refit": "*",
     "random": "s",
     "smallest norms": "^",
     "largest norms": "v",
@@ -48,15 +47,25 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What a selector leaves out, and the rows of S that it searched, if it did."""
+    """What a selector leaves out, and the change that its search predicted, if there was one."""
 
     mask: NDArray[np.bool_]
-    searched: Rows | None = None
+    predicted: float = float("nan")
+
+    @classmethod
+    def of(cls, solution: subsetsel.Solution) -> Self:
+        """Take what was searched last, where the head was refitted on the way."""
+        rounds = solution.stats.get("rounds")
+        if rounds is None:
+            return cls(solution.mask, solution.predicted_kept)
+        best = min(reversed(rounds), key=lambda one: one["change"])
+        return cls(solution.mask, best["predicted_searched"])
 
 
 def choices_at(problem: subsetsel.Problem, rate: float) -> dict[str, Choice]:
     """Choose by each selector what to leave out."""
     size = round(rate * problem.n)
+    assert problem.head is not None
     order = np.argsort(problem.rows.squared_norms, kind="stable")
     shuffled = np.random.default_rng(0).permutation(problem.n)
     chosen = {
@@ -65,13 +74,11 @@ def choices_at(problem: subsetsel.Problem, rate: float) -> dict[str, Choice]:
         "largest norms": order[problem.n - size :],
     }
     question = problem.replace(size=size)
-    again, rows = solve_again(question)
+    refitted = subsetsel.Problem.from_head(problem.head, size=size, hessian="kept")
     choices = {
-        "joint": Choice(subsetsel.solve(question, bound=False).mask, problem.rows),
-        "joint, from random": Choice(
-            subsetsel.solve(question, bound=False, start="random").mask, problem.rows
-        ),
-        "joint, re-linearised": Choice(again.mask, rows),
+        "joint": Choice.of(subsetsel.solve(question, bound=False)),
+        "joint, from random": Choice.of(subsetsel.solve(question, bound=False, start="random")),
+        "joint, by refit": Choice.of(subsetsel.solve(refitted)),
     }
     for name, indices in chosen.items():
         mask = np.zeros(problem.n, dtype=np.bool_)
@@ -80,14 +87,13 @@ def choices_at(problem: subsetsel.Problem, rate: float) -> dict[str, Choice]:
     return choices
 
 
-def shift(problem: subsetsel.Problem, choice: Choice) -> Any:
-    """Predicted theta_K - theta, shape (C, q): (n / k) W^T S out of the sum-zero basis."""
+def shift(problem: subsetsel.Problem, mask: NDArray[np.bool_]) -> Any:
+    """First-order theta_K - theta, shape (C, q): (n / k) W^T S out of the sum-zero basis."""
     head = problem.head
     assert head is not None
     basis = head.objective_function.basis.cpu().numpy()
-    rows = problem.rows if choice.searched is None else choice.searched
-    moved = rows.sum(choice.mask).reshape(basis.shape[1], -1)
-    return problem.n / np.count_nonzero(~choice.mask) * (basis @ moved)
+    moved = problem.rows.sum(mask).reshape(basis.shape[1], -1)
+    return problem.n / np.count_nonzero(~mask) * (basis @ moved)
 
 
 def measure(name: str, features: Features, l2: float, rates: list[float]) -> list[dict[str, Any]]:
@@ -115,18 +121,17 @@ def compare(problem: subsetsel.Problem, choice: Choice, test: tuple[Any, Any]) -
     head = problem.head
     assert head is not None
     check = subsetsel.verify(problem, choice.mask, test=test)
-    moved = shift(problem, choice)
-    predicted = float("nan") if choice.searched is None else float(np.linalg.norm(moved))
+    moved = shift(problem, choice.mask)
     return {
         "pruned": check.num_pruned,
         "predicted_full": check.predicted_full,
         "theorem1_epsilon": problem.n * check.predicted_full,
         "predicted_kept": check.predicted_kept,
         "predicted_newton": check.predicted_newton,
-        "predicted_searched": predicted,
+        "predicted_searched": choice.predicted,
         "change": check.change,
         "change_error": check.change_error,
-        "searched_over_change": predicted / check.change,
+        "searched_over_change": choice.predicted / check.change,
         "predicted_loss_gap": head.loss(head.theta + moved, *test) - head.loss(head.theta, *test),
         "loss_gap": check.loss_gap,
         "accuracy": check.accuracy,

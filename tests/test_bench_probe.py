@@ -52,7 +52,7 @@ def test_balanced_methods_keep_the_same_share_of_each_class(method: str) -> None
     np.testing.assert_allclose(kept, np.bincount(drawn.train_labels) / 4, atol=1)
 
 
-def test_second_hessian_moves_the_head_less() -> None:
+def test_minimizing_the_refit_moves_the_head_less() -> None:
     """What the joint methods differ in pays off where few are kept."""
     drawn = blobs(400)
     changes = []

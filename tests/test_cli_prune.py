@@ -40,6 +40,20 @@ def test_the_manifest_of_a_pruning_holds_ids_hash_and_check(data: Path, tmp_path
     assert manifest.verification["change"] > 0
 
 
+def test_what_refitting_does_is_minimized_where_asked(data: Path, tmp_path: Path) -> None:
+    """The change by refit is no larger, and the manifest repeats the run."""
+    changes = []
+    for hessian in ("all", "kept"):
+        out = tmp_path / f"{hessian}.npz"
+        prune(data, "--num-kept", 12, "--hessian", hessian, "--out", out)
+        manifest = Manifest.read(out.with_suffix(".manifest.json"))
+        assert manifest.settings["hessian"] == hessian
+        assert manifest.verification is not None
+        changes.append(manifest.verification["change"])
+    assert changes[1] <= changes[0]
+    call("prune", "--from", tmp_path / "kept.manifest.json")
+
+
 def test_the_manifest_tells_each_larger_subset_that_was_verified(
     data: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +195,10 @@ def test_what_cannot_be_verified_is_not_certified(data: Path, tmp_path: Path) ->
         (
             ["prune", "{data}", "--l2", "1", "--size", "9", "--certificate", "c.npz"],
             "--certificate must name a .json file",
+        ),
+        (
+            ["prune", "{data}", "--l2", "1", "--epsilon", "1", "--hessian", "kept"],
+            "--hessian kept goes with --size",
         ),
         (["prune", "--from", "{data}"], "is not a manifest"),
         (["prune", "--from", "{manifest}", "--size", "9"], "leave out --size"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,13 @@ import pytest
 import subsetsel
 from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
+from subsetsel.engine.trust_region import TrustRegion
 from subsetsel.guarantee.checkpoint import Journal
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial
 from subsetsel.guarantee.trials import Question, Trials
+from subsetsel.problem.searched_rows import Move
 
 
 def overlapping(n: int, seed: int) -> tuple[Any, Any]:
@@ -47,10 +48,10 @@ def tried(trials: Trials, size: int, usage: float, *, predicted: float | None = 
     """Make a trial whose refit is twice what the rows of Eq. 2 predict."""
     mask = np.zeros(trials.problem.n, dtype=np.bool_)
     mask[:size] = True
-    check = subsetsel.verify(trials.problem, mask)
-    check = replace(check, change=usage, predicted_kept=0.5 * usage)
-    shown = usage if predicted is None else predicted
-    return Trial(mask, check, trials.problem.head.theta, usage, usage <= 1.0, shown)
+    problem: Any = trials.problem
+    move = Move(usage, 0.5 * usage, usage if predicted is None else predicted)
+    check, theta = subsetsel.verify(problem, mask), problem.head.theta
+    return Trial(mask, check, theta, usage, usage <= 1.0, move)
 
 
 def test_an_expansion_is_searched_where_the_rows_are_off() -> None:
@@ -98,8 +99,9 @@ def test_exchanges_are_as_many_as_refits_confirm(
     """Three quarters of the predicted gain: the solver goes on, or twice as many; else fewer."""
     old = tried(trials, 40, 1.5)
     new = tried(trials, 40, 1.0, predicted=predicted)
-    trials._learn(old, new, reach)
-    assert trials._reach == expected
+    region = TrustRegion(reach)
+    region.learn(old, new)
+    assert region.most == expected
 
 
 def test_the_trial_with_the_smallest_usage_near_by_is_expanded_around(trials: Trials) -> None:

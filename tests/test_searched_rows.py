@@ -19,7 +19,7 @@ L2 = 1e-2
 VALIDATION = blobs(60, seed=0)
 
 
-def problem_of(**options: Any) -> subsetsel.Problem:
+def problem_of(**options: Any) -> Any:
     """A problem whose own rows are in parameters."""
     return subsetsel.Problem.from_head(fit_head(X, Y, l2=L2, **options), size=30, dtype=np.float64)
 
@@ -74,7 +74,7 @@ def test_three_arrays_are_held_only_where_they_fit(
     ],
 )
 def test_the_loss_is_searched_where_it_alone_is_limited(
-    limits: dict[str, float], options: dict[str, Any], metric: str
+    limits: dict[str, Any], options: dict[str, Any], metric: str
 ) -> None:
     """Also of a problem that brings its rows; without a factor the parameters are."""
     _, check = subsetsel.prune(problem_of(**options), validation=VALIDATION, **limits)

@@ -73,6 +73,9 @@ RelEpsilon = Annotated[float | None, _option("The same as a fraction of ||theta|
 Size = Annotated[int | None, _option("Prune exactly this many examples.")]
 Fraction = Annotated[float | None, _option("Prune this share of the examples.")]
 NumKept = Annotated[int | None, _option("Keep exactly this many examples.")]
+HessianOf = Annotated[
+    str, _option("With a size: all (first order), or kept (minimizes what an exact refit says).")
+]
 MaxSize = Annotated[int | None, _option("Prune at most this many.")]
 Normalized = Annotated[str, _option("full (Eq. 3 of the paper) or kept (times the kept share).")]
 MaxLossGap = Annotated[float | None, _option("Largest rise of the mean loss on --validation.")]

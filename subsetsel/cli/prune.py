@@ -39,6 +39,7 @@ def prune(
     size: given.Size = None,
     fraction: given.Fraction = None,
     num_kept: given.NumKept = None,
+    hessian: given.HessianOf = "all",
     solver: given.Solver = "anneal",
     time_limit: given.TimeLimit = None,
     seed: given.Seed = 0,
@@ -60,8 +61,9 @@ def prune(
     A softmax head is trained on the features, and refitted on what is kept. With --epsilon or
     --rel-epsilon the result is the largest subset found for which the refitted head provably stays
     within it; --max-loss-gap and --max-accuracy-drop limit what it does to --validation examples.
-    With a size, it is the subset of that size that moves the head least, and the exact change is
-    reported. Every claim is about the head; not about the retrained network.
+    With a size, it is the subset of that size that moves the head least, to first order or, with
+    --hessian kept, by refit; the exact change is reported. Every claim is about the head; not about
+    the retrained network.
 
     \b
     Examples:
@@ -91,7 +93,7 @@ def prune(
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
-        data_flags = {"device": device, "label": label, "id": identity}
+        data_flags = {"device": device, "label": label, "id": identity, "hessian": hessian}
         plan = Plan.of_flags(goals, limits, l2, search=search, **data_flags)
     else:
         refuse_beside_from(goals | limits | {"l2": l2})

@@ -18,7 +18,7 @@ from subsetsel.report.manifest import Manifest
 _ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(("goal", "search", "limits"), dict),
-    **dict.fromkeys(("device", "label", "id"), str),
+    **dict.fromkeys(("device", "label", "id", "hessian"), str),
     "l2": (int, float),
 }
 
@@ -38,6 +38,8 @@ class Plan:
         Arguments of `subsetsel.solve`.
     limits : dict
         Some of ``max_loss_gap``, ``max_accuracy_drop``, ``min_curvature``, ``keep_per_class``.
+    hessian : str
+        Of `Problem.from_features`.
     """
 
     goal: dict[str, Any]
@@ -47,6 +49,7 @@ class Plan:
     id: str
     search: dict[str, Any]
     limits: dict[str, Any] = field(default_factory=dict)
+    hessian: str = "all"
 
     @classmethod
     def of_flags(
@@ -67,6 +70,11 @@ class Plan:
             raise OptionError(
                 f"{flag(next(iter(plan.criteria)))} limits how many are pruned; it cannot go with "
                 f"{flag(next(iter(goal)))}, which says how many."
+            )
+        if plan.hessian != "all" and plan.is_verified_search:
+            raise OptionError(
+                f"--hessian {plan.hessian} goes with --size, --fraction or --num-kept; with the "
+                "other goals the search does that anyway. Leave it out."
             )
         return plan
 
@@ -107,7 +115,7 @@ class Plan:
     def question(self, labels: ArrayLike) -> dict[str, Any]:
         """Arguments of the problem: the goal, and how many of each class may be pruned."""
         # Limits on validation examples leave the size open; a problem has one all the same.
-        goal = self.goal or {"size": 1}
+        goal = {**(self.goal or {"size": 1}), "hessian": self.hessian}
         floor = self.limits.get("keep_per_class")
         if floor is None:
             return goal

@@ -61,7 +61,7 @@ def conclude(
         num_iterations=run.num_iterations,
         solve_time=run.elapsed,
         compile_time=compile_time,
-        message=message,
+        message=message or candidate.message,
         trace=tuple(run.trace),
         stats={**problem.rows.choices(), **candidate.stats},
     )

@@ -71,8 +71,8 @@ class SolverSpec:
     defaults : mapping
         Options that differ from the class's own defaults: a named variant of a solver.
     starts : tuple of mapping
-        For `prune`, whose answers are refitted: options for each way in which a search may start,
-        the usual one first. What the user gives goes before them.
+        Where answers are refitted (`prune`, ``hessian="kept"``): options for each way in which a
+        search may start, the usual one first. What the user gives goes before them.
     """
 
     name: str

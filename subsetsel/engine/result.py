@@ -29,6 +29,8 @@ class Candidate:
         norm along u.
     stats : dict
         Whatever is worth telling; JSON types.
+    message : str
+        One sentence for the user where there is something to say.
     """
 
     limit: Limit | None = None
@@ -37,6 +39,7 @@ class Candidate:
     bound: float | None = None
     dual: FloatArray | None = None
     stats: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit not in get_args(Limit):

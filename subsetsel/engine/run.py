@@ -282,6 +282,20 @@ class Run:
             self._report(is_new=True)
             return True
 
+    def adopt(self, mask: BoolArray) -> None:
+        """Make a feasible subset the incumbent, whatever its norm: something else is minimized.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n,), bool
+        """
+        mask = mask.copy()
+        total = self.problem.rows.sum(mask)
+        with self._lock:
+            self.mask, self.total = mask, total
+            self.size, self.norm = int(np.count_nonzero(mask)), euclidean(total)
+            self._report(is_new=True)
+
     def _is_better(self, size: int, norm: float) -> bool:
         """Whether a subset of this size and norm would replace the incumbent."""
         best = self.best()

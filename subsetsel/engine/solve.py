@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from subsetsel.engine.finish import conclude
+from subsetsel.engine.method import Method
 from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.other_form import Engine, pick_engine
+from subsetsel.engine.refitted import refitted_engine
 from subsetsel.engine.registry import SolverSpec, get_spec
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
@@ -74,7 +77,7 @@ def solve(
     max_iterations : int, optional
         In the solver's own unit.
     target : float, optional
-        Stop at this size (Eq. 3) or this norm (Eq. 4).
+        Stop at this size (Eq. 3) or this norm (Eq. 4; not with ``hessian="kept"``).
     gap : float
         Stop once the proven relative gap is at most this (Eq. 3 with normalization "full").
     seed : int
@@ -89,7 +92,9 @@ def solve(
         Called like ``callback``, but its return value is ignored; for displays.
     bound : bool or "tight"
         Compute a proven bound; ``"tight"`` spends up to a fifth of the time that is left on a
-        second one by semidefinite relaxation, which pays where n is a few times d.
+        second one by semidefinite relaxation, which pays where n is a few times d. None is claimed
+        with ``hessian="kept"``: each expansion is exact at one set only, so that a bound on what it
+        says of others bounds no refit.
     trace : bool
         Keep every improvement in ``Solution.trace``.
     **options
@@ -98,7 +103,10 @@ def solve(
     Returns
     -------
     Solution
-        Also after a time limit or Ctrl-C: the best subset found so far.
+        Also after a time limit or Ctrl-C: the best subset found so far. Of a problem with
+        ``hessian="kept"`` it is the best by refit; its ``norm`` is the first-order norm
+        `Problem.norm` all the same, and ``stats["rounds"]`` has for each choice the ``change`` by
+        refit, what the rows predicted that were searched, and what first order predicts.
 
     Raises
     ------
@@ -227,28 +235,49 @@ def _solve(
 ) -> Solution:
     """Solve a checked problem; loading and compiling apart, the time runs since ``started``."""
     before = time.perf_counter()
-    solver = spec.load()
-    options = spec.options(solver, given)
-    require_support(problem, spec)
-    solver.warm_up(problem, options)
-    warm_up_bound(problem, is_tight=limits.bound == "tight")
-    load_linear(problem)
+    engine, limits = _load(problem, spec, limits, given)
     compile_time = time.perf_counter() - before
 
     with (
         one_blas_thread(),
         needs_memory(
             f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
-            lambda: int(_SHARE_OF_S * problem.rows.nbytes),
+            # An expansion is a second S.
+            lambda: int((_SHARE_OF_S + (problem.hessian == "kept")) * problem.rows.nbytes),
             "A memory map (numpy.load(path, mmap_mode='r')), float32, fewer columns or "
             "solver='anneal' take less.",
         ),
     ):
         run = Run(problem, limits)
         run.start_time = started + compile_time
-        engine = pick_engine(problem, spec, solver, options)
         candidate, message = _search(problem, engine, run)
         return conclude(problem, spec.name, run, candidate, compile_time, message)
+
+
+def _load(
+    problem: Problem, spec: SolverSpec, limits: Limits, given: Mapping[str, Any]
+) -> tuple[Engine, Limits]:
+    """Load and compile what solves a problem; give its limits, too."""
+    if problem.hessian == "kept":
+        if limits.target is not None:
+            raise OptionError(
+                f"target = {limits.target:g} is a first-order norm, and hessian='kept' minimizes "
+                "the change by refit; leave target out, or use hessian='all'."
+            )
+        # As with hessian="all" first: the answer is no worse by refit.
+        method = Method.of(spec, given, ({}, *spec.starts))
+        require_support(problem, spec)
+        engine = refitted_engine(method.engines(problem))
+        limits = replace(limits, bound=False)
+    else:
+        solver = spec.load()
+        options = spec.options(solver, given)
+        require_support(problem, spec)
+        solver.warm_up(problem, options)
+        warm_up_bound(problem, is_tight=limits.bound == "tight")
+        engine = pick_engine(problem, spec, solver, options)
+    load_linear(problem)
+    return engine, limits
 
 
 def _search(problem: Problem, engine: Engine, run: Run) -> tuple[Candidate, str]:

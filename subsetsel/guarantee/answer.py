@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from subsetsel.engine.method import Method
 from subsetsel.engine.options import Limits
-from subsetsel.engine.other_form import Engine, pick_engine
-from subsetsel.engine.registry import Solver, SolverSpec, get_spec
 from subsetsel.engine.run import Run
 from subsetsel.engine.solve import require_support
 from subsetsel.errors import ProblemError
@@ -27,7 +26,6 @@ from subsetsel.guarantee.verification import (
     check_of_nothing,
     count_by_class,
 )
-from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.searched_rows import Move
 from subsetsel.problem.solution import Solution
@@ -37,36 +35,6 @@ _NOT_SET_UP = (
     "{} before the head was trained and its influence S computed, so nothing was tried; give more "
     "time, or fewer features or classes"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """A solver with its own options, checked, and best exchanges beside it.
-
-    ``options`` has one entry for each way in which it starts at a new size.
-    """
-
-    spec: SolverSpec
-    solver: Solver
-    options: tuple[Any, ...]
-
-    @classmethod
-    def named(cls, name: str, options: dict[str, Any]) -> Self:
-        """Load a solver and check its options."""
-        spec = get_spec(name)
-        solver = spec.load()
-        starts = [spec.options(solver, {**start, **options}) for start in spec.starts]
-        return cls(spec, solver, tuple(dict.fromkeys(starts)))
-
-    def engines(self, problem: Problem) -> tuple[Engine, ...]:
-        """Compile what solves such problems; the last engine exchanges from an initial guess."""
-        greedy = get_spec("greedy")
-        exchanges = greedy.load()
-        ways = [(self.spec, self.solver, one) for one in self.options]
-        ways.append((greedy, exchanges, greedy.options(exchanges, {"patience": 0})))
-        for _, solver, options in ways:
-            solver.warm_up(problem, options)
-        return tuple(pick_engine(problem, *way) for way in ways)
 
 
 def load_head() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from subsetsel.engine.method import Method
 from subsetsel.engine.options import Callback, Limits
-from subsetsel.guarantee.answer import Method, answer, load_head, nothing_set_up
+from subsetsel.engine.registry import get_spec
+from subsetsel.guarantee.answer import answer, load_head, nothing_set_up
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import Task, pose
 from subsetsel.guarantee.verification import Verification
@@ -195,7 +197,8 @@ def _answer_within(
     The ``question`` is the labels and epsilon. Without labels such an end is raised.
     """
     before = time.perf_counter()
-    method = Method.named(*solver)
+    spec = get_spec(solver[0])
+    method = Method.of(spec, solver[1], spec.starts)
     load_head()
     loading_time = time.perf_counter() - before
     clock, (y, epsilon) = Clock(limits.time_limit), question

@@ -152,6 +152,8 @@ def _ask_again(problem: Problem, goal: dict[str, Any], arguments: dict[str, Any]
     epsilon = NO_LIMIT if problem.epsilon is None else problem.epsilon
     if "rel_epsilon" in goal:
         epsilon = goal["rel_epsilon"] * problem.head.theta_norm
+    # What refitting does is searched whatever the problem was made for.
+    problem = problem.with_rows(problem.rows)
     return problem.replace(epsilon=goal.get("epsilon", epsilon), **arguments)
 
 

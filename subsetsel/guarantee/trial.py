@@ -46,6 +46,16 @@ class Trial:
         return abs(self.move.refitted - self.move.first_order) > _OFF * self.move.refitted
 
     @property
+    def change(self) -> float:
+        """How far the refitted head has moved, in the metric that was searched."""
+        return self.move.refitted
+
+    @property
+    def predicted(self) -> float:
+        """The same by the rows that were searched."""
+        return self.move.searched
+
+    @property
     def size(self) -> int:
         """How many are pruned."""
         return self.check.num_pruned

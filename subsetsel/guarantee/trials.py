@@ -16,6 +16,8 @@ import numpy as np
 
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
+from subsetsel.engine.trust_region import TrustRegion, descend
+from subsetsel.engine.within import inner_run, search_within
 from subsetsel.errors import SolverError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
 from subsetsel.guarantee.curvature import curvature_cut, weak_directions
@@ -23,7 +25,6 @@ from subsetsel.guarantee.task import Task
 from subsetsel.guarantee.trial import Trial, odds
 from subsetsel.guarantee.verification import refit_and_measure
 from subsetsel.problem.constraints import Constraints
-from subsetsel.problem.progress import Progress
 from subsetsel.problem.resize import start_near
 from subsetsel.problem.searched_rows import SearchedRows
 from subsetsel.rows.base import BoolArray
@@ -38,11 +39,6 @@ _MAX_CUT_ROUNDS, _CUTS_PER_ROUND, _MAX_CONSTRAINTS = 12, 8, 200
 _HOPELESS = 1.2
 # So many expansions at one size at most; and so many more like the last must reach the limits.
 _MAX_EXPANSIONS, _FORESEEN = 6, 2
-# Exchanges of one choice where the solver's own leave what the expansion predicts, as a share of
-# the kept examples; so much more or less where the refit confirms the gain or not.
-_FIRST_EXCHANGES, _MORE, _LESS = 0.03, 2.0, 0.25
-# Share of a predicted gain that counts as confirmed.
-_CONFIRMED = 0.75
 # A way to start that lost so many times in a row is not tried again.
 _EXPANDED, _MAX_LOST = -1, 3
 # An expansion serves sizes up to this distance in log(pruned / kept).
@@ -117,8 +113,8 @@ class Trials:
         self._num_lost = dict.fromkeys([*range(len(engines) - 1), _EXPANDED], 0)
         self._favourite = 0
         self._searched = SearchedRows(task.problem, task.metric)
-        # Exchanges of the next choice; None as long as the solver's own choices are confirmed.
-        self._reach: int | None = None
+        own = task.problem.rows
+        self._region = TrustRegion(can_exchange=own.proxy is own)
         # Seconds that the next refit is expected to take; nothing is known of the first.
         self._refit_time = 0.0
 
@@ -192,8 +188,9 @@ class Trials:
 
     def _around(self, base: Trial, m: int) -> Question:
         """Ask for m examples by the expansion around a trial, starting from its subset."""
-        way = self._favourite if self._reach is None else len(self._engines) - 1
-        return Question(m, base.mask, base, way, self._reach)
+        most = self._region.most
+        way = self._favourite if most is None else len(self._engines) - 1
+        return Question(m, base.mask, base, way, most)
 
     def _base(self, m: int) -> Trial | None:
         """Find the trial to expand around, if there is one; the rows of Eq. 2 serve elsewhere."""
@@ -209,34 +206,23 @@ class Trials:
         it. The solver's own choices come first. From where the refit does not confirm one, only so
         many best exchanges are made at a time as the refit confirms.
         """
-        best = trial
-        for _ in range(_MAX_EXPANSIONS):
-            if not best.is_off or self.run.should_stop():
-                break
-            reach, num_done = self._reach, len(self.done)
-            new = self._try(self._around(best, best.size))
-            if new is None or len(self.done) == num_done:
-                break
-            gain = best.usage / max(new.usage, 1e-300)
-            self._learn(best, new, reach)
-            if gain <= 1.0 and self._reach == reach:
-                break
-            if gain > 1.0:
-                best = new
-                if best.usage <= goal or best.usage > goal * gain**_FORESEEN:
-                    break
-        return best
+        return descend(
+            trial,
+            self._try_around,
+            self._region,
+            cost=lambda trial: trial.usage,
+            is_over=lambda trial: not trial.is_off or self.run.should_stop(),
+            is_enough=lambda trial, gain: (
+                trial.usage <= goal or trial.usage > goal * gain**_FORESEEN
+            ),
+            most_rounds=_MAX_EXPANSIONS,
+        )
 
-    def _learn(self, old: Trial, new: Trial, reach: int | None) -> None:
-        """Set how many exchanges the next choice may make."""
-        start = old.move.refitted
-        is_confirmed = start - new.move.refitted >= _CONFIRMED * (start - new.move.searched)
-        rows = self._searched.rows
-        if reach is None and not is_confirmed and rows.proxy is rows:
-            reach = round(_FIRST_EXCHANGES * (self.problem.n - old.size))
-        elif reach is not None:
-            reach = round(reach * (_MORE if is_confirmed else _LESS))
-        self._reach = None if reach is None else max(1, reach)
+    def _try_around(self, base: Trial) -> Trial | None:
+        """Choose anew at the same size; None where that leads to a set that was tried before."""
+        num_done = len(self.done)
+        new = self._try(self._around(base, base.size))
+        return None if len(self.done) == num_done else new
 
     def _try(self, question: Question) -> Trial | None:
         """Choose, on an expansion where there is one, and refit what was not refitted before."""
@@ -324,41 +310,16 @@ class Trials:
         is_repaired = start is None or not sub.constraints.violations(start)
         if self._has_cuts and sub.n > _LARGE and not is_repaired:
             return None, True
-        counted = 0
-
-        def follow(record: Progress) -> None:
-            nonlocal counted
-            self.run.add_iterations(record.num_iterations - counted)
-            counted = record.num_iterations
-
-        bounds = [most for most in (self.run.iterations_left, asked.reach) if most is not None]
-        limits = replace(
-            self.run.limits,
-            time_limit=None,
-            max_iterations=min(bounds, default=None),
-            target=None,
-            initial_guess=start,
-            callback=follow,
-            progress=None,
-            bound=False,
-            trace=False,
-        )
-        inner = Run(sub, limits, parent=self.run)
-        if start is not None:
-            inner.submit(start)
-        is_late = False
-        left = self.run.remaining
+        inner = inner_run(self.run, sub, guess=start, max_iterations=asked.reach)
+        left, set_aside = self.run.remaining, 0.0
         if left < math.inf:
-            self.run.set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
+            set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
+        is_whole = True
         try:
-            self._engines[asked.way](sub, inner)
-        except TimeIsUp:
-            is_late = True
+            engine = self._engines[asked.way]
+            is_whole = search_within(self.run, engine, inner, set_aside=set_aside)
         except SolverError:
             # HiGHS may neither meet nor exclude several cuts together: then this size has failed.
             if not self._has_cuts:
                 raise
-        finally:
-            self.run.set_aside = 0.0
-            self.run.add_iterations(inner.num_iterations - counted)
-        return inner.mask, not (is_late or inner.limit in {"time", "interrupted"})
+        return inner.mask, is_whole

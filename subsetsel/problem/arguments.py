@@ -11,6 +11,7 @@ Normalization = Literal["full", "kept"]
 Formulation = Literal["retrain", "paper"]
 Ridge = Literal["included", "excluded"]
 Metric = Literal["parameter", "loss"]
+Hessian = Literal["all", "kept"]
 Storage = Literal["auto", "dense", "factored"]
 GroupLimits = Mapping[Any, tuple[int | None, int | None]]
 
@@ -38,5 +39,6 @@ class HeadQuestion(Question, total=False):
     ridge: Ridge | None
     normalization: Normalization | None
     metric: Metric
+    hessian: Hessian
     dtype: Any
     storage: Storage

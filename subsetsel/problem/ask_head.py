@@ -12,12 +12,14 @@ from subsetsel.errors import FormulationWarning, ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
+    Hessian,
     Metric,
     Normalization,
     Question,
     Ridge,
     Storage,
 )
+from subsetsel.problem.hessian import check_hessian
 from subsetsel.support.clock import Clock
 from subsetsel.support.memory import needs_memory
 
@@ -76,6 +78,7 @@ def ask_of_head(
     ridge: Ridge | None = None,
     normalization: Normalization | None = None,
     metric: Metric = "parameter",
+    hessian: Hessian = "all",
     dtype: Any = np.float32,
     storage: Storage = "auto",
     **question: Unpack[Question],
@@ -84,6 +87,7 @@ def ask_of_head(
     from subsetsel.influence import influence_rows
 
     ridge, normalization = choose_formulation(formulation, ridge, normalization, metric, question)
+    check_hessian(hessian, question, normalization, ridge=ridge, metric=metric)
 
     def num_bytes() -> int:
         return _cost(head.n, head.theta.shape[1] - 1, head.num_classes)
@@ -91,7 +95,7 @@ def ask_of_head(
     setting: dict[str, Any] = {"ridge": ridge, "metric": metric, "dtype": dtype}
     with needs_memory("S of this head", num_bytes, _CURE):
         rows = influence_rows(head, storage=storage, clock=clock, **setting)
-    problem = kind(rows, normalization=normalization, head=head, **question)
+    problem = kind(rows, normalization=normalization, head=head, hessian=hessian, **question)
     problem.keep_one_of_each(head.labels)
     return problem
 

@@ -10,6 +10,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
+    Hessian,
     Metric,
     Normalization,
     Question,
@@ -19,6 +20,7 @@ from subsetsel.problem.arguments import (
 from subsetsel.problem.ask_head import ask_of_features, ask_of_head, choose_formulation
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.groups import group_constraints
+from subsetsel.problem.hessian import check_hessian
 from subsetsel.support.clock import NO_CLOCK
 
 if TYPE_CHECKING:
@@ -68,6 +70,12 @@ class FromData:
         metric : {"parameter", "loss"}
             Rows (1/n) H^-1 g_i, or (1/n) L^-1 g_i with H = L L^T: then epsilon is in units of the
             root of the training objective.
+        hessian : {"all", "kept"}
+            Whose curvature decides what a subset of a given size does (Eq. 4). ``"all"`` is that
+            of Eq. 2: first order around the head on all examples. With ``"kept"`` `solve`
+            minimizes what an exact refit says, by first order around one refit after the other;
+            it takes the time of several searches and refits. Needs ``size``, ``fraction`` or
+            ``num_kept``, formulation "retrain" and metric "parameter".
         dtype : numpy dtype
             Of the stored rows.
         storage : {"auto", "dense", "factored"}
@@ -169,6 +177,7 @@ class FromData:
         ridge: Ridge | None = None,
         normalization: Normalization | None = None,
         metric: Metric = "parameter",
+        hessian: Hessian = "all",
         dtype: Any = np.float32,
         storage: Storage = "auto",
         **question: Unpack[Question],
@@ -177,6 +186,7 @@ class FromData:
         ridge, normalization = choose_formulation(
             formulation, ridge, normalization, metric, question
         )
+        check_hessian(hessian, question, normalization, has_head=False)
         from subsetsel.influence import parameter_influence
 
         found = parameter_influence(

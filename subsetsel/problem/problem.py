@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
-from subsetsel.problem.arguments import GroupLimits, Normalization
+from subsetsel.problem.arguments import GroupLimits, Hessian, Normalization
 from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.facts import facts_of
 from subsetsel.problem.from_data import FromData
 from subsetsel.problem.goal import Goal, fixed_mask
 from subsetsel.problem.groups import group_constraints
+from subsetsel.problem.hessian import check_hessian
 from subsetsel.rows import Rows, as_rows
 from subsetsel.rows.base import BoolArray, euclidean
-from subsetsel.support.text import Facts, as_html
+from subsetsel.support.text import as_html
 
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
@@ -58,6 +60,8 @@ class Problem(FromData):
     constraints : sequence of LinearConstraint or (coefficients, lower, upper), optional
     head : Head, optional
         The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
+    hessian : {"all", "kept"}
+        Whose curvature Eq. 4 takes; ``"kept"`` needs a head, see `from_features`.
 
     Raises
     ------
@@ -87,10 +91,11 @@ class Problem(FromData):
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
         head: Head | None = None,
+        hessian: Hessian = "all",
     ) -> None:
         self.rows: Rows = as_rows(S)
         self.n, self.d = self.rows.shape
-        self.head = head
+        self.head, self.hessian = head, hessian
         self.groups = None if groups is None else np.asarray(groups)
         self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
             Constraints.build(self.n, constraints or [])
@@ -120,6 +125,7 @@ class Problem(FromData):
         """Set the question, checked as a whole."""
         if normalization not in {"full", "kept"}:
             raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
+        check_hessian(self.hessian, goal, normalization, has_head=self.head is not None)
         both = np.flatnonzero(must_prune & must_keep)
         if both.size:
             raise ProblemError(
@@ -306,8 +312,9 @@ class Problem(FromData):
         return other
 
     def with_rows(self, S: Any) -> Self:
-        """Ask the same question of another S for the same n examples."""
+        """Ask the same question of another S for the same n examples, which is taken as it is."""
         other = copy.copy(self)
+        other.hessian = "all"
         other.rows = as_rows(S)
         _, other.d = other.rows.shape
         return other
@@ -323,32 +330,4 @@ class Problem(FromData):
         return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
 
     def _repr_html_(self) -> str:
-        return as_html("Problem", "", _facts(self))
-
-
-def _facts(problem: Problem) -> Facts:
-    """Say what is asked, of what."""
-    if problem.epsilon is not None:
-        allowed = "||W^T S||_2" if problem.normalization == "full" else "||W^T S||_2 n / (n - m)"
-        goal = f"prune as many as {allowed} <= {problem.epsilon:.6g} allows"
-    else:
-        goal = f"prune {problem.size:,}, with the smallest ||W^T S||_2"
-    facts = [
-        ("examples", f"{problem.n:,}"),
-        ("S", f"{problem.n:,} x {problem.d:,} ({type(problem.rows).__name__})"),
-        ("goal", goal),
-        ("normalization", problem.normalization),
-    ]
-    head = problem.head
-    if head is not None:
-        facts.append((
-            "head",
-            f"{head.num_classes} classes, l2 = {head.l2:g}, ||theta||_2 = {head.theta_norm:.6g}",
-        ))
-    if len(problem.constraints):
-        facts.append(("constraints", f"{len(problem.constraints)} linear"))
-    for name in ("must_prune", "must_keep"):
-        count = int(np.count_nonzero(getattr(problem, name)))
-        if count:
-            facts.append((name, f"{count:,} examples"))
-    return facts
+        return as_html("Problem", "", facts_of(self))

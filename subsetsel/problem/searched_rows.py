@@ -100,6 +100,10 @@ class SearchedRows:
             self._head, metric=self.metric, dtype=own.dtype, storage=storage, clock=clock, **more
         )
 
+    def predict(self, mask: BoolArray) -> float:
+        """Say how far the rows that are searched let the head move without examples (n,)."""
+        return self._predict(self.rows, mask)
+
     def move(self, mask: BoolArray, theta: FloatArray) -> Move:
         """Say how far the head moves without the pruned examples (n,), refitted to (C, q)."""
         return Move(

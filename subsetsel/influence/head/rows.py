@@ -93,7 +93,7 @@ class HeadInfluence:
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
         if around is not None:
             expansion, size = around
-            pruned = torch.as_tensor(expansion.pruned, device=self.X.device)
+            pruned = torch.as_tensor(expansion.pruned.copy(), device=self.X.device)
             gradient = self._gradient(pruned.to(self.X.dtype))
             shift = expansion.constant(gradient, self.shares, size)
             self.constant = shift if self.constant is None else self.constant + shift
