@@ -24,6 +24,8 @@ from subsetsel.support.clock import NO_CLOCK, Clock
 _SLOPE, _LEAST_SLOPE, _MOST_SLOPE, _LEAST_DISTANCE = 1.0, 0.25, 6.0, 0.1
 # Usage that a trial aims at: a little below the limit, and lower still after a miss.
 _AIM, _AIM_AGAIN = 0.985, 0.965
+# Examples for each parameter that are kept at the first size.
+_PER_PARAMETER = 10
 # No step is longer than this in log(pruned / kept).
 _LONGEST_UP, _LONGEST_DOWN = 3.0, 1.5
 # An earlier answer that uses up this share of the limits is good enough.
@@ -72,7 +74,7 @@ class VerifiedSearch:
             self._resume(earlier)
             if self.best is not None or self.run.should_stop():
                 return True
-        self._close_in(self._first_size(), _ROUGH, _MAX_SIZES)
+        self._close_in(self._first_size(), _ROUGH, _MAX_SIZES, is_rough=True)
         if self.best is None and not self.run.should_stop():
             self._climb()
         self._step_up()
@@ -95,11 +97,18 @@ class VerifiedSearch:
     # --- sizes ----------------------------------------------------------------------------------
 
     def _first_size(self) -> int:
-        """Begin in the middle, where there are the most subsets to choose from."""
-        return int(np.clip(self.n // 2, self.least, self.most))
+        """Begin with half of the examples kept, or with ten for each parameter if that is less."""
+        kept = min(self.n // 2, _PER_PARAMETER * self.trials.problem.d)
+        return int(np.clip(self.n - kept, self.least, self.most))
 
     def _close_in(
-        self, start: int, tolerance: float, max_sizes: int, guess: BoolArray | None = None
+        self,
+        start: int,
+        tolerance: float,
+        max_sizes: int,
+        guess: BoolArray | None = None,
+        *,
+        is_rough: bool = False,
     ) -> None:
         """Bracket the largest size that is verified."""
         n = self.n
@@ -107,7 +116,7 @@ class VerifiedSearch:
         high = self.most + 1
         m, width = start, math.inf
         for _ in range(max_sizes):
-            trial = self.trials.try_size(m, guess)
+            trial = self.trials.try_size(m, guess, is_rough=is_rough)
             if self.run.should_stop():
                 return
             if trial is not None:
@@ -151,9 +160,10 @@ class VerifiedSearch:
             step = max(1, step // 4)
 
     def _foreseen(self, best: Trial) -> int:
-        """Size at which the limits will be used up, not beyond the reach of an expansion."""
-        shift = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else REACH
-        return self._size_at(odds(best.size, self.n) + min(shift, REACH))
+        """Size at which the limits will be used up; where expansions are needed, in their reach."""
+        most = REACH if best.is_far_off else _LONGEST_DOWN
+        shift = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else most
+        return self._size_at(odds(best.size, self.n) + min(shift, most))
 
     def _size_at(self, aimed: float) -> int:
         """Undo `odds`."""

@@ -10,8 +10,9 @@ from subsetsel.guarantee.verification import Verification
 from subsetsel.problem.searched_rows import Move
 from subsetsel.rows.base import BoolArray, FloatArray
 
-# Rows are expanded anew where the refit differs from what those of Eq. 2 predict by this share.
-_OFF = 0.03
+# Rows are expanded anew where the refit differs from what those of Eq. 2 predict by this share. Up
+# to the other share they serve to find the size roughly.
+_OFF, _FAR_OFF = 0.03, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,15 @@ class Trial:
     @property
     def is_off(self) -> bool:
         """Whether the refit differs from what the rows of Eq. 2 predict."""
-        return abs(self.move.refitted - self.move.first_order) > _OFF * self.move.refitted
+        return self._differs(_OFF)
+
+    @property
+    def is_far_off(self) -> bool:
+        """Whether it differs so much that the rows of Eq. 2 do not lead to the right size."""
+        return self._differs(_FAR_OFF)
+
+    def _differs(self, share: float) -> bool:
+        return abs(self.move.refitted - self.move.first_order) > share * self.move.refitted
 
     @property
     def change(self) -> float:

@@ -127,10 +127,11 @@ class Trials:
     def _has_cuts(self) -> bool:
         return self.problem.constraints is not self.task.problem.constraints
 
-    def try_size(self, m: int, guess: BoolArray | None) -> Trial | None:
+    def try_size(self, m: int, guess: BoolArray | None, *, is_rough: bool = False) -> Trial | None:
         """Choose m examples in every way that still competes, refit, and choose again if it pays.
 
-        None means that no subset of that size was found; else the best trial comes back.
+        None means that no subset of that size was found; else the best trial comes back. A rough
+        one is content with the first choice where the rows of Eq. 2 predict the refit in the main.
         """
         base, found = self._base(m), dict[int, Trial]()
         for way in self._competing(base):
@@ -140,9 +141,10 @@ class Trials:
             trial = self._try_between_cuts(asked)
             if trial is not None:
                 found[way] = trial
-            # Where the rows of Eq. 2 predict the refit, the usual start is the best.
-            if trial is None or not trial.is_off or self.run.should_stop():
+            if trial is None or self.run.should_stop():
                 break
+            if is_rough and not trial.is_far_off:
+                return trial
         best = max(found.values(), key=lambda trial: trial.rank, default=None)
         if best is None or self.run.should_stop():
             return best
