@@ -162,6 +162,9 @@ class Trials:
 
     def _competing(self, base: Trial | None) -> list[int]:
         """Ways to start at a new size, the best of the last size first."""
+        if self._has_cuts:
+            # Each way costs as many integer programs as there are rounds of cuts.
+            return [self._favourite]
         ways = [way for way, lost in self._num_lost.items() if lost < _MAX_LOST]
         if base is None:
             ways = [way for way in ways if way != _EXPANDED] or [self._favourite]
