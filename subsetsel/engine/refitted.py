@@ -130,7 +130,7 @@ class RefittedSearch:
         best = min(self._done, key=_change)
         if self._can_exchange:
             self._region = TrustRegion()
-            self._region.begin(int((~best.mask).sum()))
+            self._region.enter(int((~best.mask).sum()))
             self._descend(best, _PAYS_EXCHANGES)
 
     def _descend(self, best: Refit, pays: float) -> Refit:

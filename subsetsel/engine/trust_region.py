@@ -54,9 +54,10 @@ class TrustRegion:
     most: int | None = None
     can_exchange: bool = True
 
-    def begin(self, num_kept: int) -> None:
-        """Leave the solver's own choices for best exchanges."""
-        self.most = max(1, round(_FIRST_EXCHANGES * num_kept))
+    def enter(self, num_kept: int) -> None:
+        """Leave the solver's own choices for best exchanges, where there are any."""
+        if self.most is None and self.can_exchange:
+            self.most = max(1, round(_FIRST_EXCHANGES * num_kept))
 
     def learn(self, old: Refitted, new: Refitted) -> bool:
         """Say whether the refit confirms a choice made on the expansion around ``old``."""
@@ -64,8 +65,8 @@ class TrustRegion:
         is_confirmed = gained >= _CONFIRMED * promised
         if self.most is not None:
             self.most = max(1, round(self.most * (_MORE if is_confirmed else _LESS)))
-        elif not is_confirmed and self.can_exchange:
-            self.begin(int((~old.mask).sum()))
+        elif not is_confirmed:
+            self.enter(int((~old.mask).sum()))
         return is_confirmed
 
 

@@ -136,32 +136,38 @@ class VerifiedSearch:
             width = now
 
     def _step_up(self) -> None:
-        """Go on from the largest set that was verified, by expansions around it.
+        """Go on from the largest set that was verified.
 
-        A size that failed from a start of its own may succeed from there.
+        Where expansions are needed, steps lead from one set to the next by the expansion around it.
+        All ways to start are tried at the first step, and where no step succeeds any more.
         """
-        step, num_failed = 0, 0
+        step, num_failed, is_first = 0, 0, True
         while self.best is not None and not self.run.should_stop():
             best, enough = self.best, 1.0 - 2.0 * _TOLERANCE
             if best.usage > enough:
                 best = self.trials.descend(best, enough)
+            least = max(1, round(_TOLERANCE * (self.n - best.size)))
+            is_expanded = self.trials.needs_expansions(best.size)
             if not num_failed:
-                least = max(1, round(_TOLERANCE * (self.n - best.size)))
-                step = max(least, self._foreseen(best) - best.size)
+                step = max(least, self._foreseen(best, is_expanded) - best.size)
             # Where the rows of Eq. 2 predict the refit, what failed fails again.
             failed = [t.size for t in self.trials.done if t.size > best.size and not t.is_off]
             m = min(best.size + step, self.most, *(size - 1 for size in failed))
             if m <= best.size or num_failed > _MAX_FAILED:
                 return
-            trial = self.trials.try_size(m, None)
+            if is_expanded and not is_first and num_failed < _MAX_FAILED:
+                trial = self.trials.try_size_near(best, m)
+            else:
+                trial = self.trials.try_size(m, None)
+            is_first = False
             if trial is not None:
                 self._seen.append(trial)
             num_failed = 0 if trial is not None and trial.is_met else num_failed + 1
-            step = max(1, step // 4)
+            step = max(1, step // 4) if num_failed < _MAX_FAILED else least
 
-    def _foreseen(self, best: Trial) -> int:
+    def _foreseen(self, best: Trial, is_expanded: bool) -> int:
         """Size at which the limits will be used up; where expansions are needed, in their reach."""
-        most = REACH if best.is_far_off else _LONGEST_DOWN
+        most = REACH if is_expanded else _LONGEST_DOWN
         shift = math.log(_AIM / best.usage) / _slope(self._seen, self.n) if best.usage else most
         return self._size_at(odds(best.size, self.n) + min(shift, most))
 

@@ -150,9 +150,22 @@ class Trials:
             return best
         if len(found) > 1:
             self._compare(found, best)
-        if best.is_met or best.usage > _OUT_OF_REACH:
-            return best
-        return self.descend(best, 1.0)
+        return self._improve(best)
+
+    def needs_expansions(self, m: int) -> bool:
+        """Whether the rows of Eq. 2 do not predict the refit of a set of about that size."""
+        return any(trial.is_off for trial in self._near(m))
+
+    def try_size_near(self, base: Trial, m: int) -> Trial | None:
+        """Choose m examples on the expansion around a trial near that size alone."""
+        trial = self._try(self._around(base, m))
+        return trial if trial is None or self.run.should_stop() else self._improve(trial)
+
+    def _improve(self, trial: Trial) -> Trial:
+        """Expand around a trial that is a little above the limits."""
+        if trial.is_met or trial.usage > _OUT_OF_REACH:
+            return trial
+        return self.descend(trial, 1.0)
 
     def _guess(self, m: int) -> BoolArray | None:
         """Give a subset to start from where there are cuts, since a way between them is needed."""
@@ -199,10 +212,13 @@ class Trials:
 
     def _base(self, m: int) -> Trial | None:
         """Find the trial to expand around, if there is one; the rows of Eq. 2 serve elsewhere."""
-        n = self.problem.n
-        near = [t for t in self.done if abs(odds(t.size, n) - odds(m, n)) <= REACH]
-        base = min(near, key=lambda trial: trial.usage, default=None)
+        base = min(self._near(m), key=lambda trial: trial.usage, default=None)
         return base if base is not None and base.is_off else None
+
+    def _near(self, m: int) -> list[Trial]:
+        """Trials of about that size."""
+        n = self.problem.n
+        return [t for t in self.done if abs(odds(t.size, n) - odds(m, n)) <= REACH]
 
     def descend(self, trial: Trial, goal: float) -> Trial:
         """Expand around the best trial of a size again and again, as long as it pays.
