@@ -138,7 +138,7 @@ def nothing_set_up(
 
     ``labels`` are those of the user; ``epsilon`` is absolute, and None where it is not known.
     """
-    from subsetsel.influence.head.data import encode_labels
+    from subsetsel.influence.head.labels import encode_labels
 
     codes, classes = encode_labels(labels)
     n = len(codes)

@@ -1,4 +1,4 @@
-"""Settings, features and labels as users give them, checked and encoded."""
+"""Settings, features and weights as users give them, checked."""
 
 from __future__ import annotations
 
@@ -63,55 +63,6 @@ def check_features(X: Any, num_features: int | None = None) -> FloatArray:
     return wide
 
 
-def encode_labels(y: Any, num_classes: int | None = None) -> tuple[IndexArray, NDArray[Any]]:
-    """Turn labels, integers or texts, into codes, and give the sorted classes behind the codes.
-
-    With ``num_classes`` some classes may have no example: integer labels are then the codes 0 to
-    num_classes - 1 themselves.
-    """
-    labels = _check_labels(y)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ProblemError(
-            f"y holds one class only ({classes[0]!r}); a head that tells classes apart needs two."
-        )
-    if num_classes is None:
-        return codes.astype(np.int64), classes
-    if num_classes != int(num_classes) or num_classes < 2:
-        raise ProblemError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
-    if labels.dtype.kind == "U":
-        if len(classes) != num_classes:
-            raise ProblemError(
-                f"y holds {len(classes)} different texts but num_classes is {num_classes}; "
-                "leave num_classes out, or give integer labels."
-            )
-        return codes.astype(np.int64), classes
-    outside = np.flatnonzero(labels >= num_classes)
-    if outside.size:
-        raise ProblemError(
-            f"y must hold labels from 0 to num_classes - 1 = {num_classes - 1}, but "
-            f"y[{outside[0]}] is {labels[outside[0]]}; correct it or raise num_classes."
-        )
-    return labels.astype(np.int64), np.arange(num_classes)
-
-
-def encode_like(y: Any, classes: NDArray[Any]) -> IndexArray:
-    """Encode labels by the sorted classes that a head knows."""
-    labels = _check_labels(y)
-    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
-        raise ProblemError(
-            f"y holds labels of type {labels.dtype}, the head was trained on {classes.dtype}."
-        )
-    codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-    unknown = np.flatnonzero(classes[codes] != labels)
-    if unknown.size:
-        raise ProblemError(
-            f"y[{unknown[0]}] is {labels[unknown[0]]!r}, which is not among the {len(classes)} "
-            "classes the head was trained on."
-        )
-    return codes.astype(np.int64)
-
-
 def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
     """Demand one label per example."""
     if len(X) != len(y):
@@ -151,42 +102,6 @@ def check_l2(l2: Any) -> float:
             "with, such as 1e-3."
         )
     return value
-
-
-def _check_labels(y: Any) -> NDArray[Any]:
-    labels = to_numpy(y, "y")
-    if labels.ndim != 1:
-        raise ProblemError(
-            f"y must have one dimension (one label per example), got shape {labels.shape}; "
-            "turn one-hot rows into labels with y.argmax(axis=1)."
-        )
-    if labels.size == 0:
-        raise ProblemError("y is empty: there must be one label per example.")
-    if labels.dtype.kind == "O":
-        strange = [i for i, label in enumerate(labels) if not isinstance(label, str)]
-        if strange:
-            raise ProblemError(
-                f"y must hold integers or texts, but y[{strange[0]}] is {labels[strange[0]]!r}."
-            )
-        return labels.astype(np.str_)
-    if labels.dtype.kind == "b":
-        return labels.astype(np.int64)
-    if labels.dtype.kind not in "iuU":
-        raise ProblemError(
-            f"y must hold integers or texts, got dtype {labels.dtype}; "
-            "convert class numbers with y.astype(int)."
-        )
-    if labels.dtype.kind == "U":
-        return labels
-    if labels.max() > np.iinfo(np.int64).max:
-        raise ProblemError(f"y holds the label {labels.max()}, beyond 64-bit integers.")
-    negative = np.flatnonzero(labels < 0)
-    if negative.size:
-        raise ProblemError(
-            f"y must not hold negative labels, but y[{negative[0]}] is {labels[negative[0]]}; "
-            "drop examples without a label."
-        )
-    return labels.astype(np.int64)
 
 
 def _name_rows(indices: IndexArray, most: int = 5) -> str:

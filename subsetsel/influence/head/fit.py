@@ -15,10 +15,10 @@ from subsetsel.influence.head.data import (
     check_l2,
     check_lengths,
     check_weights,
-    encode_labels,
 )
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import InverseKind
+from subsetsel.influence.head.labels import encode_labels
 from subsetsel.influence.head.losses import OBJECTIVES, Loss, SquaredObjective
 from subsetsel.influence.head.newton import (
     Minimum,

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.head.choose_inverse import invert
-from subsetsel.influence.head.data import check_features, check_lengths, encode_like
+from subsetsel.influence.head.data import check_features, check_lengths
 from subsetsel.influence.head.inverse import Inverse
+from subsetsel.influence.head.labels import encode_like
 from subsetsel.influence.head.losses import SquaredObjective
 from subsetsel.influence.head.objective import HeadObjective
 from subsetsel.influence.head.refit import KeptHead, Refit, distance_bound
