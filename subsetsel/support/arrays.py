@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import MissingExtraError, ProblemError
 
 _NUMBERS = (Real, np.bool_, Decimal)
 
@@ -32,8 +32,9 @@ def to_numpy(given: Any, name: str) -> NDArray[Any]:
     """
     if is_tensor(given):
         return _from_tensor(given, name)
-    if is_frame(given):
-        return _from_frame(given, name)
+    frame = as_frame(given, name)
+    if frame is not None:
+        return _from_frame(frame, name)
     if issparse(given):
         raise ProblemError(f"{name} is a sparse matrix; give {name}.toarray().")
     refuse_mask(given, name, f"leave these examples out or fill them in, as {name}.filled(0)")
@@ -64,9 +65,24 @@ def is_tensor(given: Any) -> bool:
     return hasattr(given, "detach") and hasattr(given, "cpu")
 
 
-def is_frame(given: Any) -> bool:
-    """Whether it is a frame of pandas."""
-    return hasattr(given, "iloc") and hasattr(given, "columns")
+def as_frame(given: Any, name: str) -> Any:
+    """Give a frame of pandas as it is, and one of polars or Arrow as one of pandas; None for else.
+
+    NumPy takes their dates for numbers.
+    """
+    if not hasattr(given, "columns"):
+        return None
+    if hasattr(given, "iloc"):
+        return given
+    if not hasattr(given, "to_pandas"):
+        return None
+    try:
+        return given.to_pandas()
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{name} is a {type(given).__name__}, which needs pandas and pyarrow to be read: "
+            'pip install "subsetsel[pandas]".'
+        ) from error
 
 
 def is_missing(value: Any) -> bool:

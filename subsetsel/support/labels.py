@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.errors import ProblemError
-from subsetsel.support.arrays import is_frame, is_missing, is_tensor, refuse_mask, to_numpy
+from subsetsel.support.arrays import as_frame, is_missing, is_tensor, refuse_mask, to_numpy
 
 # From here on float64 does not tell neighbouring integers apart.
 _LARGEST_WHOLE = 2.0**53
@@ -45,13 +45,14 @@ def to_labels(given: Any, name: str = "y") -> NDArray[Any]:
 
 
 def _read(given: Any, name: str) -> NDArray[Any]:
-    if is_frame(given):
-        if given.shape[1] == 1:
-            return _read(given.iloc[:, 0], name)
-        if any(dtype.kind not in "iufb" for dtype in given.dtypes):
+    frame = as_frame(given, name)
+    if frame is not None:
+        if frame.shape[1] == 1:
+            return _read(frame.iloc[:, 0], name)
+        if any(dtype.kind not in "iufb" for dtype in frame.dtypes):
             raise ProblemError(
-                f"{name} is a frame of {given.shape[1]} columns; give the one that holds the "
-                f"labels, as {name}[{given.columns[0]!r}]."
+                f"{name} is a frame of {frame.shape[1]} columns; give the one that holds the "
+                f"labels, as {name}[{frame.columns[0]!r}]."
             )
     if isinstance(given, (list, tuple)) and any(isinstance(label, (str, bytes)) for label in given):
         # NumPy would turn numbers and NaN among texts into texts.
@@ -69,7 +70,7 @@ def _one_per_example(given: Any, labels: NDArray[Any], name: str) -> NDArray[Any
         cure = f"give numpy.ravel({name})"
     elif labels.ndim == 2 and _is_one_hot(labels):
         how = f"numpy.argmax({name}, axis=1)"
-        if is_frame(given):
+        if hasattr(given, "idxmax"):
             how = f"{name}.idxmax(axis=1)"
         elif hasattr(given, "argmax"):
             how = f"{name}.argmax(axis=1)"
