@@ -28,7 +28,7 @@ IRIS, KINDS = load_iris(return_X_y=True)
 def quick_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the search: the first examples, but for one of each class."""
 
-    def search(self: Pruner, X: Any, codes: Any, goal: Any) -> tuple[Any, None]:
+    def search(self: Pruner, X: Any, codes: Any, goal: Any, **weights: Any) -> tuple[Any, None]:
         mask = np.arange(len(codes)) < goal.get("fraction", 0.5) * len(codes)
         mask[np.unique(codes, return_index=True)[1]] = False
         return Solution(mask, norm=0.1, status="feasible"), None

@@ -23,6 +23,16 @@ def check_feature_names(names: Sequence[Any], label: Any) -> None:
             raise ProblemError(f"features names the column {name!r} twice; name it once.")
 
 
+def check_column_names(frame: Any) -> None:
+    """Refuse a frame of pandas with two columns of one name."""
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise ProblemError(
+            f"the frame has the column {repeated[0]!r} twice, and which is meant is not clear; "
+            "rename one, or keep the first of each by frame.loc[:, ~frame.columns.duplicated()]."
+        )
+
+
 def check_ids(is_repeated: Any, ids: Any, what: str, cure: str) -> None:
     """Refuse ids of which one stands for two examples; ``is_repeated`` marks all but the first."""
     if not is_repeated.any():

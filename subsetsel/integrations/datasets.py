@@ -68,7 +68,7 @@ def data_from_dataset(
         is_repeated[np.unique(values, return_index=True)[1]] = False
         cure = "without identity= they are named by number"
         check_ids(is_repeated, values.tolist(), f"column {identity!r}", cure)
-    return Data(X, _with_names(to_labels(y, label), dataset, label), *ids)
+    return Data(X, _with_names(to_labels(y, f"dataset[{label!r}][:]"), dataset, label), *ids)
 
 
 def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any:
@@ -109,16 +109,17 @@ def _check_split(dataset: Any, function: str) -> None:
     library = import_extra("datasets", "datasets", "Hugging Face data sets")
     if not isinstance(dataset, library.Dataset):
         check_one_table(dataset, f"{function}(dataset[{{}}], ...)")
+        make = "from_pandas(dataset)" if hasattr(dataset, "iloc") else "from_list(list(dataset))"
         raise ProblemError(
-            f"{function} needs one split, a datasets.Dataset, got a {type(dataset).__name__}; of a "
-            "stream make one by datasets.Dataset.from_list(list(dataset))."
+            f"{function} needs one split, a datasets.Dataset, got a {type(dataset).__name__}; make "
+            f"one by datasets.Dataset.{make}."
         )
 
 
 def _with_names(y: Any, dataset: Any, label: str) -> Any:
     """Names of the classes where the data set knows them."""
     names = getattr(dataset.features[label], "names", None)
-    if names is None:
+    if not names:
         return y
     unlabelled = np.flatnonzero(y < 0)
     if unlabelled.size:

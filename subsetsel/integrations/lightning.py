@@ -6,7 +6,6 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
 
 from subsetsel.errors import ProblemError
@@ -14,6 +13,7 @@ from subsetsel.influence.features.batches import OrderedData, split_batch
 from subsetsel.influence.features.capture import Capture, ModelFeatures, Pooling, find_classifier
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.problem.problem import Problem
+from subsetsel.support.labels import to_labels
 from subsetsel.support.optional import import_extra
 
 
@@ -132,14 +132,15 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         capture = self._capture
         if capture is None:
             return
-        rows, labels = (torch.cat(parts).numpy() for parts in zip(*self._rows, strict=True))
+        rows, given = (torch.cat(parts) for parts in zip(*self._rows, strict=True))
         self._forget()
         if len(rows) != self._n:
             raise ProblemError(
                 f"the pass saw {len(rows)} of {self._n} examples; lift limit_val_batches and its "
                 "like."
             )
-        self.found = capture.model_features(rows, labels.astype(np.int64))
+        labels = to_labels(given, "labels")
+        self.found = capture.model_features(rows.numpy(), labels)
 
     on_test_end = on_validation_end
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.formats.data import Data, require_columns
-from subsetsel.integrations.columns import check_feature_names, check_ids
+from subsetsel.integrations.columns import check_column_names, check_feature_names, check_ids
 from subsetsel.problem.solution import Solution
 from subsetsel.support.arrays import column_numbers
 from subsetsel.support.labels import to_labels
@@ -124,12 +124,7 @@ def _check_frame(frame: Any) -> None:
         raise ProblemError(
             f"data_from_frame needs a pandas.DataFrame, got a {type(frame).__name__}; give {cure}."
         )
-    repeated = frame.columns[frame.columns.duplicated()]
-    if len(repeated):
-        raise ProblemError(
-            f"the frame has the column {repeated[0]!r} twice, and which is meant is not clear; "
-            "rename one, or keep the first of each by frame.loc[:, ~frame.columns.duplicated()]."
-        )
+    check_column_names(frame)
     if not len(frame):
         raise ProblemError("the frame has no rows: there is no example to prune.")
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_array, check_random_state, check_X_y, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from subsetsel.engine.solve import solve
-from subsetsel.errors import ProblemError
+from subsetsel.errors import FormulationWarning, ProblemError
 from subsetsel.guarantee.prune import prune
 from subsetsel.guarantee.verification import verify
+from subsetsel.influence.head.data import check_weights
+from subsetsel.integrations.columns import check_column_names
+from subsetsel.integrations.take import take_kept
 from subsetsel.problem.problem import Problem
+from subsetsel.support.arrays import refuse_mask, to_numpy
 
 _GOALS = ("epsilon", "rel_epsilon", "fraction", "size", "num_kept")
 
@@ -26,7 +32,8 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
 
     A softmax head is trained on the features; see `subsetsel.prune`. Not a transformer, since those
     may not change the number of examples: ``fit_resample`` is what samplers of imbalanced-learn
-    have, and works in its pipelines. In scikit-learn's own, use `PrunedClassifier`.
+    have, and works in its pipelines. In scikit-learn's own, use `PrunedClassifier`. It passes
+    scikit-learn's checks but for those that give an example the weight 0.
 
     Parameters
     ----------
@@ -92,14 +99,16 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         self.num_workers = num_workers
         self.device = device
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose what can be left out.
 
         Parameters
         ----------
-        X : array_like of shape (n, h)
+        X : array_like or sparse matrix of shape (n, h)
         y : array_like of shape (n,)
             Labels.
+        sample_weight : array_like of shape (n,), optional
+            How much each example counts in the head, positive.
 
         Returns
         -------
@@ -110,31 +119,60 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
         ------
         ProblemError
             For bad data, or more than one goal.
+
+        Warns
+        -----
+        FormulationWarning
+            If no subset satisfies the goal, or none was found in time: then all are kept.
         """
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
+        X, y = _examples(self, X, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         goal = {name: getattr(self, name) for name in _GOALS if getattr(self, name) is not None}
         if len(self.classes_) < 2:
             raise ProblemError(
                 f"y holds one class only ({self.classes_[0]!r}); a head tells classes apart."
             )
-        self.solution_, self.verification_ = self._search(X, codes, goal or {"rel_epsilon": 0.01})
+        goal = goal or {"rel_epsilon": 0.01}
+        weights = _weights(sample_weight, len(codes))
+        self.solution_, self.verification_ = self._search(X, codes, goal, **weights)
         self.sample_indices_ = self.solution_.kept
+        if not self.solution_.is_feasible:
+            asked = ", ".join(f"{name}={value!r}" for name, value in goal.items())
+            warnings.warn(
+                f"nothing is pruned and all {len(codes)} examples are kept, since {asked} was not "
+                f"reached: {self.solution_.message}.",
+                FormulationWarning,
+                stacklevel=2,
+            )
         return self
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Choose, and return what is kept of the data.
+    def fit_resample(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any]:
+        """Choose, and return what is kept of the data; all else is as for `fit`.
 
         Returns
         -------
         (X, y)
-            Of the kinds that were given; frames stay frames.
+            Of the kinds that were given, as `take_kept` takes them; frames stay frames.
         """
-        self.fit(X, y)
-        return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+        self.fit(X, y, sample_weight)
+        return take_kept(X, self.solution_), take_kept(y, self.solution_)
 
-    def _search(self, X: Any, codes: Any, goal: dict[str, Any]) -> tuple[Any, Any]:
+    def get_support(self, indices: bool = False) -> Any:
+        """Which examples are kept.
+
+        Parameters
+        ----------
+        indices : bool
+            Give their numbers instead of a mask.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool, or of shape (num_kept,), int64
+        """
+        check_is_fitted(self)
+        return self.solution_.kept if indices else ~self.solution_.mask
+
+    def _search(self, X: Any, codes: Any, goal: dict[str, Any], **weights: Any) -> tuple[Any, Any]:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if isinstance(self.random_state, (int, np.integer)):
             seed = int(self.random_state)
@@ -145,20 +183,54 @@ class Pruner(BaseEstimator):  # type: ignore[misc]
             "num_workers": self.num_workers,
         }
         if goal.keys() <= {"epsilon", "rel_epsilon"}:
-            return prune(X, codes, l2=self.l2, device=self.device, **goal, **search)
-        problem = Problem.from_features(X, codes, l2=self.l2, device=self.device, **goal)
+            return prune(X, codes, l2=self.l2, device=self.device, **weights, **goal, **search)
+        fit = {"l2": self.l2, "device": self.device, **weights}
+        problem = Problem.from_features(X, codes, **fit, **goal)
         solution = solve(problem, **search)
         return solution, verify(problem, solution) if solution.is_feasible else None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.sparse = True
         return tags
+
+
+def _examples(
+    estimator: Any, X: Any, y: Any = None, *, is_new: bool = True, accept_sparse: Any = "csr"
+) -> Any:
+    """X, and y where ``is_new``, as scikit-learn wants them; ours are masks, columns and objects.
+
+    Sparse matrices go through as they are.
+    """
+    how = {
+        "accept_sparse": accept_sparse,
+        "dtype": (np.float64, np.float32),
+        "estimator": estimator,
+    }
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        check_column_names(X)
+    numbers = X if issparse(X) else to_numpy(X, "X")
+    if is_new:
+        refuse_mask(y, "y", "keep the examples of ~numpy.ma.getmaskarray(y)")
+        labels = None if y is None else to_numpy(y, "y")
+        numbers, labels = check_X_y(numbers, labels, **how)
+        check_classification_targets(labels)
+    else:
+        numbers = check_array(numbers, **how)
+    # Notes or compares the number of features and their names.
+    validate_data(estimator, X, reset=is_new, skip_check_array=True)
+    return (numbers, labels) if is_new else numbers
+
+
+def _weights(sample_weight: Any, n: int) -> dict[str, Any]:
+    return {} if sample_weight is None else {"sample_weight": check_weights(sample_weight, n)}
 
 
 def _has(name: str) -> Any:
     def check(self: Any) -> bool:
-        inner = getattr(self, "estimator_", None) or self.estimator or LogisticRegression()
+        # A forest asked for its length before it is fitted raises, so its truth is not asked for.
+        inner = self.estimator_ if hasattr(self, "estimator_") else self._inner()
         getattr(inner, name)
         return True
 
@@ -198,14 +270,41 @@ class PrunedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # t
         self.estimator = estimator
         self.pruner = pruner
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Prune, then train on what is kept."""
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        self.pruner_ = (Pruner() if self.pruner is None else clone(self.pruner)).fit(X, y)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Prune, then train on what is kept.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, h)
+            Sparse where the classifier takes it.
+        y : array_like of shape (n,)
+            Labels.
+        sample_weight : array_like of shape (n,), optional
+            How much each example counts, positive: for the pruner and for the classifier.
+
+        Returns
+        -------
+        PrunedClassifier
+            Itself.
+
+        Raises
+        ------
+        ProblemError
+            For bad data, or weights that the classifier does not take.
+        """
+        inner = clone(self._inner())
+        X, y = _examples(self, X, y, accept_sparse=self._accepted())
+        weights = _weights(sample_weight, len(y))
+        if weights and not has_fit_parameter(inner, "sample_weight"):
+            raise ProblemError(
+                f"sample_weight is given, and {type(inner).__name__}.fit has no such argument; "
+                "take a classifier that has, such as LogisticRegression()."
+            )
+        pruner = Pruner() if self.pruner is None else clone(self.pruner)
+        self.pruner_ = pruner.fit(X, y, **weights)
         kept = self.pruner_.sample_indices_
-        inner = LogisticRegression() if self.estimator is None else clone(self.estimator)
-        self.estimator_ = inner.fit(X[kept], y[kept])
+        weights = {name: values[kept] for name, values in weights.items()}
+        self.estimator_ = inner.fit(X[kept], y[kept], **weights)
         self.classes_ = self.estimator_.classes_
         return self
 
@@ -225,5 +324,17 @@ class PrunedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # t
 
     def _ask(self, method: str, X: Any) -> Any:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        X = _examples(self, X, is_new=False, accept_sparse=self._accepted())
         return getattr(self.estimator_, method)(X)
+
+    def _inner(self) -> Any:
+        return LogisticRegression() if self.estimator is None else self.estimator
+
+    def _accepted(self) -> Any:
+        """Sparse formats that go through to the classifier."""
+        return "csr" if get_tags(self._inner()).input_tags.sparse else False
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = get_tags(self._inner()).input_tags.sparse
+        return tags

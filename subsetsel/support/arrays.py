@@ -55,9 +55,15 @@ def to_numpy(given: Any, name: str) -> NDArray[Any]:
         got = "None" if given is None else f"a {type(given).__name__}"
         raise ProblemError(
             f"{name} must be a list or an array in the order of the examples, got {got}; of a "
-            f"generator make a list."
+            "generator make a list."
         )
     return _from_objects(array, name)
+
+
+def to_ids(given: Any) -> NDArray[Any]:
+    """Turn names of examples into an array that files can hold: of objects take the texts."""
+    array = np.asarray(given)
+    return np.array([str(name) for name in given]) if array.dtype == object else array
 
 
 def is_tensor(given: Any) -> bool:
@@ -128,7 +134,10 @@ def column_numbers(column: Any, what: str) -> NDArray[Any]:
             "of categories make columns by pandas.get_dummies(frame, columns=[...]), of texts that "
             "are numbers make numbers by pandas.to_numeric(column)"
         )
-    raise ProblemError(f"{what} cannot be a feature: it holds {dtype}. Leave it out, or {cure}.")
+    raise ProblemError(
+        f"{what} cannot be a feature: it holds {dtype}. Leave it out by frame.drop(columns=...), "
+        f"or {cure}."
+    )
 
 
 def _from_tensor(given: Any, name: str) -> NDArray[Any]:
