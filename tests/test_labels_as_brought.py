@@ -135,7 +135,7 @@ def test_labels_of_any_type_give_the_same_problem() -> None:
 )
 def test_a_missing_label_is_no_class(labels: Any, first: str) -> None:
     """None, NaN and NA are named by number, and the mask in the message leaves them out."""
-    with pytest.raises(ProblemError, match=rf"y\[1\] is {first}.*no label") as caught:
+    with pytest.raises(ProblemError, match=rf"y\[1\] is {first}.*a missing value") as caught:
         encode_labels(labels)
     labelled = np.asarray(executed(caught.value, r"keep the examples of (.*)\.$", y=labels))
     assert labelled.tolist() == [True, False, True] * 4
@@ -215,7 +215,7 @@ def test_one_hot_rows_are_turned_into_labels_as_the_message_says(labels: Any) ->
 
 
 @pytest.mark.parametrize(
-    "labels", [np.full((12, 2), 0.5), np.ones((12, 2), dtype=int) * CODES[:, None]]
+    "labels", [np.full((12, 2), 0.5), np.stack([CODES, CODES], axis=1), np.ones((12, 2), dtype=int)]
 )
 def test_rows_of_several_numbers_are_not_taken_for_one_hot(labels: Any) -> None:
     """Soft and multiple labels have no one class; argmax would invent one."""
@@ -287,6 +287,8 @@ def test_a_single_value_is_no_list_of_labels() -> None:
 def test_texts_that_end_in_nul_are_not_merged() -> None:
     """NumPy would take a NUL at the end for padding."""
     labels = ["a", "a\0"] * 6
+    with pytest.raises(ProblemError, match="NUL"):
+        encode_labels([label.encode() for label in labels])
     with pytest.raises(ProblemError, match="NUL") as caught:
         encode_labels([*labels, "b"])
     cured = [executed(caught.value, r"give (.*)\.$", label=label) for label in labels]

@@ -93,24 +93,28 @@ def _is_one_hot(rows: NDArray[Any]) -> bool:
 
 def _texts(labels: NDArray[Any], given: Any, name: str) -> NDArray[Any]:
     for k, label in enumerate(labels):
-        if is_missing(label):
-            _refuse_missing(label, k, given, name)
         if isinstance(label, bytes):
-            try:
-                labels[k] = label = label.decode()
-            except UnicodeDecodeError as error:
-                raise ProblemError(
-                    f"{name} must hold integers or texts, but {name}[{k}] is {label!r}, which is "
-                    f"no UTF-8; decode it first, as by label.decode('latin-1')."
-                ) from error
+            labels[k] = label = _decode(label, k, name)
         if not isinstance(label, str):
+            if is_missing(label):
+                _refuse_missing(label, k, given, name)
             _refuse(labels, k, name)
-        if label.endswith("\0"):
+        elif label.endswith("\0"):
             raise ProblemError(
                 f"{name}[{k}] is {label!r}, and NumPy drops NUL at the end of a text; "
                 r"give label.rstrip('\0')."
             )
     return labels.astype(np.str_)
+
+
+def _decode(label: bytes, k: int, name: str) -> str:
+    try:
+        return label.decode()
+    except UnicodeDecodeError as error:
+        raise ProblemError(
+            f"{name} must hold integers or texts, but {name}[{k}] is {label!r}, which is no UTF-8; "
+            "decode it first, as by label.decode('latin-1')."
+        ) from error
 
 
 def _whole(labels: NDArray[Any], given: Any, name: str) -> NDArray[Any]:
@@ -136,9 +140,7 @@ def _refuse_missing(label: Any, k: int, given: Any, name: str) -> NoReturn:
         labelled = f"~{name}.isnan()"
     elif hasattr(given, "is_valid"):
         labelled = f"{name}.is_valid()"
-    raise ProblemError(
-        f"{name}[{k}] is {label}: this example has no label; keep the examples of {labelled}."
-    )
+    raise ProblemError(f"{name}[{k}] is {label}, a missing value; keep the examples of {labelled}.")
 
 
 def _refuse(labels: NDArray[Any], k: int, name: str) -> NoReturn:
