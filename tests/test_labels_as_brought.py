@@ -401,11 +401,12 @@ def test_masked_features_are_not_read_behind_the_mask(features: Any) -> None:
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
 def test_sparse_tensors_are_made_dense_as_the_message_says(layout: Any) -> None:
-    """A line of ours, not of torch."""
+    """Where they are not taken: a line of ours, not of torch."""
     features = torch.as_tensor(X).to_sparse(layout=layout)
     with pytest.raises(ProblemError, match="X is a sparse tensor") as caught:
-        check_features(features)
-    assert np.array_equal(check_features(executed(caught.value, r"give (.*)\.$", X=features)), X)
+        to_numpy(features, "X")
+    cured = executed(caught.value, r"give (.*)\.$", X=features)
+    assert np.array_equal(to_numpy(cured, "X"), X)
 
 
 def test_a_tensor_without_data_is_refused() -> None:
