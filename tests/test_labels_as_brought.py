@@ -189,10 +189,12 @@ def test_amounts_are_no_classes(labels: Any) -> None:
 def test_whole_amounts_are_asked_about() -> None:
     """Many labels with few examples each are rarely classes, and are said to be many."""
     amounts = np.random.default_rng(0).integers(0, 300, size=400).astype(float)
-    with pytest.warns(FormulationWarning, match="different labels of 400 examples") as caught:
+    with pytest.warns(FormulationWarning, match="different floats of 400 examples") as caught:
         encode_labels(amounts)
-    cured = executed(caught[0].message, r"by (numpy.*)\.$", y=amounts, bins=[100, 200])
+    cured = executed(caught[0].message, r"by (numpy\.dig.*);", y=amounts, bins=[100, 200])
     assert len(encode_labels(cured)[1]) == 3
+    cured = executed(caught[0].message, r"by (numpy\.as.*)\.$", y=amounts)
+    assert len(encode_labels(cured)[1]) == len(set(amounts))
 
 
 @pytest.mark.parametrize(

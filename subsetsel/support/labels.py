@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import FormulationWarning, ProblemError
 from subsetsel.support.arrays import as_frame, is_missing, is_tensor, refuse_mask, to_numpy
 
 # From here on float64 does not tell neighbouring integers apart.
 _LARGEST_WHOLE = 2.0**53
+
+# Fewer examples a class than that, in more classes than that, and floats may be amounts.
+_FEW_EXAMPLES, _MANY_CLASSES = 3, 20
 
 
 def to_labels(given: Any, name: str = "y") -> NDArray[Any]:
@@ -25,6 +29,11 @@ def to_labels(given: Any, name: str = "y") -> NDArray[Any]:
     ProblemError
         If a label is missing or masked, if they are amounts, dates or of several types, or if there
         is not one per example; the message says what to do.
+
+    Warns
+    -----
+    FormulationWarning
+        If they are floats of which few are alike, so that they may be amounts.
     """
     refuse_mask(given, name, f"keep the examples of ~numpy.ma.getmaskarray({name})")
     labels = _one_per_example(given, _read(given, name), name)
@@ -127,6 +136,15 @@ def _whole(labels: NDArray[Any], given: Any, name: str) -> NDArray[Any]:
             f"{name} must hold integers or texts, but {name}[{bad[0]}] is {labels[bad[0]]}, no "
             "whole number that float64 tells from its neighbours; cut amounts into classes first, "
             f"as by numpy.digitize({name}, bins)."
+        )
+    num_classes = len(np.unique(labels))
+    if num_classes > _MANY_CLASSES and len(labels) < _FEW_EXAMPLES * num_classes:
+        warnings.warn(
+            f"{name} holds {num_classes} different floats of {len(labels)} examples, and each is "
+            f"taken for a class. Amounts are cut into classes by numpy.digitize({name}, bins); "
+            f"that they are classes is said by numpy.asarray({name}).astype(int).",
+            FormulationWarning,
+            stacklevel=2,
         )
     return labels.astype(np.int64)
 

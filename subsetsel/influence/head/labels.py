@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.errors import ProblemError
 from subsetsel.rows.base import IndexArray
 from subsetsel.support.labels import to_labels
-
-# Fewer examples a class than that, in more classes than that, and the labels may be amounts.
-_FEW_EXAMPLES, _MANY_CLASSES = 3, 20
 
 
 def encode_labels(
@@ -33,13 +29,6 @@ def encode_labels(
         )
     if labels.dtype.kind != "U" and classes[0] < 0:
         _check_negative(labels, classes, name)
-    if len(classes) > _MANY_CLASSES and len(labels) < _FEW_EXAMPLES * len(classes):
-        warnings.warn(
-            f"{name} holds {len(classes)} different labels of {len(labels)} examples: are they "
-            f"amounts or ids? Amounts are cut into classes by numpy.digitize({name}, bins).",
-            FormulationWarning,
-            stacklevel=2,
-        )
     if num_classes is None:
         return codes.astype(np.int64), classes
     if num_classes != int(num_classes) or num_classes < 2:
