@@ -67,7 +67,7 @@ def to_ids(given: Any) -> NDArray[Any]:
 
 
 def is_tensor(given: Any) -> bool:
-    """Whether it is a tensor of torch."""
+    """Whether it, or a type, is a tensor of torch."""
     return hasattr(given, "detach") and hasattr(given, "cpu")
 
 
@@ -164,7 +164,8 @@ def _from_frame(frame: Any, name: str) -> NDArray[Any]:
 
 def _unwrap(items: Sequence[Any], name: str) -> Sequence[Any]:
     """Make arrays of tensors in a list, whose masks and gradients NumPy would not look at."""
-    if not any(is_tensor(item) or isinstance(item, np.ma.MaskedArray) for item in items):
+    kinds = set(map(type, items))
+    if not any(is_tensor(kind) or issubclass(kind, np.ma.MaskedArray) for kind in kinds):
         return items
     return [
         to_numpy(item, f"{name}[{k}]") if is_tensor(item) or np.ma.isMA(item) else item
@@ -179,6 +180,8 @@ def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
         return to_numpy(list(flat), name)
     if array.ndim == 1 and len(flat) and is_tensor(flat[0]):
         return to_numpy(list(flat), name)
+    if any(issubclass(kind, (str, bytes)) for kind in set(map(type, flat))):
+        return array
     missing = np.fromiter(map(is_missing, flat), dtype=np.bool_, count=len(flat))
     if missing.all() or not all(isinstance(value, _NUMBERS) for value in flat[~missing]):
         return array
