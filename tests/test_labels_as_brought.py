@@ -439,3 +439,9 @@ def test_labels_are_named_as_their_argument() -> None:
     """Not always y."""
     with pytest.raises(ProblemError, match=r"groups\[0\] is None"):
         to_labels([None, "a"], "groups")
+
+
+@pytest.mark.parametrize("items", [["a", 1], ("1", 1), ["a", None], ["a", float("nan")], ["a"]])
+def test_what_stands_among_texts_stays_as_it_is(items: Any) -> None:
+    """Whoever reads the list can still tell 1 from "1", and NaN from "nan"."""
+    assert to_numpy(items, "groups").tolist() == list(items)

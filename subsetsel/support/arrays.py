@@ -22,7 +22,7 @@ def to_numpy(given: Any, name: str) -> NDArray[Any]:
     Tensors and frames are recognised by their methods, so that neither torch nor pandas need be
     imported to ask. Floating tensors become float64, since NumPy has no bfloat16. Python's own
     numbers in an array of objects become numbers, and missing ones among them NaN; rows that are
-    lists or arrays are stacked.
+    lists or arrays are stacked. A list that holds texts becomes an array of objects.
 
     Raises
     ------
@@ -162,9 +162,14 @@ def _from_frame(frame: Any, name: str) -> NDArray[Any]:
     return np.hstack(blocks) if blocks else np.empty(frame.shape)
 
 
-def _unwrap(items: Sequence[Any], name: str) -> Sequence[Any]:
-    """Make arrays of tensors in a list, whose masks and gradients NumPy would not look at."""
+def _unwrap(items: Sequence[Any], name: str) -> Any:
+    """Make arrays of tensors in a list, whose masks and gradients NumPy would not look at.
+
+    Texts stay objects: NumPy would turn numbers and NaN among them into texts.
+    """
     kinds = set(map(type, items))
+    if any(issubclass(kind, (str, bytes)) for kind in kinds):
+        return np.fromiter(items, dtype=object, count=len(items))
     if not any(is_tensor(kind) or issubclass(kind, np.ma.MaskedArray) for kind in kinds):
         return items
     return [

@@ -63,10 +63,6 @@ def _read(given: Any, name: str) -> NDArray[Any]:
                 f"{name} is a frame of {frame.shape[1]} columns; give the one that holds the "
                 f"labels, as {name}[{frame.columns[0]!r}]."
             )
-    kinds = set(map(type, given)) if isinstance(given, (list, tuple)) else ()
-    if any(issubclass(kind, (str, bytes)) for kind in kinds):
-        # NumPy would turn numbers and NaN among texts into texts.
-        return np.fromiter(given, dtype=object, count=len(given))
     return to_numpy(given, name)
 
 
