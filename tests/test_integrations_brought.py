@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,8 @@ import pandas as pd
 import pyarrow as pa
 
 from subsetsel import ProblemError, Solution
-from subsetsel.formats import write_solution
 from subsetsel.integrations import take_kept, take_pruned
 from subsetsel.integrations.pandas import data_from_frame, subset_frame
-from subsetsel.support.arrays import to_ids
 
 N = 6
 SOLUTION = Solution(mask=np.isin(np.arange(N), [1, 4]), norm=0.5, status="feasible")
@@ -172,15 +169,13 @@ def test_what_is_no_solution_is_named() -> None:
     ],
     ids=lambda index: f"{type(index).__name__}-{index.inferred_type}",
 )
-def test_a_subset_joins_the_frame_it_is_of(index: Any, tmp_path: Path) -> None:
+def test_a_subset_joins_the_frame_it_is_of(index: Any) -> None:
     """Whatever names its rows, by the ids read from it, by its index and by itself."""
     frame = FRAME.set_index(index)
     data = data_from_frame(frame, label="y")
     for ids in (data.ids, frame.index, frame):
         joined = frame.join(subset_frame(SOLUTION, ids))
         assert joined["pruned"].tolist() == SOLUTION.mask.tolist()
-    for name in ("s.csv", "s.parquet", "s.npz"):
-        write_solution(SOLUTION, tmp_path / name, to_ids(data.ids))
 
 
 @pytest.mark.parametrize("index", [pd.Index(list("aabbcc")), pd.Index([0, 1, 0, 2, 3, 4])])

@@ -60,12 +60,6 @@ def to_numpy(given: Any, name: str) -> NDArray[Any]:
     return _from_objects(array, name)
 
 
-def to_ids(given: Any) -> NDArray[Any]:
-    """Turn names of examples into an array that files can hold: of objects take the texts."""
-    array = np.asarray(given)
-    return np.array([str(name) for name in given]) if array.dtype == object else array
-
-
 def is_tensor(given: Any) -> bool:
     """Whether it, or a type, is a tensor of torch."""
     return hasattr(given, "detach") and hasattr(given, "cpu")
