@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subsetsel.influence.device import CPU, block_sizes
+from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head import grams
 from subsetsel.influence.head.sparse import arrays_of
 from subsetsel.support.clock import NO_CLOCK, Clock
@@ -18,6 +18,8 @@ from subsetsel.support.threads import run_blocks
 
 # A pass over sparse features adds a full vector of parameters for each chunk: chunks are long.
 _SPARSE_CHUNK = 8192
+# Limit for the columns that are made dense at a time, for a Gram matrix.
+_STRIP_BYTES = 64 * 2**20
 
 
 class Features(ABC):
@@ -217,7 +219,7 @@ class SparseFeatures(Features):
         """See `Features.gram`; columns are made dense a few at a time."""
         (n, q), columns = self.shape, self._X.tocsc()
         out = torch.zeros((q, q), dtype=torch.float64)
-        width = max(1, CPU.chunk_bytes // (8 * n))
+        width = max(1, _STRIP_BYTES // (8 * n))
         strips = [slice(start, min(start + width, q)) for start in range(0, q, width)]
 
         def fill(strip: slice) -> None:
