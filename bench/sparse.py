@@ -1,6 +1,6 @@
 """Peak memory and time of pruning sparse features: 20,000 x 50,000 with 100 entries a row.
 
-    python -m bench.sparse --classes 4
+    python bench/sparse.py --classes 4 --time-limit 60
 
 The entries of a row are drawn as words are, few often and most rarely, and the labels by a planted
 head; then `Problem.from_features`, `solve` of a given size and `verify` are timed one by one.
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--size", type=int, default=4000)
     parser.add_argument("--l2", type=float, default=1e-4)
+    parser.add_argument("--time-limit", type=float, help="of the search alone, in seconds")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     X, y = planted(
@@ -77,7 +78,7 @@ def main() -> None:
     with timed(found, "from_features"):
         problem = Problem.from_features(X, y, l2=options.l2, size=options.size)
     with timed(found, "solve"):
-        solution = solve(problem, seed=options.seed)
+        solution = solve(problem, seed=options.seed, time_limit=options.time_limit)
     with timed(found, "verify"):
         check = verify(problem, solution)
     found |= {"norm": solution.norm, "change": check.change, "change_error": check.change_error}
