@@ -86,6 +86,13 @@ def test_the_head_is_that_of_dense_features(pair: tuple[Head, Head]) -> None:
     assert found.error < 1e-8
 
 
+def test_sparse_columns_are_scaled_as_dense_ones_are(pair: tuple[Head, Head]) -> None:
+    """By the same powers of two."""
+    found, expected = (head.objective_function.scale for head in pair)
+    assert torch.equal(found, expected)
+    assert found.max() > 8 * found.min()
+
+
 def test_products_with_S_are_those_of_dense_features(pair: tuple[Head, Head]) -> None:
     """Sums of rows, products with a direction, and single rows."""
     found, expected = (influence_rows(head, storage="factored", dtype=np.float64) for head in pair)
