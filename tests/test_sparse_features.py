@@ -17,6 +17,7 @@ from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence import Head, device, fit_head, influence_rows, lissa_influence
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.features import SparseFeatures
+from subsetsel.influence.head.inverse import InverseKind
 from subsetsel.influence.head.woodbury import WoodburyInverse
 from subsetsel.rows.kronecker import KroneckerRows
 
@@ -42,7 +43,7 @@ def close(found: Any, expected: Any, rtol: float = 1e-8) -> bool:
     return bool(np.allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max()))
 
 
-HEADS = {
+HEADS: dict[str, dict[str, Any]] = {
     "factor": {"inverse": "cholesky"},
     "cg": {"inverse": "cg"},
     "weights": {"inverse": "cg", "sample_weight": WEIGHTS},
@@ -54,7 +55,7 @@ HEADS = {
 @pytest.fixture(scope="module", params=list(HEADS))
 def pair(request: pytest.FixtureRequest) -> tuple[Head, Head]:
     """One head of sparse and one of dense features."""
-    options: dict[str, Any] = HEADS[request.param]
+    options = HEADS[request.param]
     return fit_head(sparse.csr_array(X), Y, l2=L2, **options), fit_head(X, Y, l2=L2, **options)
 
 
@@ -122,7 +123,7 @@ def test_losses_on_sparse_examples_are_those_on_dense_ones(pair: tuple[Head, Hea
 
 
 @pytest.mark.parametrize("inverse", ["auto", "cg"])
-def test_verify_measures_what_it_measures_on_dense_features(inverse: str) -> None:
+def test_verify_measures_what_it_measures_on_dense_features(inverse: InverseKind) -> None:
     """Every number of the verification."""
     found, expected = (
         verify(
