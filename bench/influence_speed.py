@@ -92,7 +92,7 @@ def hessian_residual(head: Head, S: Array) -> float:
     worst = 0.0
     for index in chosen:
         row = slice(int(index), int(index) + 1)
-        gradient = (on.residuals(theta, row) @ on.basis).T @ on.X[row] / on.total
+        gradient = (on.residuals(theta, row) @ on.basis).T @ on.X[row].dense() / on.total
         solved = torch.as_tensor(S[row].astype(np.float64), device=theta.device)
         scaled = solved.reshape(-1, on.q) * on.scale
         found = on.multiply(theta, scaled.reshape(-1, 1)).reshape(gradient.shape)

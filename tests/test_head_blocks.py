@@ -79,7 +79,7 @@ def test_the_hessian_of_weighted_examples_is_the_weighted_sum() -> None:
     theta = own.to_scaled(some_theta(4, 6))
     basis, expected = own.basis.numpy(), np.zeros((own.d, own.d))
     for i in range(40):
-        x = own.X[i].numpy()
+        x = own.X.dense()[i].numpy()
         p = np.exp(theta.numpy() @ x)
         p /= p.sum()
         A = basis.T @ (np.diag(p) - np.outer(p, p)) @ basis

@@ -72,13 +72,13 @@ def by_hessian(clock: Clock) -> Any:
 def by_steps(clock: Clock) -> Any:
     """Minimize from zero."""
     objective = head().objective_function.timed(clock)
-    return minimize(objective, objective.X.new_zeros((4, 7)), tolerance=1e-8)
+    return minimize(objective, objective.scale.new_zeros((4, 7)), tolerance=1e-8)
 
 
 def by_evaluations(clock: Clock) -> Any:
     """Come near the minimum by L-BFGS."""
     objective = head().objective_function.timed(clock)
-    return approach(objective, objective.X.new_zeros((4, 7)))
+    return approach(objective, objective.scale.new_zeros((4, 7)))
 
 
 def by_conjugate_gradients(clock: Clock) -> Any:

@@ -116,13 +116,16 @@ def open_journal(
     if path is None:
         return Journal(None, "", problem.n)
     assert head is not None
+    from subsetsel.influence.head.sparse import arrays_of
+
     objective, epsilon, earlier = head.objective_function, task.criteria.epsilon, task.earlier
-    tensors = (objective.X, objective.scale, objective.weights)
-    validation = () if task.validation is None else task.validation
+    tensors = (objective.scale, objective.weights)
+    held_out = () if task.validation is None else head.encode(*task.validation)
     fingerprint = _digest([
         version("subsetsel"),
         solver,
         settings,
+        *objective.X.arrays(),
         *(None if tensor is None else tensor.cpu().numpy() for tensor in tensors),
         head.labels,
         objective.setting,
@@ -135,7 +138,7 @@ def open_journal(
         # An epsilon that is a share of ||theta|| is known to rounding only.
         None if epsilon is None else f"{epsilon:.9g}",
         replace(task.criteria, epsilon=None),
-        *(np.asarray(part) for part in validation),
+        *(array for part in held_out for array in arrays_of(part)),
         *((None, None) if earlier is None else (earlier.mask, earlier.num_examples)),
         (limits.seed, limits.num_workers, limits.max_iterations),
     ])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.head.sparse import as_sparse, compress_rows
 from subsetsel.rows.base import FloatArray, IndexArray
 from subsetsel.support.arrays import to_numpy
 
@@ -32,9 +33,13 @@ def check_choices(**given: str) -> None:
             raise OptionError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
 
 
-def check_features(X: Any, num_features: int | None = None) -> FloatArray:
-    """Features, shape (n, h), as finite float64 numbers of sensible size, or a ProblemError."""
-    array = to_numpy(X, "X")
+def check_features(X: Any, num_features: int | None = None) -> Any:
+    """Features, shape (n, h), as finite float64 numbers of sensible size, or a ProblemError.
+
+    An ndarray, or a SciPy array of compressed rows where X is sparse.
+    """
+    found = as_sparse(X)
+    array = to_numpy(X, "X") if found is None else found
     if array.dtype.kind not in "fiub":
         raise ProblemError(
             f"X must hold real numbers, got dtype {array.dtype}; encode texts and categories first."
@@ -44,30 +49,42 @@ def check_features(X: Any, num_features: int | None = None) -> FloatArray:
             f"X must have two dimensions (n examples, h features), got shape {array.shape}; "
             "flatten images with X.reshape(len(X), -1)."
         )
-    if array.size == 0:
+    if 0 in array.shape:
         raise ProblemError(f"X is empty: its shape is {array.shape}.")
     if num_features is not None and array.shape[1] != num_features:
         raise ProblemError(f"X has {array.shape[1]} features, the head has {num_features}.")
+    if found is not None:
+        rows = compress_rows(found)
+        _require_sensible(rows.data, rows)
+        return rows
     wide = np.ascontiguousarray(array, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(wide).all(axis=1))
-    if bad.size:
-        raise ProblemError(
-            f"X must be finite, but NaN or infinite values stand in {_name_rows(bad)}; "
-            "remove or repair these examples."
-        )
-    if np.abs(wide).max() > _MAX_FEATURE:
-        raise ProblemError(
-            f"X holds values of size {np.abs(wide).max():.3g}, more than {_MAX_FEATURE:g}; "
-            "scale the features."
-        )
+    _require_sensible(wide, wide)
     return wide
 
 
-def check_lengths(X: FloatArray, y: NDArray[Any]) -> None:
-    """Demand one label per example."""
-    if len(X) != len(y):
+def _require_sensible(numbers: FloatArray, X: Any) -> None:
+    """Refuse a NaN, an infinity, or numbers whose squares overflow, among those that X stores."""
+    largest = float(np.abs(numbers).max(initial=0.0))
+    if not np.isfinite(largest):
+        places = np.nonzero(~np.isfinite(numbers))[0]
+        if numbers.ndim == 1:
+            places = np.searchsorted(X.indptr, places, side="right") - 1
         raise ProblemError(
-            f"X has {len(X)} rows but y has {len(y)} labels; there must be one label per example."
+            f"X must be finite, but NaN or infinite values stand in {_name_rows(np.unique(places))}"
+            "; remove or repair these examples."
+        )
+    if largest > _MAX_FEATURE:
+        raise ProblemError(
+            f"X holds values of size {largest:.3g}, more than {_MAX_FEATURE:g}; scale the features."
+        )
+
+
+def check_lengths(X: Any, y: NDArray[Any]) -> None:
+    """Demand one label per example."""
+    if X.shape[0] != len(y):
+        raise ProblemError(
+            f"X has {X.shape[0]} rows but y has {len(y)} labels; there must be one label per "
+            "example."
         )
 
 

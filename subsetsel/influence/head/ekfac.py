@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subsetsel.influence.head.features import Features
 from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.influence.head.inverse import Inverse
 from subsetsel.influence.head.objective import HeadObjective
@@ -29,10 +30,8 @@ class KroneckerInverse:
     ----------
     class_vectors : Tensor of shape (m, m)
         U.
-    feature_vectors : Tensor of shape (q, q)
-        V.
-    features : Tensor of shape (q, q)
-        What turns scaled features into the user's features in their eigenbasis, V.
+    feature_vectors : Tensor of shape (q, q), optional
+        V; None for the unit vectors, which stand for it where the features are sparse.
     inverse_values : Tensor of shape (m, q)
         1 / lambda.
 
@@ -46,10 +45,10 @@ class KroneckerInverse:
         scale = objective.scale
         self.class_vectors = eigenvectors(objective.class_curvature(theta))
         vectors = objective.feature_vectors()
-        ridge = (vectors.square() * (objective.ridge * scale.square())[:, None]).sum(dim=0)
-        # From scaled parameters to the user's: x' = x scale, so V acts on scale * v.
-        self._scale, self.feature_vectors = scale, vectors
-        self.features = scale[:, None] * vectors
+        ridge = objective.ridge * scale.square()
+        if vectors is not None:
+            ridge = (vectors.square() * ridge[:, None]).sum(dim=0)
+        self.feature_vectors, self._scale = vectors, scale
 
         def add_up(chunks: list[slice]) -> Tensor:
             total = theta.new_zeros((objective.num_free, objective.q))
@@ -57,8 +56,8 @@ class KroneckerInverse:
                 curvature = objective.directional_curvature(
                     objective.outputs(theta, rows), self.class_vectors
                 )
-                squares = (objective.X[rows] @ self.features).square_()
-                total.addmm_(objective.weigh(rows, curvature.clone()).T, squares)
+                squares = self.turn(objective.X[rows]).square()
+                squares.add_to(total, objective.weigh(rows, curvature.clone()))
             return total
 
         flops = 2 * objective.n * objective.q * (objective.q + 2 * objective.num_classes)
@@ -72,11 +71,23 @@ class KroneckerInverse:
         """Apply the approximate inverse to columns, shape (d, k), in scaled parameters."""
         m, q = self.inverse_values.shape
         stacked = columns.T.reshape(-1, m, q)
-        turned = self.class_vectors.T @ (stacked @ self.features)
+        turned = self.class_vectors.T @ (self.into_vectors(stacked * self._scale))
         turned *= self.inverse_values
-        back = (self.class_vectors @ turned) @ self.features.T
+        back = self.out_of_vectors(self.class_vectors @ turned) * self._scale
         out: Tensor = back.reshape(len(stacked), m * q).T
         return out
+
+    def into_vectors(self, rows: Tensor) -> Tensor:
+        """Coordinates in V of rows in the user's features, shape (..., q)."""
+        return rows if self.feature_vectors is None else rows @ self.feature_vectors
+
+    def out_of_vectors(self, rows: Tensor) -> Tensor:
+        """Undo `into_vectors`."""
+        return rows if self.feature_vectors is None else rows @ self.feature_vectors.T
+
+    def turn(self, X: Features) -> Features:
+        """Give scaled features as the user's, in the coordinates of V."""
+        return X.turn(self._scale, self.feature_vectors)
 
     def row_lengths(self, inverse: Inverse, *, num_probes: int = 32, seed: int = 0) -> Tensor:
         """Estimate the length of each row of H^-1 in the eigenbasis, shape (m, q), by random signs.
@@ -88,10 +99,10 @@ class KroneckerInverse:
         """
         m, q = self.inverse_values.shape
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(num_probes, m, q))
-        turned = self.class_vectors @ torch.as_tensor(signs, device=self.features.device)
-        columns = (turned @ self.feature_vectors.T) / self._scale
+        turned = self.class_vectors @ torch.as_tensor(signs, device=self._scale.device)
+        columns = self.out_of_vectors(turned) / self._scale
         solved = inverse.solve(columns.reshape(num_probes, m * q).T, tolerance=1e-2)
         back = solved.T.reshape(num_probes, m, q) / self._scale
-        lengths = self.class_vectors.T @ back @ self.feature_vectors
+        lengths = self.into_vectors(self.class_vectors.T @ back)
         found: Tensor = lengths.square().mean(dim=0).sqrt()
         return found

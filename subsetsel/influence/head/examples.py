@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Self, TypeVar
 
+import torch
 from torch import Tensor
 
-from subsetsel.influence.device import block_sizes
-from subsetsel.influence.head.grams import weighted_gram
+from subsetsel.influence.head.features import Features
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import FLOPS_PER_THREAD, map_blocks
 
@@ -25,7 +25,7 @@ class Examples:
 
     Parameters
     ----------
-    X : Tensor of shape (n, q), float64
+    X : Features of shape (n, q)
     weights : Tensor of shape (n,), float64, optional
         Positive; ones without it.
 
@@ -37,7 +37,7 @@ class Examples:
         Ends the work on the examples, of which it is asked before each chunk.
     """
 
-    def __init__(self, X: Tensor, weights: Tensor | None) -> None:
+    def __init__(self, X: Features, weights: Tensor | None) -> None:
         self.X, self.weights = X, weights
         self.n, self.q = X.shape
         self.total = float(self.n) if weights is None else float(weights.sum())
@@ -52,7 +52,7 @@ class Examples:
     @property
     def chunk_rows(self) -> int:
         """How many examples enter one matrix product."""
-        return block_sizes(self.X.device).chunk_rows
+        return self.X.chunk_rows
 
     def chunks(self, length: int | None = None) -> Iterator[slice]:
         """Cut the examples into ranges, between which the clock ends the work with `TimeIsUp`."""
@@ -82,8 +82,10 @@ class Examples:
         """Apply a function to a few lists of consecutive chunks, in order, with threads.
 
         The lists go by sizes alone, so that sums over them come out the same with any number of
-        threads. ``flops`` are those of all chunks; each list has enough for a thread.
+        threads. ``flops`` are those of all chunks, if all features are dense; each list has enough
+        for a thread.
         """
+        flops *= self.X.filled
         chunks = self._cut(length or self.chunk_rows)
         count = max(1, min(_MAX_PARTS, len(chunks), int(flops / FLOPS_PER_THREAD)))
         edges = [k * len(chunks) // count for k in range(count + 1)]
@@ -96,7 +98,12 @@ class Examples:
             values *= self.weights[rows].reshape(-1, *[1] * (values.dim() - 1))
         return values
 
+    def ones(self) -> Tensor:
+        """Weights of all examples, shape (n,): ones where none were given."""
+        if self.weights is not None:
+            return self.weights
+        return torch.ones(self.n, dtype=torch.float64, device=self.X.device)
+
     def gram(self) -> Tensor:
         """X^T diag(w) X / sum w of the scaled features, shape (q, q)."""
-        weights = self.weigh(slice(None), self.X.new_ones(self.n))
-        return weighted_gram(self.X, weights, self.clock).div_(self.total)
+        return self.X.gram(self.ones(), self.clock).div_(self.total)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from subsetsel.errors import OptionError
 from subsetsel.influence.device import head_device
 from subsetsel.influence.head.data import (
     check_choices,
@@ -58,8 +60,10 @@ def fit_head(
 
     Parameters
     ----------
-    X : array_like or torch.Tensor of shape (n, h)
+    X : array_like, torch.Tensor, or sparse matrix of shape (n, h)
         Features; a column of ones is appended for the bias, which is penalized like the rest.
+        Sparse ones (of SciPy, torch or pandas) are never made dense as a whole, and stay on the
+        CPU.
     y : array_like of shape (n,)
         Labels, integers or strings.
     l2 : float
@@ -112,7 +116,7 @@ def fit_head(
     weights = None if sample_weight is None else check_weights(sample_weight, len(labels))
     setting = Setting(check_l2(l2), len(classes), label_smoothing, penalize_bias, inverse)
     objective = OBJECTIVES[loss].from_arrays(
-        features, labels, setting=setting, weights=weights, device=head_device(device)
+        features, labels, setting=setting, weights=weights, device=_choose_device(device, features)
     )
     timed = objective.timed(clock)
     found = _polish(timed, _start(timed, theta), tolerance)
@@ -137,9 +141,22 @@ def fit_head(
     return head
 
 
+def _choose_device(name: str, features: Any) -> torch.device:
+    """Where the head is trained: of sparse features the CPU."""
+    device = head_device(name)
+    if isinstance(features, np.ndarray):
+        return device
+    if name != "auto" and device.type != "cpu":
+        raise OptionError(
+            f"device {name!r} cannot be used: sparse features stay on the CPU; use device='cpu', "
+            "or X.toarray() if that fits on the GPU."
+        )
+    return torch.device("cpu")
+
+
 def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
     """Zero or the user's parameters, brought near the minimizer."""
-    start = objective.X.new_zeros((objective.num_classes, objective.q))
+    start = objective.scale.new_zeros((objective.num_classes, objective.q))
     if theta is not None:
         start = objective.project(objective.to_scaled(theta))
     # One Newton step solves the squared loss from anywhere.

@@ -212,18 +212,18 @@ class Head:
         """Mean loss over all examples plus (l2 / 2) ||theta||^2, at theta of shape (C, q)."""
         return self.objective_function.value_and_gradient(self.to_scaled(theta))[0]
 
-    def encode(self, X: Any, y: Any) -> tuple[FloatArray, IndexArray]:
+    def encode(self, X: Any, y: Any) -> tuple[Any, IndexArray]:
         """Check other examples and encode their labels.
 
         Parameters
         ----------
-        X : array_like of shape (m, h)
+        X : array_like or sparse array of shape (m, h)
         y : array_like of shape (m,)
             Labels among `classes`.
 
         Returns
         -------
-        features : ndarray of shape (m, h), float64
+        features : ndarray, or SciPy array of compressed rows, of shape (m, h), float64
         codes : ndarray of shape (m,), int64
 
         Raises
@@ -265,7 +265,7 @@ class Head:
         return float(self.judge(theta, X, y)[1].mean())
 
 
-def _logits(theta: ArrayLike, features: FloatArray) -> FloatArray:
+def _logits(theta: ArrayLike, features: Any) -> FloatArray:
     weights = np.asarray(theta, dtype=np.float64)
     logits: FloatArray = features @ weights[:, :-1].T + weights[:, -1]
     return logits

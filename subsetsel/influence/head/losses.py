@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
-from subsetsel.influence.head.grams import fill_pairs, weighted_gram
 from subsetsel.influence.head.objective import UNIT, HeadObjective
 from subsetsel.support.threads import run_blocks
 
@@ -97,7 +96,7 @@ class SoftmaxObjective(HeadObjective):
         """
         num_free, q = self.num_free, self.q
         try:
-            out = self.X.new_zeros((num_free, q, num_free, q))
+            out = self.scale.new_zeros((num_free, q, num_free, q))
         except RuntimeError as error:
             raise ProblemError(
                 f"the Hessian of {self.d:,} parameters needs {8 * self.d**2 / 2**30:.1f} GiB in "
@@ -111,13 +110,13 @@ class SoftmaxObjective(HeadObjective):
         del p
 
         def fill(a: int) -> None:
-            out[a, :, a, :] = weighted_gram(self.X, weights[:, a], self.clock)
+            out[a, :, a, :] = self.X.gram(weights[:, a], self.clock)
 
         run_blocks(fill, range(num_free), flops=self.d * self.q * self.n, is_cpu=self.is_cpu)
         # For a < b column b of the basis is constant wherever column a is not zero, so that the
         # covariance of the two under p_i is a product: one number of a times one of b.
         left = self.weigh(slice(None), means / self.total)
-        fill_pairs(out, self.X, left, self.basis[0] - means, self.clock)
+        self.X.fill_pairs(out, left, self.basis[0] - means, self.clock)
         matrix = out.reshape(self.d, self.d)
         matrix.diagonal().add_(self.ridge.repeat(num_free))
         return matrix

@@ -150,28 +150,54 @@ def approach(objective: HeadObjective, theta: Tensor, *, max_iterations: int = 3
     """Come near the minimizer by L-BFGS from a theta with class mean zero: few Hessians follow.
 
     The features are whitened by the curvature bound (1/2) X^T X / n + l2 (Böhning, Annals of the
-    Institute of Statistical Mathematics 44, 1992), which is never below the Hessian.
+    Institute of Statistical Mathematics 44, 1992), which is never below the Hessian; sparse ones by
+    its diagonal alone.
     """
     from scipy.optimize import minimize as scipy_minimize
 
-    m, X = objective.num_free, objective.X
-    bound = 0.5 * objective.gram()
-    bound.diagonal().add_(objective.ridge + 1e-12 * float(bound.diagonal().max()))
-    lower = torch.linalg.cholesky(bound)
-
-    def unwhiten(point: Tensor) -> Tensor:
-        solved: Tensor = torch.linalg.solve_triangular(lower, point, upper=False, left=False)
-        return solved
+    m, device, whitening = objective.num_free, objective.X.device, _Whitening(objective)
 
     def of_whitened(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        white = torch.as_tensor(point, device=X.device).reshape(m, -1)
-        value, gradient = objective.value_and_gradient(objective.lift(unwhiten(white)))
-        reduced = objective.reduce(gradient)
-        steep = torch.linalg.solve_triangular(lower.T, reduced, upper=True, left=False)
+        white = torch.as_tensor(point, device=device).reshape(m, -1)
+        value, gradient = objective.value_and_gradient(objective.lift(whitening.undo(white)))
+        steep = whitening.of_gradient(objective.reduce(gradient))
         return value, steep.cpu().numpy().ravel()
 
-    start = (objective.reduce(theta) @ lower).cpu().numpy().ravel()
+    start = whitening.apply(objective.reduce(theta)).cpu().numpy().ravel()
     options = {"maxiter": max_iterations, "maxcor": 20, "gtol": 1e-4, "ftol": 1e-14}
     found = scipy_minimize(of_whitened, start, jac=True, method="L-BFGS-B", options=options)
-    white = torch.as_tensor(found.x, device=X.device).reshape(m, -1)
-    return objective.lift(unwhiten(white))
+    white = torch.as_tensor(found.x, device=device).reshape(m, -1)
+    return objective.lift(whitening.undo(white))
+
+
+class _Whitening:
+    """Parameters, as rows (m, q), times L, where L L^T = (1/2) X^T X / n + l2.
+
+    Of sparse features L is the root of the diagonal: they may be too many for a matrix.
+    """
+
+    def __init__(self, objective: HeadObjective) -> None:
+        self._is_diagonal = objective.X.is_sparse
+        if self._is_diagonal:
+            squares = torch.zeros((1, objective.q), dtype=torch.float64)
+            objective.X.square().add_to(squares, objective.ones()[:, None])
+            self._lower = (0.5 * squares[0] / objective.total + objective.ridge).sqrt()
+            return
+        bound = 0.5 * objective.gram()
+        bound.diagonal().add_(objective.ridge + 1e-12 * float(bound.diagonal().max()))
+        self._lower = torch.linalg.cholesky(bound)
+
+    def apply(self, rows: Tensor) -> Tensor:
+        return rows * self._lower if self._is_diagonal else rows @ self._lower
+
+    def undo(self, rows: Tensor) -> Tensor:
+        if self._is_diagonal:
+            return rows / self._lower
+        solved: Tensor = torch.linalg.solve_triangular(self._lower, rows, upper=False, left=False)
+        return solved
+
+    def of_gradient(self, rows: Tensor) -> Tensor:
+        if self._is_diagonal:
+            return rows / self._lower
+        steep: Tensor = torch.linalg.solve_triangular(self._lower.T, rows, upper=True, left=False)
+        return steep

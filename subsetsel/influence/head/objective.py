@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.examples import Examples
+from subsetsel.influence.head.features import DenseFeatures, Features, SparseFeatures
 from subsetsel.influence.head.grams import eigenvectors
 from subsetsel.rows.base import FloatArray
 
@@ -80,8 +81,8 @@ class HeadObjective(Examples, ABC):
 
     Parameters
     ----------
-    X : Tensor of shape (n, q), float64
-        Features with the bias column, divided by ``scale``.
+    X : Features of shape (n, q)
+        With the bias column, divided by ``scale``.
     labels : Tensor of shape (n,), int64
     scale : Tensor of shape (q,)
         Powers of two: scaled parameters are the user's times ``scale``.
@@ -101,7 +102,7 @@ class HeadObjective(Examples, ABC):
 
     def __init__(
         self,
-        X: Tensor,
+        X: Features,
         labels: Tensor,
         scale: Tensor,
         setting: Setting,
@@ -122,7 +123,7 @@ class HeadObjective(Examples, ABC):
     @classmethod
     def from_arrays(
         cls,
-        features: np.ndarray,
+        features: Any,
         labels: np.ndarray,
         *,
         setting: Setting,
@@ -130,19 +131,11 @@ class HeadObjective(Examples, ABC):
         device: torch.device,
     ) -> Self:
         """Append the bias, choose the scale, move to the device."""
-        n, h = features.shape
-        X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
-        # Both branches take read-only arrays, such as memory maps, without a warning.
-        if device.type == "cpu":
-            X.numpy()[:, :h] = features
+        X: Features
+        if isinstance(features, np.ndarray):
+            X, scale = DenseFeatures.scaled(features, setting.l2, device)
         else:
-            X[:, :h] = torch.tensor(features, device=device)
-        X[:, h] = 1.0
-        squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
-        for part in torch.split(X, block_sizes(device).chunk_rows):
-            squares += part.square().sum(dim=0)
-        scale = torch.exp2((squares / n + setting.l2).sqrt().log2().round())
-        X /= scale
+            X, scale = SparseFeatures.scaled(features, setting.l2)
         codes = torch.as_tensor(labels, device=device)
         w = None if weights is None else torch.as_tensor(weights, device=device)
         return cls(X, codes, scale, setting, w)
@@ -253,11 +246,15 @@ class HeadObjective(Examples, ABC):
         """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
 
-    def feature_vectors(self) -> Tensor:
+    def feature_vectors(self) -> Tensor | None:
         """Eigenvectors, as columns, of the second moment of the user's features, shape (q, q).
 
-        They are found once. Those of all examples serve for the objective on some of them.
+        They are found once. Those of all examples serve for the objective on some of them. None of
+        sparse features, whose eigenvectors are dense, and too many: the unit vectors stand for
+        them.
         """
+        if self.X.is_sparse:
+            return None
         whole = self._whole or self
         if "feature_vectors" not in whole._known:
             moment = self.scale[:, None] * whole.timed(self.clock).gram() * self.scale
@@ -274,7 +271,7 @@ class HeadObjective(Examples, ABC):
             for rows in self.asking(chunks):
                 losses, residuals = self.losses_and_residuals(theta, rows)
                 loss += self.weigh(rows, losses).sum()
-                gradient.addmm_(self.weigh(rows, residuals).T, self.X[rows])
+                self.X[rows].add_to(gradient, self.weigh(rows, residuals))
             return loss, gradient
 
         loss, total = theta.new_zeros(()), torch.zeros_like(theta)
@@ -298,11 +295,11 @@ class HeadObjective(Examples, ABC):
             total = 0.0
             for rows in self.asking(chunks):
                 outputs = self.outputs(theta, rows)
-                delta = (self.q + 6) * UNIT * largest * self.X[rows].norm(dim=1)
+                delta = (self.X.row_length + 6) * UNIT * largest * self.X[rows].norms()
                 error = self.output_error(outputs, delta)
                 size = self.to_residuals(outputs, rows).norm(dim=1)
                 weight = self.weigh(rows, error + length * (size + error))
-                total += float(((self.X[rows] * self.scale).norm(dim=1) * weight).sum())
+                total += float((self.X[rows].turn(self.scale, None).norms() * weight).sum())
             return total
 
         total = sum(self.parts(add_up, 2 * self.n * theta.numel()))
@@ -326,13 +323,13 @@ class HeadObjective(Examples, ABC):
             out = torch.zeros_like(lifted)
             for rows in self.asking(chunks):
                 X = self.X[rows]
-                logits = (X @ lifted.T).reshape(len(X), k, C)
+                logits = (X @ lifted.T).reshape(-1, k, C)
                 found = self.outputs(theta, rows) if outputs is None else outputs[rows]
                 curved = self.weigh(rows, self.curve(found, logits))
-                out.addmm_(curved.reshape(len(X), k * C).T, X)
+                X.add_to(out, curved.reshape(-1, k * C))
             return out
 
-        length = block_sizes(self.X.device).chunk_bytes // (8 * (q + 3 * k * C))
+        length = block_sizes(self.X.device).chunk_bytes // (8 * (self.X.row_length + 3 * k * C))
         length = max(64, min(self.chunk_rows, length))
         out = torch.zeros_like(lifted)
         for part in self.parts(add_up, 4 * self.n * lifted.numel(), length=length):

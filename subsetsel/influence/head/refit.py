@@ -187,7 +187,7 @@ def distance_bound(
     if isinstance(objective, SquaredObjective):
         return gradient / mu
     longest = max(
-        float((objective.X[r] * objective.scale).norm(dim=1).max()) for r in objective.chunks()
+        float(objective.X[r].turn(objective.scale, None).norms().max()) for r in objective.chunks()
     )
     concordance = 2**0.5 * longest
     reach = concordance * gradient / mu

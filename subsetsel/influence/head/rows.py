@@ -56,7 +56,7 @@ class HeadInfluence:
         (n, d) with d = (C - 1) q.
     R : Tensor of shape (n, m)
         Residuals in the class basis, times w_i / sum w.
-    X : Tensor of shape (n, q)
+    X : Features of shape (n, q)
     shares : Tensor of shape (n,)
         w_i / sum w.
     """
@@ -84,17 +84,14 @@ class HeadInfluence:
         ])
         self.R /= objective.total
         self.shape = (objective.n, objective.d)
-        weights = (
-            self.X.new_ones(self.X.shape[0]) if objective.weights is None else objective.weights
-        )
-        self.shares = weights / objective.total
+        self.shares = objective.ones() / objective.total
         self.constant: Tensor | None = None
         if ridge == "included":
             self.constant = (objective.basis.T @ (objective.ridge * theta)).reshape(-1)
         if around is not None:
             expansion, size = around
             pruned = torch.as_tensor(expansion.pruned.copy(), device=self.X.device)
-            gradient = self._gradient(pruned.to(self.X.dtype))
+            gradient = self._gradient(pruned.to(self.R.dtype))
             shift = expansion.constant(gradient, self.shares, size)
             self.constant = shift if self.constant is None else self.constant + shift
 
@@ -123,7 +120,7 @@ class HeadInfluence:
     def gradients(self, indices: IndexArray | slice) -> Tensor:
         """Share of chosen examples in the scaled objective's gradient, as columns."""
         chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices)
-        R, X = self.R[chosen], self.X[chosen]
+        R, X = self.R[chosen], self.X[chosen].dense()
         gradients = torch.einsum("ia,ij->aji", R, X).reshape(self.shape[1], len(R))
         if self.constant is not None:
             gradients += self.constant[:, None] * self.shares[chosen]
@@ -132,7 +129,7 @@ class HeadInfluence:
     @by_blocks()
     def sums(self, weights: FloatArray) -> FloatArray:
         """S^T w for several w, shape (k, n): one product with the features each, one solve."""
-        columns = self.X.new_empty((self.shape[1], len(weights)))
+        columns = self.R.new_empty((self.shape[1], len(weights)))
         for k, row in enumerate(torch.as_tensor(weights, device=self.X.device)):
             columns[:, k] = self._gradient(row)
         return _to_numpy(self._influence(columns).T)
@@ -143,7 +140,9 @@ class HeadInfluence:
 
     def _gradient(self, weights: Tensor) -> Tensor:
         """Share of weighted examples (n,) in the scaled objective's gradient, shape (d,)."""
-        total = ((self.R * weights[:, None]).T @ self.X).reshape(-1)
+        total = self.R.new_zeros((self.R.shape[1], self.X.shape[1]))
+        self.X.add_to(total, self.R * weights[:, None])
+        total = total.reshape(-1)
         if self.constant is not None:
             total += (weights @ self.shares) * self.constant
         return total
@@ -153,7 +152,7 @@ class HeadInfluence:
         """S u for several u, shape (k, d): one solve, one product with the features each."""
         columns = torch.as_tensor(directions, device=self.X.device).T
         solved = self.inverse.transposed(columns, self.metric, self._whole)
-        out = self.X.new_empty((len(directions), self.shape[0]))
+        out = self.R.new_empty((len(directions), self.shape[0]))
         for k, column in enumerate(solved.T):
             blocks = column.reshape(self.R.shape[1], self.X.shape[1])
             out[k] = ((self.X @ blocks.T) * self.R).sum(dim=1)
@@ -169,15 +168,17 @@ class HeadInfluence:
             guess = self.inverse.guess
         else:
             guess = KroneckerInverse(self.objective, self.theta)
-        constant = self.X.new_zeros(guess.inverse_values.shape)
+        constant = self.R.new_zeros(guess.inverse_values.shape)
         if self.constant is not None:
             constant = self.constant.reshape(constant.shape)
         return KroneckerRows(
             left=_to_numpy((self.R @ guess.class_vectors).float()),
-            right=_to_numpy((self.X @ guess.features).float()),
+            right=guess.turn(self.X).single(),
             values=_to_numpy(guess.row_lengths(self.inverse)),
             shares=_to_numpy(self.shares),
-            constant=_to_numpy(guess.class_vectors.T @ constant @ guess.features),
+            constant=_to_numpy(
+                guess.into_vectors(guess.class_vectors.T @ constant * self.objective.scale)
+            ),
         )
 
     @property

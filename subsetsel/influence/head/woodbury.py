@@ -56,22 +56,24 @@ class WoodburyInverse(Inverse):
     def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
         super().__init__(objective, theta)
         clock, (n, q, C) = objective.clock, (objective.n, objective.q, objective.num_classes)
-        shares = objective.weigh(slice(None), objective.X.new_ones(n)).div_(objective.total)
+        shares = objective.ones() / objective.total
+        # Z is C times as large, so that sparse features may be dense here.
+        across = objective.X.dense().T
         # L_c^-1, and Z.
-        self._blocks = objective.X.new_empty((C, q, q))
-        self._Z = objective.X.new_empty((C, q, n))
+        self._blocks = shares.new_empty((C, q, q))
+        self._Z = shares.new_empty((C, q, n))
         unit = torch.eye(q, dtype=torch.float64, device=objective.X.device)
 
         def fill(c: int) -> None:
             clock.check()
             p = self._outputs[:, c]
-            block = weighted_gram(objective.X, shares * p, clock)
+            block = objective.X.gram(shares * p, clock)
             block.diagonal().add_(objective.ridge)
             lower, info = torch.linalg.cholesky_ex(block)
             if int(info):
                 raise ProblemError(SINGULAR)
             self._blocks[c] = torch.linalg.solve_triangular(lower, unit, upper=False)
-            columns = objective.X.T * (shares.sqrt() * p)
+            columns = across * (shares.sqrt() * p)
             self._Z[c] = torch.linalg.solve_triangular(lower, columns, upper=False)
 
         run_blocks(fill, range(C), flops=2 * n * q * q * C, is_cpu=objective.is_cpu)
