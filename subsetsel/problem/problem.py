@@ -176,10 +176,7 @@ class Problem(FromData):
 
     @property
     def shares(self) -> FloatArray | None:
-        """Share of each example, shape (n,), in the total weight where that decides what is kept.
-
-        None with normalization "full", and where all examples weigh the same.
-        """
+        """Share of each example in the total weight, shape (n,); None where all count alike."""
         return self._kept_share.shares if self.normalization == "kept" else None
 
     def radius(self, num_pruned: int) -> float:
@@ -206,19 +203,7 @@ class Problem(FromData):
         return min(self.epsilon, _LARGEST_RADIUS) * self._kept_share.of(mask)
 
     def kept_share(self, mask: ArrayLike) -> float:
-        """Share that is kept, by weight where the head has sample weights, else by number.
-
-        Retraining moves the head 1 / this times as far as `norm` says, to first order.
-
-        Parameters
-        ----------
-        mask : array_like of shape (n,), bool
-            True means pruned.
-
-        Returns
-        -------
-        float
-        """
+        """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
         return self._kept_share.of(self.check_mask(mask))
 
     def norm(self, mask: ArrayLike) -> float:
