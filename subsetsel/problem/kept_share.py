@@ -11,6 +11,9 @@ from subsetsel.rows.base import BoolArray, FloatArray
 if TYPE_CHECKING:
     from subsetsel.influence.head.head import Head
 
+# Where `Solution.stats` holds what is kept of the weight.
+KEPT_WEIGHT = "kept_weight"
+
 
 class KeptShare:
     """The share that is kept of n examples, of which each counts as one or as its weight.
@@ -56,3 +59,7 @@ class KeptShare:
         if self.shares is None:
             return (self._n - num_pruned) / self._n
         return float(self._most[num_pruned])
+
+    def record(self, mask: BoolArray) -> dict[str, float]:
+        """Give the entry of `Solution.stats`; nothing where all count alike."""
+        return {} if self.shares is None else {KEPT_WEIGHT: self.of(mask)}

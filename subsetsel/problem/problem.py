@@ -206,6 +206,10 @@ class Problem(FromData):
         """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
         return self._kept_share.of(self.check_mask(mask))
 
+    def weight_kept(self, mask: BoolArray) -> dict[str, float]:
+        """Entry of `Solution.stats` where the head has sample weights; else nothing."""
+        return self._kept_share.record(mask)
+
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2 in float64, recomputed from S.
 
