@@ -243,3 +243,11 @@ def test_weights_are_not_given_twice() -> None:
         subsetsel.prune(problem, sample_weight=WEIGHTS)
     _, check = subsetsel.prune(problem, num_proposals=20_000)
     assert check.is_verified
+
+
+def test_rows_that_are_not_written_out_are_limited_by_weight_too() -> None:
+    """Without the column for the weight less is found, but nothing that is not allowed."""
+    problem = weighed(rel_epsilon=0.05, storage="factored")
+    solution = solve(problem, solver="anneal")
+    assert solution.size > 0
+    assert problem.norm(solution.mask) <= problem.allowed(solution.mask) * (1 + 1e-9)
