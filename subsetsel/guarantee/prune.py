@@ -16,7 +16,7 @@ from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.registry import get_spec
 from subsetsel.guarantee.answer import answer, load_head, nothing_set_up
 from subsetsel.guarantee.criteria import Criteria
-from subsetsel.guarantee.task import Task, pose
+from subsetsel.guarantee.task import Task, pose, refuse_arguments_of_solve
 from subsetsel.guarantee.verification import Verification
 from subsetsel.problem.progress import Limit
 from subsetsel.problem.solution import Solution
@@ -33,6 +33,7 @@ def prune(
     y: Any = None,
     *,
     l2: float | None = None,
+    sample_weight: ArrayLike | None = None,
     epsilon: float | None = None,
     rel_epsilon: float | None = None,
     max_loss_gap: float | None = None,
@@ -76,6 +77,9 @@ def prune(
         Labels, integers or strings; not beside a `Problem`.
     l2 : float
         Weight decay of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
+    sample_weight : array_like of shape (n,), optional
+        Positive weights of the examples in that mean, and in the one over what is kept; not beside
+        a `Problem`. On ``validation`` and ``test`` all examples count alike.
     epsilon, rel_epsilon : float, optional
         Largest change of the parameters, absolute or as a fraction of ||theta||_2.
     max_loss_gap, max_accuracy_drop : float, optional
@@ -168,7 +172,9 @@ def prune(
         bound=False,
         trace=trace,
     )
+    refuse_arguments_of_solve(options)
     arguments: dict[str, Any] = {
+        "sample_weight": sample_weight,
         "epsilon": epsilon,
         "rel_epsilon": rel_epsilon,
         "max_size": max_size,

@@ -14,8 +14,8 @@ import numpy as np
 from subsetsel.guarantee.task import EarlierAnswer
 from subsetsel.guarantee.trial import Trial, odds
 from subsetsel.guarantee.trials import REACH, Trials
-from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
+from subsetsel.problem.size_range import size_range
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import NO_CLOCK, Clock
 
@@ -207,18 +207,10 @@ def allowed_sizes(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] 
     The second is a proven upper bound. None means that no non-empty subset is allowed. `TimeIsUp`
     is raised where the clock ends before a subset is found.
     """
-    forced = problem.must_prune
-    if not problem.constraints.violations(forced):
-        least = int(forced.sum())
-    else:
-        smallest = find_mask(problem, clock=clock)
-        if smallest is None:
-            return None
-        least = int(smallest.sum())
-    _, value = minimize_linear(problem, np.full(problem.n, -1.0), clock=clock)
-    most = problem.max_size if value == -math.inf else math.floor(-value)
-    most = min(most, problem.max_size, problem.n - 1)
-    least = max(least, 1)
+    found = size_range(problem, clock)
+    if found is None:
+        return None
+    least, most = max(found[0], 1), min(found[1], problem.n - 1)
     return None if least > most else (least, most)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,16 +10,21 @@ import numpy as np
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
-from subsetsel.guarantee.held_out import Split, check_split
+from subsetsel.guarantee.held_out import Split, check_against, check_split
 from subsetsel.problem.arguments import Metric
 from subsetsel.problem.ask_head import ask_of_features
+from subsetsel.problem.goal import refuse_hidden
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import Clock
 
 # A norm that cannot matter: what counts is the refit.
 NO_LIMIT = 1e300
-_OF_THE_FIT = ("num_classes", "device")
+_OF_THE_FIT = ("num_classes", "sample_weight", "device")
+_OF_A_SIZE = ("size", "fraction", "num_kept")
+_OF_A_FORMULATION = ("formulation", "ridge", "normalization", "metric", "hessian")
+_OF_A_BOUND = ("bound", "gap")
+_SPLITS = ("validation", "test")
 _BESIDE_A_PROBLEM = {"max_size", "must_prune", "must_keep"}
 
 
@@ -69,6 +75,36 @@ class Task:
         return "loss" if has_factor else "parameter"
 
 
+def refuse_arguments_of_solve(options: Mapping[str, Any]) -> None:
+    """Say what to do instead where arguments of `solve` are given to `prune`."""
+    for names, why, cure in (
+        (
+            _OF_A_SIZE,
+            "prune looks for the largest size that a refit verifies",
+            "limit it by max_size, or fix it: solve(problem) and verify(problem, solution) with "
+            "problem = Problem.from_features(X, y, l2=..., {name}={value!r})",
+        ),
+        (
+            _OF_A_FORMULATION,
+            "prune limits what an exact refit measures, and chooses the rows that it searches",
+            "leave it out, or solve Problem.from_features(X, y, l2=..., epsilon=..., "
+            "{name}={value!r})",
+        ),
+        (
+            _OF_A_BOUND,
+            "no bound is proved on what an exact refit measures",
+            "leave it out; for Eq. 3 with its bound solve Problem.from_features(X, y, l2=..., "
+            "epsilon=..., formulation='paper')",
+        ),
+    ):
+        for name in names:
+            if name in options:
+                cure = cure.format(name=name, value=options[name])
+                raise OptionError(
+                    f"prune has no argument {name!r}: {why}. {cure[0].upper()}{cure[1:]}."
+                )
+
+
 def pose(
     data: tuple[Any, Any, float | None],
     arguments: dict[str, Any],
@@ -110,22 +146,26 @@ def pose(
             "max_loss_gap or max_accuracy_drop with validation=(X, y). For a fixed size use solve "
             "and verify."
         )
+    named = [
+        (name, split) for name, split in zip(_SPLITS, splits, strict=True) if split is not None
+    ]
+    # Before the head is fitted, which may take minutes.
     if isinstance(X, Problem):
+        assert X.head is not None
+        for name, split in named:
+            check_split(X.head, name, split)
+        earlier = _as_answer(guess, X.n)
         problem = _ask_again(X, goal, arguments)
     else:
         fit = {name: arguments.pop(name) for name in _OF_THE_FIT if name in arguments}
+        if named:
+            check_against(X, y, fit.get("num_classes"), named)
+        # Features of another shape are refused below.
+        earlier = _as_answer(guess, np.shape(X)[0]) if np.ndim(X) == 2 else None
         goal = goal or {"epsilon": NO_LIMIT}
         problem = ask_of_features(Problem, X, y, {"l2": l2, **fit}, clock, **goal, **arguments)
-    for name, split in zip(("validation", "test"), splits, strict=True):
-        if split is not None:
-            assert problem.head is not None
-            check_split(problem.head, name, split)
-    return Task(
-        problem,
-        replace(criteria, epsilon=problem.epsilon if is_limited else None),
-        *splits,
-        None if guess is None else _as_answer(guess, problem.n),
-    )
+    epsilon = problem.epsilon if is_limited else None
+    return Task(problem, replace(criteria, epsilon=epsilon), *splits, earlier)
 
 
 def _require_head_alone(problem: Problem, y: Any, l2: Any, arguments: dict[str, Any]) -> None:
@@ -157,8 +197,11 @@ def _ask_again(problem: Problem, goal: dict[str, Any], arguments: dict[str, Any]
     return problem.replace(epsilon=goal.get("epsilon", epsilon), **arguments)
 
 
-def _as_answer(given: Any, n: int) -> EarlierAnswer:
+def _as_answer(given: Any, n: int) -> EarlierAnswer | None:
     """Read an earlier answer, a Solution or a mask of at most n examples."""
+    if given is None:
+        return None
+    refuse_hidden(given, "initial_guess")
     array = np.asarray(getattr(given, "mask", given))
     if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
         raise OptionError(

@@ -259,7 +259,7 @@ def verify(
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
     given: Any = solution
-    mask = problem.check_mask(given)
+    mask = problem.check_mask(given, "solution")
     if mask.all():
         raise ProblemError(f"all {problem.n} examples are pruned; nothing is left to refit on.")
     if test is not None:

@@ -19,6 +19,9 @@ from subsetsel.problem.arguments import (
     Ridge,
     Storage,
 )
+from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.goal import Goal, fixed_mask
+from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.support.clock import Clock
 from subsetsel.support.memory import needs_memory
@@ -33,6 +36,7 @@ class _AboutLabels(Protocol):
 
 Asked = TypeVar("Asked", bound=_AboutLabels)
 
+_GOAL = ("epsilon", "rel_epsilon", "size", "fraction", "num_kept", "max_size")
 _CURE = (
     "storage='factored' never writes S out; float32, fewer features or fewer examples take less. "
     "`subsetsel prune --dry-run` says beforehand what it will be."
@@ -56,10 +60,15 @@ def ask_of_features(
 ) -> Asked:
     """Do what `FromData.from_features` promises, or raise `TimeIsUp` at the end of a clock.
 
-    ``fit`` holds l2, num_classes and device.
+    ``fit`` holds l2, num_classes, sample_weight and device.
     """
     from subsetsel.influence import fit_head
 
+    if question.get("constraints") is not None:
+        # They are read twice.
+        question["constraints"] = list(question["constraints"] or [])
+    if np.ndim(X) == 2:
+        _check_question(np.shape(X)[0], {**question})
     with needs_memory(
         "the head of these features",
         lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
@@ -67,6 +76,16 @@ def ask_of_features(
     ):
         head = fit_head(X, y, clock=clock, **fit)
     return ask_of_head(kind, head, clock, **question)
+
+
+def _check_question(n: int, question: dict[str, Any]) -> None:
+    """Check what is asked of n examples before the head is fitted, which may take minutes."""
+    goal: dict[str, Any] = {name: question.get(name) for name in _GOAL}
+    Goal.parse(n, theta_norm=1.0, **goal)
+    for name in ("must_prune", "must_keep"):
+        fixed_mask(question.get(name), n, name)
+    group_constraints(n, question.get("groups"), question.get("group_limits"))
+    Constraints.build(n, question.get("constraints") or [])
 
 
 def ask_of_head(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import (
@@ -45,6 +46,7 @@ class FromData:
         *,
         l2: float,
         num_classes: int | None = None,
+        sample_weight: ArrayLike | None = None,
         device: str = "auto",
         **question: Unpack[HeadQuestion],
     ) -> Self:
@@ -60,6 +62,10 @@ class FromData:
             Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
         num_classes : int, optional
             When some class has no example.
+        sample_weight : array_like of shape (n,), optional
+            Positive weights w_i: the mean of the losses becomes sum w_i loss_i / sum w_i, on all
+            examples and on those that are kept. Then S, the limit of normalization "kept", every
+            refit and the curvature weigh likewise; sizes and limits of groups count examples.
         device : str
             ``"auto"``, ``"cuda"``, ``"cpu"``.
         formulation : {"retrain", "paper"}
@@ -94,7 +100,12 @@ class FromData:
         ProblemError
             For bad features, labels, l2 or settings.
         """
-        fit = {"l2": l2, "num_classes": num_classes, "device": device}
+        fit = {
+            "l2": l2,
+            "num_classes": num_classes,
+            "sample_weight": sample_weight,
+            "device": device,
+        }
         return ask_of_features(cls, X, y, fit, NO_CLOCK, **question)
 
     @classmethod

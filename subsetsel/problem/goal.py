@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.arrays import to_numpy
 
 _NAMES = "epsilon, rel_epsilon, size, fraction, num_kept"
 
@@ -93,27 +94,66 @@ class Goal:
 
 def fixed_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
     """Read ``must_prune`` or ``must_keep``, given as indices or as a mask, as a mask."""
+    mask = np.zeros(n, dtype=np.bool_)
     if given is None:
-        return np.zeros(n, dtype=np.bool_)
-    array = np.asarray(given)
+        return mask
+    refuse_hidden(given, name)
+    array = to_numpy(given, name)
     if array.dtype == np.bool_:
         if array.shape != (n,):
-            raise ProblemError(f"{name} is a mask of shape {array.shape}, expected ({n},).")
+            raise ProblemError(
+                f"{name} is a mask of shape {array.shape}, expected ({n},): one per example."
+            )
         return array.copy()
     if array.size == 0:
-        return np.zeros(n, dtype=np.bool_)
+        return mask
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ProblemError(
             f"{name} must hold indices or be a Boolean mask, got {array.dtype} of shape "
-            f"{array.shape}."
+            f"{array.shape}. If it is a mask give np.asarray({name}, dtype=bool), if it holds "
+            f"indices np.asarray({name}, dtype=int)."
         )
     if array.min() < 0 or array.max() >= n:
         raise ProblemError(
             f"{name} must hold indices from 0 to {n - 1}, got {array.min()} to {array.max()}."
         )
-    mask = np.zeros(n, dtype=np.bool_)
+    # Numbers 0 and 1 for each example are a mask that would be read as the indices 0 and 1.
+    values, counts = np.unique(array, return_counts=True)
+    if counts.max() > 1:
+        first = values[np.argmax(counts > 1)]
+        cure = (
+            f"it looks like a mask of zeros and ones, which is np.asarray({name}, dtype=bool)"
+            if array.max() <= 1 and len(array) == n
+            else f"give np.unique({name})"
+        )
+        raise ProblemError(f"{name} must hold each index once, got {first} more than once; {cure}.")
     mask[array] = True
     return mask
+
+
+def read_mask(given: Any, n: int, name: str) -> BoolArray:
+    """Read a subset, a mask of shape (n,) or something with a ``mask``, that is called ``name``."""
+    refuse_hidden(given, name)
+    array = np.asarray(getattr(given, "mask", given))
+    if array.dtype == np.bool_ and array.shape == (n,):
+        return array
+    rule = (
+        f"{name} must be a Boolean array of shape ({n},), True meaning pruned; got {array.dtype} "
+        f"of shape {array.shape}"
+    )
+    values = np.unique(array) if array.dtype.kind in "fiu" else np.array([])
+    if array.shape == (n,) and values.size and np.isin(values, (0, 1)).all():
+        raise ProblemError(f"{rule}. From zeros and ones: np.asarray({name}, dtype=bool).")
+    raise ProblemError(f"{rule}. From indices: mask = np.zeros({n}, bool); mask[pruned] = True.")
+
+
+def refuse_hidden(given: Any, name: str) -> None:
+    """Refuse a masked array, whose ``mask`` says what is hidden and not what is pruned."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise ProblemError(
+            f"{name} is a masked array, and what its mask hides is neither pruned nor kept; say "
+            f"which with {name}.filled(False)."
+        )
 
 
 def _non_negative(value: Any, name: str) -> float:

@@ -12,6 +12,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits
 from subsetsel.problem.constraints import Constraints, LinearConstraint
 from subsetsel.rows.base import FloatArray
+from subsetsel.support.arrays import to_numpy
 
 
 def group_constraints(
@@ -49,7 +50,7 @@ def group_constraints(
             "groups and group_limits belong together: groups says where each example belongs, "
             "group_limits how many of each may be pruned."
         )
-    labels = np.asarray(groups)
+    labels = _as_labels(groups)
     if labels.shape != (n,):
         raise ProblemError(
             f"groups must hold one label per example, shape ({n},), got shape {labels.shape}."
@@ -107,7 +108,7 @@ def balanced_limits(
     ProblemError
         If ``size`` is outside [0, n] or the policy is unknown.
     """
-    labels, counts = np.unique(np.asarray(groups), return_counts=True)
+    labels, counts = np.unique(_as_labels(groups), return_counts=True)
     n = int(counts.sum())
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 0 <= size <= n:
         raise ProblemError(f"size must be an integer between 0 and n = {n}, got {size!r}.")
@@ -124,7 +125,7 @@ def balanced_limits(
     left = size - int(pruned.sum())
     order = np.argsort(-(ideal - pruned), kind="stable")
     pruned[order[:left]] += 1
-    return {label.item(): (int(m), int(m)) for label, m in zip(labels, pruned, strict=True)}
+    return {label: (int(m), int(m)) for label, m in zip(labels.tolist(), pruned, strict=True)}
 
 
 def _equal_shares(counts: np.ndarray[Any, Any], num_kept: int) -> FloatArray:
@@ -136,3 +137,35 @@ def _equal_shares(counts: np.ndarray[Any, Any], num_kept: int) -> FloatArray:
         shares[group] = min(float(counts[group]), level)
         left -= shares[group]
     return shares
+
+
+def _as_labels(groups: Any) -> np.ndarray[Any, Any]:
+    """Read the group of each example; every example must have one."""
+    if isinstance(groups, np.ma.MaskedArray):
+        raise ProblemError(
+            "groups is a masked array, and an example whose group is hidden belongs to none; give "
+            "these a group of their own, as by groups.filled(-1)."
+        )
+    labels = to_numpy(groups, "groups")
+    if labels.dtype.kind in "fcOmM":
+        missing = [k for k, label in enumerate(labels.ravel()) if _is_missing(label)]
+        if missing:
+            raise ProblemError(
+                f"groups holds no group for example {missing[0]} ({labels.ravel()[missing[0]]!r}; "
+                f"{len(missing)} in all); give these a group of their own, as by "
+                "pandas.Series(groups).astype(str)."
+            )
+    if labels.dtype.kind == "O" and len({type(label) for label in labels.ravel()}) > 1:
+        raise ProblemError(
+            "groups mixes types, so that 1 and '1' would be two groups; give "
+            "[str(group) for group in groups]."
+        )
+    return labels
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is None, NaN, NaT or NA, of which none equals itself."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True

@@ -14,11 +14,12 @@ from subsetsel.problem.arguments import GroupLimits, Hessian, Normalization
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.facts import facts_of
 from subsetsel.problem.from_data import FromData
-from subsetsel.problem.goal import Goal, fixed_mask
+from subsetsel.problem.goal import Goal, fixed_mask, read_mask
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
+from subsetsel.problem.kept_share import KeptShare
 from subsetsel.rows import Rows, as_rows
-from subsetsel.rows.base import BoolArray, euclidean
+from subsetsel.rows.base import BoolArray, FloatArray, euclidean
 from subsetsel.support.text import as_html
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Problem(FromData):
         ``epsilon`` is given.
     normalization : {"full", "kept"}
         ``"full"`` is Eq. 3 to the letter. ``"kept"`` allows epsilon (n - m) / n when m are pruned:
-        the mean over the kept examples moves n / (n - m) times as far.
+        the mean over the kept examples moves n / (n - m) times as far. Where the head has sample
+        weights the kept share of the total weight stands for (n - m) / n.
     max_size : int, optional
         Prune at most this many (only with ``epsilon``).
     groups, group_limits : optional
@@ -96,6 +98,7 @@ class Problem(FromData):
         self.rows: Rows = as_rows(S)
         self.n, self.d = self.rows.shape
         self.head, self.hessian = head, hessian
+        self._kept_share = KeptShare.of_head(self.n, head)
         self.groups = None if groups is None else np.asarray(groups)
         self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
             Constraints.build(self.n, constraints or [])
@@ -171,21 +174,41 @@ class Problem(FromData):
         """Whether ``max_size`` is smaller than the largest size that the normalization allows."""
         return self.epsilon is not None and self.max_size < self.n - (self.normalization == "kept")
 
+    @property
+    def shares(self) -> FloatArray | None:
+        """Share of each example in the total weight, shape (n,); None where all count alike."""
+        return self._kept_share.shares if self.normalization == "kept" else None
+
     def radius(self, num_pruned: int) -> float:
         """Largest ||W^T S||_2 allowed when that many are pruned.
 
         Returns
         -------
         float
-            epsilon, or epsilon (n - m) / n with normalization "kept"; inf without epsilon.
+            epsilon, or epsilon (n - m) / n with normalization "kept"; inf without epsilon. With
+            sample weights it is what the lightest that many leave, and `allowed` decides.
         """
         if self.epsilon is None:
             return float("inf")
         # No norm is larger than this, and its square does not overflow.
         epsilon = min(self.epsilon, _LARGEST_RADIUS)
-        if self.normalization == "full":
-            return epsilon
-        return epsilon * (self.n - num_pruned) / self.n
+        return (
+            epsilon if self.normalization == "full" else epsilon * self._kept_share.most(num_pruned)
+        )
+
+    def allowed(self, mask: BoolArray) -> float:
+        """Largest ||W^T S||_2 allowed when these are pruned, mask (n,); inf without epsilon."""
+        if self.epsilon is None or self.shares is None:
+            return self.radius(int(np.count_nonzero(mask)))
+        return min(self.epsilon, _LARGEST_RADIUS) * self._kept_share.of(mask)
+
+    def kept_share(self, mask: ArrayLike) -> float:
+        """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
+        return self._kept_share.of(self.check_mask(mask))
+
+    def weight_kept(self, mask: BoolArray) -> dict[str, float]:
+        """Entry of `Solution.stats` where the head has sample weights; else nothing."""
+        return self._kept_share.record(mask)
 
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2 in float64, recomputed from S.
@@ -202,16 +225,9 @@ class Problem(FromData):
         checked = self.check_mask(mask)
         return euclidean(self.rows.sum(checked))
 
-    def check_mask(self, mask: ArrayLike) -> BoolArray:
-        """Read a subset given by a user or a solver, as a mask of shape (n,) or a Solution."""
-        array = np.asarray(getattr(mask, "mask", mask))
-        if array.dtype != np.bool_ or array.shape != (self.n,):
-            raise ProblemError(
-                f"mask must be a Boolean array of shape ({self.n},), True meaning pruned; got "
-                f"{array.dtype} of shape {array.shape}. From indices: mask = np.zeros({self.n}, "
-                "bool); mask[pruned] = True."
-            )
-        return array
+    def check_mask(self, mask: ArrayLike, name: str = "mask") -> BoolArray:
+        """Read a subset, a mask of shape (n,) or a Solution, that the user calls ``name``."""
+        return read_mask(mask, self.n, name)
 
     def violations(self, mask: BoolArray, *, norm: float | None = None) -> list[str]:
         """Say in words what a subset breaks.
@@ -233,7 +249,7 @@ class Problem(FromData):
         """Recompute the norm of a subset, and say in words what the subset breaks."""
         checked = self.check_mask(mask)
         broken = self.linear_violations(checked)
-        allowed = self.radius(int(np.count_nonzero(checked)))
+        allowed = self.allowed(checked)
         value = euclidean(self.rows.sum(checked)) if norm is None else norm
         if not value <= allowed * (1 + FEASIBILITY):
             broken.append(f"the norm is {value:.9g}, more than {allowed:.9g}")

@@ -1,0 +1,59 @@
+"""Which sizes the limits allow, and what is said of one that they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from subsetsel import Problem, solve
+from subsetsel.problem.size_range import size_range, why_no_size
+
+_S = np.random.default_rng(3).normal(size=(12, 2))
+_GROUPS = [0] * 4 + [1] * 8
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, (0, 12)),
+        ({"must_prune": [1, 2], "must_keep": [0]}, (2, 11)),
+        ({"groups": _GROUPS, "group_limits": {0: (1, 2), 1: (None, 3)}}, (1, 5)),
+        ({"constraints": [(np.arange(12.0), 11, 20)]}, (1, 6)),
+        ({"must_prune": [0], "groups": _GROUPS, "group_limits": {0: (0, 0)}}, None),
+    ],
+)
+def test_sizes_that_are_allowed(limits: dict[str, Any], expected: Any) -> None:
+    """The fewest and the most, with both of them."""
+    assert size_range(Problem(_S, epsilon=1e9, **limits)) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12])
+def test_a_size_that_is_not_allowed_is_told_those_that_are(size: int) -> None:
+    """The sizes that the message names are solved. Mutation: they are not named."""
+    limits: dict[str, Any] = {"must_prune": [1, 2], "must_keep": [0, 3]}
+    problem = Problem(_S, size=size, **limits)
+    assert solve(problem, solver="greedy").status == "infeasible"
+    assert f"size = {size} satisfies the limits, which allow 2 to 10" in why_no_size(problem)
+    for named in (2, 10):
+        assert solve(Problem(_S, size=named, **limits), solver="greedy").is_feasible
+
+
+def test_one_of_each_class_is_kept_and_said() -> None:
+    """A head needs every class, so that not all but one can go."""
+    X, y = np.random.default_rng(0).normal(size=(12, 2)), np.arange(12) % 3
+    assert "which allow 0 to 9" in why_no_size(Problem.from_features(X, y, l2=0.1, size=11))
+    largest = Problem.from_features(X, y, l2=0.1, size=9)
+    assert solve(largest, solver="greedy").is_feasible
+
+
+def test_where_no_size_is_allowed_that_is_said() -> None:
+    """Limits that contradict each other leave nothing to ask for."""
+    limits: dict[str, Any] = {"must_prune": [0], "groups": _GROUPS, "group_limits": {0: (0, 0)}}
+    assert "nor does one of any other size" in why_no_size(Problem(_S, size=3, **limits))
+
+
+def test_of_epsilon_nothing_is_said() -> None:
+    """Without a size there is none to name."""
+    assert why_no_size(Problem(_S, epsilon=1.0)) == ""
