@@ -35,12 +35,8 @@ def check_against(
     X: Any, y: Any, num_classes: int | None, splits: Iterable[tuple[str, Any]]
 ) -> None:
     """Refuse them by their names before there is a head, by the data that it will be trained on."""
-    from subsetsel.influence.head.data import (
-        check_features,
-        check_lengths,
-        encode_labels,
-        encode_like,
-    )
+    from subsetsel.influence.head.data import check_features, check_lengths
+    from subsetsel.influence.head.labels import encode_labels, encode_like
 
     _, classes = encode_labels(y, num_classes)
     num_features = np.shape(X)[1] if np.ndim(X) == 2 else None
