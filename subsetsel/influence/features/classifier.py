@@ -14,7 +14,14 @@ from torch.utils._pytree import tree_leaves
 
 from subsetsel.errors import FormulationWarning, ProblemError
 from subsetsel.influence.features.batches import Batch
-from subsetsel.influence.features.layers import Pooling, candidates, own_head, pool, positions
+from subsetsel.influence.features.layers import (
+    Pooling,
+    candidates,
+    has_weights,
+    own_head,
+    pool,
+    positions,
+)
 from subsetsel.influence.features.running import attention_mask, run_model
 
 # Largest difference of the same logits, as a share of the largest of them.
@@ -214,6 +221,8 @@ def _fitting(seen: Watched, name: str, pooling: Pooling | None) -> list[int]:
         theta = own_head(layer, features.shape[-1], given)
     except (TypeError, ValueError, RuntimeError):
         return []  # It does not take rows of features alone: no classifier.
+    if not has_weights(layer, theta[:, :-1].numel()):
+        return []
     home = features.double().cpu()
     logits = home @ theta[:, :-1].T + theta[:, -1]
     half = min(given.element_size(), *(out.element_size() for out in seen.outputs)) < 4
@@ -247,7 +256,9 @@ def _is_same(logits: torch.Tensor, output: torch.Tensor, *, half: bool) -> bool:
     if logits.shape[-1] == 1:
         return _is_close(logits.sigmoid(), output, half=half)
     whole = log_softmax(logits, dim=-1)
-    return _is_close(whole, output, half=half) or _is_close(whole.exp(), output, half=half)
+    if _is_close(whole, log_softmax(output, dim=-1), half=half):
+        return True
+    return _is_close(whole.exp(), output, half=half)
 
 
 def _is_close(a: torch.Tensor, b: torch.Tensor, *, half: bool) -> bool:

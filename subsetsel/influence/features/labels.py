@@ -9,6 +9,7 @@ import torch
 from subsetsel.errors import ProblemError
 
 _ONE_CLASS = "labels must be integers, one class per example"
+_IF_INPUTS = "If these are inputs, say with labels= which item or key of a batch holds the labels."
 
 
 def check_labels(labels: Any) -> torch.Tensor:
@@ -50,12 +51,14 @@ def _require_whole(tensor: torch.Tensor) -> None:
     bad = torch.nonzero(tensor != tensor.round())
     if len(bad):
         value = float(tensor[tuple(bad[0])])
-        cure = (
-            "Give the class of each example: for probabilities labels.argmax(1)."
-            if tensor.dim() == 2
-            else "Rounding measured values would invent classes: a regression cannot be pruned "
-            "this way; give classes, for example whether a value is above a threshold."
-        )
+        if tensor.dim() > 1:
+            is_share = bool((tensor >= 0).all() and ((tensor.sum(dim=-1) - 1).abs() < 1e-3).all())
+            cure = "Probabilities: give labels.argmax(1)." if is_share else _IF_INPUTS
+        else:
+            cure = (
+                "Rounding measured values would invent classes: a regression cannot be pruned this "
+                "way; give classes, for example whether a value is above a threshold."
+            )
         raise ProblemError(
             f"{_ONE_CLASS}; example {int(bad[0, 0])} of a batch has the label {value:g}. {cure}"
         )
@@ -70,10 +73,7 @@ def _cure(tensor: torch.Tensor) -> str:
             "Several classes may hold for one example here, which no softmax can say: give one "
             "column of them, to prune for that question alone."
         )
-    return (
-        "If these are inputs, say with labels= which item or key of a batch holds the labels; if "
-        "every position has a label, make one example of each position."
-    )
+    return f"{_IF_INPUTS} If every position has a label, make one example of each position."
 
 
 def _describe(labels: Any) -> str:

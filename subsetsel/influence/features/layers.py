@@ -45,6 +45,17 @@ def _may_classify(module: nn.Module) -> bool:
     return not has_parts and any(p.dim() >= 2 for p in module.parameters(recurse=False))
 
 
+def has_weights(layer: nn.Module, count: int) -> bool:
+    """Whether a module of the user's own has a weight for each feature and class.
+
+    A temperature has not, though it is linear, too.
+    """
+    is_known = isinstance(layer, nn.Linear) or _is_convolution(layer)
+    if is_known or hasattr(layer, "base_layer"):
+        return True
+    return any(parameter.numel() == count for parameter in layer.parameters())
+
+
 def _is_pointwise(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
     is_one = all(size == 1 for size in (*layer.kernel_size, *layer.stride))
     return is_one and layer.groups == 1 and set(layer.padding) <= {0, "valid"}
