@@ -158,7 +158,7 @@ def test_the_head_is_the_layer_that_gives_the_logits(
 ) -> None:
     """Whatever the head is made of, X is what it is given, and theta gives the model's logits.
 
-    Mutation: what lies inside an adapter counts as a layer of its own: fails.
+    Mutation: a module with a base layer is no candidate: fails.
     """
     net = make()
     found = features_from_model(net, data(), device="cpu")
@@ -349,6 +349,97 @@ def tokens() -> tuple[Tensor, Tensor, Tensor]:
     ids = (torch.arange(N)[:, None] * 7 + torch.arange(4) ** 2) % 5
     mask = (torch.arange(4) <= torch.arange(N)[:, None] % 3 + 1).long()
     return ids, mask, torch.arange(N) % C
+
+
+class Bert(nn.Module):
+    """Embeds, mixes, pools the first token and classifies, with the names of Hugging Face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embeddings, self.query = nn.Embedding(5, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.pooler, self.dropout = nn.Linear(WIDTH, WIDTH), nn.Dropout()
+        self.classifier = nn.Linear(WIDTH, C)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """Logits in an object."""
+        h = self.embeddings(input_ids)
+        weights = self.query(h)[:, 0, :, None].mul(h.mT).sum(1) * attention_mask
+        pooled = torch.tanh(self.pooler(torch.einsum("bt,bth->bh", weights, h)))
+        return SimpleNamespace(loss=None, logits=self.classifier(self.dropout(pooled)))
+
+
+class Wrapped(nn.Module):
+    """Passes all on, as a peft model does."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.base_model = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model within gives."""
+        return self.base_model(*args, **kwargs)
+
+
+def test_a_text_model_with_adapters_everywhere() -> None:
+    """With adapters on all linear layers the classifier of 17 features is found, by keys or items.
+
+    Mutation: a module with a base layer is no candidate: fails.
+    """
+    net = Bert()
+    for name, layer in list(net.named_children()):
+        if isinstance(layer, nn.Linear):
+            setattr(net, name, Lora(layer, layer.in_features, layer.out_features))
+    found = features_from_model(Wrapped(net), TensorDataset(*tokens()), labels=2)
+    assert (found.classifier, found.X.shape) == ("base_model.classifier", (N, WIDTH))
+    ids, mask, y = tokens()
+    keyed: Any = [
+        {"input_ids": a, "attention_mask": b, "labels": c}
+        for a, b, c in zip(ids, mask, y, strict=True)
+    ]
+    np.testing.assert_array_equal(features_from_model(Wrapped(net), keyed).X, found.X)
+
+
+def test_a_mask_behind_a_wrapper_is_a_mask() -> None:
+    """Padding does not count where a wrapper hides the names of forward, and items have no keys."""
+
+    class EveryPosition(Sequence):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+            return self.score(F.one_hot(input_ids, 5).float())
+
+    net, data_set = EveryPosition(None), TensorDataset(*tokens())
+    found = features_from_model(Wrapped(net), data_set, pooling="mean", labels=2)
+    plain = features_from_model(net, data_set, pooling="mean", labels=2)
+    np.testing.assert_array_equal(found.X, plain.X)
+    ids, mask, _ = tokens()
+    expected = (F.one_hot(ids, 5) * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+    np.testing.assert_allclose(found.X, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_of_other_precision(dtype: torch.dtype) -> None:
+    """Rounding in half precision is no other output, and float64 stays float64."""
+    found = features_from_model(
+        Net().to(dtype), TensorDataset(data().tensors[0].to(dtype), data().tensors[1])
+    )
+    assert found.classifier == "fc"
+    assert found.X.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+
+
+def test_a_head_called_twice_is_refused() -> None:
+    """Two calls give two inputs; one call, as the message says, gives features."""
+
+    class Twice(Net):
+        times = 2
+
+        def forward(self, x: Tensor) -> Any:
+            return sum(self.fc(self.features(x)) for _ in range(self.times)) / self.times
+
+    net = Twice()
+    with pytest.raises(ProblemError, match="called 2 times.*Call it once"):  # noqa: RUF043
+        features_from_model(net, data())
+    net.times = 1
+    assert features_from_model(net, data()).classifier == "fc"
 
 
 def test_a_pooling_that_is_not_the_models_is_refused() -> None:

@@ -160,7 +160,8 @@ class Capture:
         if len(self._caught) != 1:
             raise ProblemError(
                 f"the classifier {self.classifier!r} was called {len(self._caught)} times in one "
-                "forward pass, not once; name another layer with classifier=."
+                "forward pass, not once. Call it once in forward, or compute features yourself and "
+                "use Problem.from_features."
             )
         caught = self._caught.pop()
         self._like = caught[:1]

@@ -26,7 +26,7 @@ from subsetsel.influence.features.capture import (
 )
 from subsetsel.influence.features.items import Names
 from subsetsel.influence.features.layers import Pooling
-from subsetsel.influence.features.running import check_repeats, named_errors, plain
+from subsetsel.influence.features.running import check_repeats, is_half, named_errors, plain
 from subsetsel.influence.features.store import (
     FeatureStore,
     Fingerprint,
@@ -153,6 +153,7 @@ def features_from_model(
                 first,
                 actual,
                 f"the features that the classifier {name!r} is given",
+                is_rough=precision != "float32" or is_half(model),
             )
         dtype = np.float64 if sample.dtype == torch.float64 else np.float32
         shape = (data.n, sample.shape[1])

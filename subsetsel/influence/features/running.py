@@ -79,13 +79,26 @@ def _cure(model: nn.Module, batch: Batch) -> str:
 
 
 def _takes(model: nn.Module) -> tuple[list[str], bool]:
-    """Name what the forward of a model takes, and say whether it takes any other name."""
+    """Name what the forward of a model takes, and say whether it takes any other name.
+
+    A wrapper that passes all on (DataParallel, peft) is asked for what is inside.
+    """
     try:
         found = inspect.signature(model.forward).parameters
     except (TypeError, ValueError):
         return [], True
     kinds = {parameter.kind for parameter in found.values()}
+    if kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        for name in ("module", "base_model", "model"):
+            inner = getattr(model, name, None)
+            if isinstance(inner, nn.Module):
+                return _takes(inner)
     return list(found), inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def is_half(model: nn.Module) -> bool:
+    """Whether some of a model's parameters have half precision."""
+    return any(p.is_floating_point() and p.element_size() < 4 for p in model.parameters())
 
 
 def attention_mask(model: nn.Module, batch: Batch) -> torch.Tensor | None:
@@ -106,8 +119,12 @@ def check_repeats(
     first: Batch,
     device: torch.device,
     what: str,
+    *,
+    is_rough: bool,
 ) -> torch.Tensor:
     """Run the first batch twice, then its first examples alone, and compare.
+
+    ``is_rough`` says that something is computed in half precision.
 
     Returns
     -------
@@ -125,7 +142,7 @@ def check_repeats(
         If what an example gives depends on the others in its batch.
     """
     once, again = run(first), run(first)
-    slack = _HALF if once.element_size() < 4 else 1.0
+    slack = _HALF if is_rough else 1.0
     if _distance(once, again) > slack * _SAME_BATCH:
         raise ProblemError(
             f"{what} differ from one pass to the next over the same batch "
@@ -150,7 +167,7 @@ def check_repeats(
 
 
 def require_separate(
-    run: Callable[[Batch], torch.Tensor], first: Batch, together: torch.Tensor
+    run: Callable[[Batch], torch.Tensor], first: Batch, together: torch.Tensor, *, is_rough: bool
 ) -> None:
     """Refuse a model for which one example gives something else than among others.
 
@@ -167,7 +184,7 @@ def require_separate(
             f"with parameters= the model must run on single examples. {error}"
         ) from error
     distance = _distance(together[: len(few)], alone)
-    if distance > _OTHER_BATCH * (_HALF if together.element_size() < 4 else 1.0):
+    if distance > _OTHER_BATCH * (_HALF if is_rough else 1.0):
         raise ProblemError(
             f"what the model makes of an example depends on the others in its batch (alone it "
             f"differs by {distance:.2g} of the norm of the logits), or something random is on in "

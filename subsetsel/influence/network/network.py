@@ -17,6 +17,7 @@ from subsetsel.influence.features.batches import Batch, OrderedData
 from subsetsel.influence.features.running import (
     check_repeats,
     eager,
+    is_half,
     named_errors,
     require_separate,
 )
@@ -137,8 +138,9 @@ class Network:
         first = self.data.split(self.data.first_batch(), self.device)
         logits = run(first)
         _require_logits(logits)
-        require_separate(run, first, logits)
-        check_repeats(run, self.data, first, self.device, "the model's logits")
+        is_rough = is_half(self.model)
+        require_separate(run, first, logits, is_rough=is_rough)
+        check_repeats(run, self.data, first, self.device, "the model's logits", is_rough=is_rough)
 
     def gradients(self, batch: Batch) -> Tensor:
         """Gradient of each example's cross-entropy, shape (b, d), float64."""
