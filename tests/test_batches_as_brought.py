@@ -283,3 +283,48 @@ def test_a_cache_knows_which_items_were_labels(tmp_path: Any) -> None:
     features_from_model(Net(), data, labels=1, inputs=0, cache_dir=tmp_path)
     with pytest.raises(ProblemError, match="other settings"):
         features_from_model(Net(), data, labels=2, inputs=0, cache_dir=tmp_path)
+
+
+def test_a_model_that_wants_the_labels_is_given_them() -> None:
+    """Labels go to the model only if inputs= says so; the message leads there."""
+
+    class Wants(Net):
+        def forward(  # type: ignore[override]
+            self, pixel_values: Tensor, labels: Tensor
+        ) -> Any:
+            return super().forward(pixel_values)
+
+    keyed = Rows(lambda i: {"pixel_values": X[i], "labels": Y[i]})
+    both: list[tuple[Any, Any]] = [
+        (keyed, ["pixel_values", "labels"]),
+        (TensorDataset(X, Y), [0, 1]),
+    ]
+    for data, inputs in both:
+        with pytest.raises(ProblemError, match=r"missing 1 required .*inputs="):
+            features_from_model(Wants(), data)
+        np.testing.assert_array_equal(features_from_model(Wants(), data, inputs=inputs).X, X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8, torch.bfloat16])
+def test_inputs_of_another_type_than_the_model_are_named(dtype: torch.dtype) -> None:
+    """A float32 model and float64 inputs are no traceback of torch's, and the cure works."""
+    inputs = X.abs().mul(9).to(dtype)
+    with pytest.raises(ProblemError, match=r"float32 and its inputs .*x\.to\(torch\.float32\)"):
+        features_from_model(Net(), TensorDataset(inputs, Y))
+    assert len(features_from_model(Net(), TensorDataset(inputs.to(torch.float32), Y)).y) == N
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"batch_size": "8"}, "batch_size must be a whole number"),
+        ({"batch_size": 8.0}, "batch_size must be a whole number"),
+        ({"batch_size": True}, "batch_size must be a whole number"),
+        ({"num_workers": -1}, "num_workers must be a whole number, at least 0"),
+        ({"classifier": nn.Linear(1, 1)}, "name of a layer, got a Linear"),
+    ],
+)
+def test_options_of_another_type_are_named(options: dict[str, Any], word: str) -> None:
+    """A number that is none and a layer instead of its name are refused by name."""
+    with pytest.raises(ProblemError, match=word):
+        features_from_model(Net(), TensorDataset(X, Y), **options)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.errors import FormulationWarning, OptionError, ProblemError
 from subsetsel.influence import features_from_model, parameter_influence
 from subsetsel.problem.problem import Problem
 
@@ -117,14 +117,14 @@ class Matrix(nn.Module):
 class Convolution(nn.Module):
     """A head that is a 1x1 convolution over a single position."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, *, is_flat: bool = True) -> None:
         super().__init__()
-        self.conv = layer
+        self.conv, self._is_flat = layer, is_flat
 
     def forward(self, h: Tensor) -> Tensor:
-        """Logits of shape (b, C)."""
-        out: Tensor = self.conv(h[:, :, None, None]).flatten(1)
-        return out
+        """Logits of shape (b, C), or with two empty dimensions more."""
+        out: Tensor = self.conv(h[:, :, None, None])
+        return out.flatten(1) if self._is_flat else out
 
 
 def with_all_adapted() -> Net:
@@ -145,6 +145,7 @@ HEADS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Net(OldLora()), "fc"),
     (lambda: Net(Convolution(nn.Conv2d(WIDTH, C, 1))), "fc.conv"),
     (lambda: Net(Convolution(nn.Conv2d(WIDTH, C, 1, bias=False))), "fc.conv"),
+    (lambda: Net(Convolution(nn.Conv2d(WIDTH, C, 1), is_flat=False)), "fc.conv"),
     (lambda: Net(Matrix()), "fc"),
     (lambda: Net(nn.Sequential(nn.Dropout(), nn.Linear(WIDTH, C))), "fc.1"),
     (lambda: Net(nn.utils.parametrizations.weight_norm(nn.Linear(WIDTH, C))), "fc"),
@@ -168,7 +169,7 @@ def test_the_head_is_the_layer_that_gives_the_logits(
     with torch.no_grad():
         inner.eval()
         np.testing.assert_allclose(found.X, inner.features(data().tensors[0]), atol=1e-6)
-        logits = inner(data().tensors[0]).numpy()
+        logits = inner(data().tensors[0]).flatten(1).numpy()
     np.testing.assert_allclose(
         found.X @ found.theta[:, :-1].T + found.theta[:, -1], logits, atol=1e-5
     )
@@ -650,6 +651,10 @@ def test_an_option_given_twice_or_unknown_is_refused() -> None:
         ask(Net(), data(), batch_size=16, features={"batch_size": 8})
     with pytest.raises(ProblemError, match="features holds batchsize"):
         ask(Net(), data(), features={"batchsize": 8})
+    with pytest.raises(ProblemError, match="dictionary of options"):
+        ask(Net(), data(), features="mean")
+    with pytest.raises(OptionError, match="did you mean pooling"):
+        ask(nn.Flatten(), data(), poling="mean")
     with pytest.raises(ProblemError, match="pooling has no meaning with parameters="):
         ask(Net(), data(), pooling="mean", parameters="fc")
     assert ask(Net(), data(), features={"batch_size": 8}).n == N

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
@@ -26,6 +27,9 @@ from subsetsel.support.clock import NO_CLOCK
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
     from subsetsel.influence.head.head import Head
+
+
+_OPTIONS = ("classifier", "pooling", "batch_size", "num_workers", "labels", "inputs")
 
 
 class FromData:
@@ -159,6 +163,7 @@ class FromData:
         ProblemError
             For a model or data set that makes no sense, or bad settings.
         """
+        _require_known(question)
         options = _join_options(
             features,
             classifier=classifier,
@@ -277,6 +282,11 @@ class FromData:
 def _join_options(features: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
     """Join the options of the capture, given one by one or as a dictionary, without a contest."""
     given = {name: value for name, value in options.items() if value is not None}
+    if features is not None and not isinstance(features, dict):
+        raise ProblemError(
+            f"features must be a dictionary of options, got {features!r}; or give each by itself: "
+            f"{', '.join(options)}."
+        )
     unknown = sorted(map(str, set(features or {}) - set(options)))
     if unknown:
         raise ProblemError(
@@ -292,9 +302,19 @@ def _join_options(features: dict[str, Any] | None, **options: Any) -> dict[str, 
     return (features or {}) | given
 
 
+def _require_known(question: Any) -> None:
+    """Refuse a misspelled argument before the model runs over all data."""
+    known = list(HeadQuestion.__annotations__)
+    for name in question:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *_OPTIONS], n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+            raise OptionError(f"from_model has no argument {name!r}; {meant}")
+
+
 def _loading(options: dict[str, Any]) -> dict[str, Any]:
     """Pass on the options of the capture that make sense where nothing is captured."""
-    known = ("batch_size", "num_workers", "labels", "inputs")
+    known = _OPTIONS[2:]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ProblemError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def split_batch(
     if isinstance(batch, Mapping):
         name = find_labels([str(key) for key in batch], labels, describe_items(batch))
         named = {str(key): item for key, item in batch.items()}
-        others = choose([key for key in named if key != name], inputs)
+        others = choose(list(named), name, inputs)
         kwargs = {key: move(named[key], device) for key in others}
         return Batch((), kwargs, check_labels(named[name]), kwargs.get("attention_mask"))
     if isinstance(batch, tuple | list):
@@ -201,11 +202,9 @@ class OrderedData:
         self.dataset, self.n = source, len(source)
         if self.n == 0:
             raise ProblemError("the data set is empty: it has no example to prune.")
-        self.batch_size = 256 if batch_size is None else batch_size
-        if self.batch_size < 1:
-            raise ProblemError(f"batch_size must be at least 1, got {self.batch_size}.")
+        self.batch_size = 256 if batch_size is None else _count(batch_size, "batch_size", 1)
         if num_workers is not None:
-            self._workers = num_workers
+            self._workers = _count(num_workers, "num_workers", 0)
 
     def split(self, batch: Any, device: torch.device) -> Batch:
         """Take inputs and labels apart, as was said or as is plain; see `split_batch`."""
@@ -278,6 +277,17 @@ def _collate(items: list[Any]) -> Any:
             f"{_describe_example(items[0])}: {error}. Give the data set with a transform that "
             "makes tensors of one shape of them, or a DataLoader with a collate_fn of your own."
         ) from error
+
+
+def _count(value: Any, name: str, least: int) -> int:
+    """Check a whole number."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ProblemError(f"{name} must be a whole number, at least {least}, got {value!r}.")
+    return number
 
 
 def _describe_example(example: Any) -> str:

@@ -101,7 +101,9 @@ def _logits(output: Any, batch: Batch) -> list[torch.Tensor]:
         for leaf in leaves
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() > 0
     ]
-    return [leaf for leaf in found if len(leaf) == len(batch.labels)]
+    # Convolutions leave empty dimensions behind: (b, C, 1, 1).
+    flat = [leaf.flatten(1) if leaf[:1].numel() == leaf.shape[1] else leaf for leaf in found]
+    return [leaf for leaf in flat if len(leaf) == len(batch.labels)]
 
 
 def choose_classifier(
@@ -147,8 +149,13 @@ def choose_classifier(
     return name
 
 
-def _require_layer(model: nn.Module, seen: Watched, name: str) -> None:
+def _require_layer(model: nn.Module, seen: Watched, name: Any) -> None:
     """Refuse a name that is none, that is not linear, or that is not reached."""
+    if not isinstance(name, str):
+        raise ProblemError(
+            f"classifier must be the name of a layer, got a {type(name).__name__}; names are those "
+            "of model.named_modules()."
+        )
     known = dict(model.named_modules())
     is_inside = any(name.startswith(f"{key}.") for key in seen.layers)
     if name not in seen.layers:

@@ -207,9 +207,9 @@ def _fill(
     store.commit()
 
 
-def _own_name(classifier: str | None) -> str | None:
+def _own_name(classifier: Any) -> Any:
     """Take off what `torch.compile` puts before the names of a model's layers."""
-    return None if classifier is None else classifier.removeprefix("_orig_mod.")
+    return classifier.removeprefix("_orig_mod.") if isinstance(classifier, str) else classifier
 
 
 def _check_labels(labels: torch.Tensor, start: int, capture: Capture, width: int) -> None:

@@ -49,16 +49,15 @@ def find_labels(names: list[str], labels: Names, what: str) -> str:
     )
 
 
-def choose(names: list[str], inputs: Names) -> list[str]:
-    """Choose the keys that go to the model."""
+def choose(names: list[str], labels: str, inputs: Names) -> list[str]:
+    """Choose the keys that go to the model: all but the labels, or those that are said."""
     if inputs is None:
-        return names
+        return [name for name in names if name != labels]
     wanted = [inputs] if isinstance(inputs, str | int) else list(inputs)
     for name in wanted:
         if name not in names:
             raise ProblemError(
-                f"inputs names {name!r}, which is no key of a batch beside its labels; there are: "
-                f"{', '.join(names) or 'none'}."
+                f"inputs names {name!r}, which is no key of a batch; there are: {', '.join(names)}."
             )
     return [str(name) for name in wanted]
 

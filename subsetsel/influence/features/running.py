@@ -72,6 +72,15 @@ def _cure(model: nn.Module, batch: Batch) -> str:
             f"Its forward does not take {', '.join(unknown)}: say what goes to the model with "
             f"inputs={rest}, or leave it out with a collate_fn."
         )
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    leaves = [v for v in tree_leaves((batch.args, batch.kwargs)) if isinstance(v, torch.Tensor)]
+    odd = {v.dtype for v in leaves if v.is_floating_point() or v.dtype == torch.uint8} - types
+    if odd and len(types) == 1:
+        has, wants = (str(t).removeprefix("torch.") for t in (*odd, *types)[-2:])
+        return (
+            f"Its parameters are {wants} and its inputs {has}: give x.to(torch.{wants}) in the "
+            "data set."
+        )
     return (
         "Say which items or keys of a batch go to the model with inputs=, or give a DataLoader "
         "whose collate_fn makes what it takes."
