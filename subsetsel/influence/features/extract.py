@@ -46,6 +46,7 @@ _PRECISIONS: dict[str, torch.dtype | None] = {
 _SECONDS_PER_COMMIT = 10.0
 _BATCHES_PER_COMMIT = 64
 _SHOW_AFTER = 2.0
+_FEW = 32
 
 
 class FeatureOptions(TypedDict, total=False):
@@ -89,7 +90,7 @@ def features_from_model(
         whole numbers; those of a single logit may be floats.
     classifier : str, optional
         Name of the layer that gives the logits; by default the one whose output is what the model
-        returns for the first batch. An adapter (peft) counts with its base layer.
+        returns for the first examples. An adapter (peft) counts with its base layer.
     pooling : {"first", "last", "mean"}, optional
         Which position speaks for a sequence, where the classifier works on all of them; padding
         named by ``attention_mask`` does not count.
@@ -136,15 +137,16 @@ def features_from_model(
     if precision not in _PRECISIONS:
         raise OptionError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}.")
     model = plain(model)
-    data = OrderedData(
-        dataset, batch_size=batch_size, num_workers=num_workers, labels=labels, inputs=inputs
-    )
-    where = feature_device(device)
+    said: dict[str, Any] = {"labels": labels, "inputs": inputs}
+    data = OrderedData(dataset, batch_size=batch_size, num_workers=num_workers, **said)
     fingerprint_data = data.fingerprint()
+    where = feature_device(device)
     with borrowed(model, where):
         actual = next((p.device for p in model.parameters()), where)
         first = data.split(data.first_batch(), actual)
-        name = find_classifier(model, first, _own_name(classifier), pooling)
+        # What layers are given is held until the model has returned: of few examples.
+        few = data.split(data.first_batch(min(data.batch_size, _FEW)), actual)
+        name = find_classifier(model, few, _own_name(classifier), pooling)
         capture = Capture(model, name, pooling, _PRECISIONS[precision])
         with capture.attached(), named_errors(model, first):
             sample = check_repeats(
@@ -163,9 +165,8 @@ def features_from_model(
             "precision": precision,
             "batch_size": data.batch_size,
             "device": actual.type,
+            **{key: value for key, value in said.items() if value is not None},
         }
-        said: dict[str, Any] = {"labels": labels, "inputs": inputs}
-        settings |= {key: value for key, value in said.items() if value is not None}
         with ExitStack() as stack:
             if cache_dir is None:
                 store = MemoryStore(shape, dtype)
