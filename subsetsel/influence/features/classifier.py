@@ -196,8 +196,8 @@ def _nothing_fits(seen: Watched, pooling: Pooling | None) -> str:
     last = ", ".join(f"{key} ({type(seen.layers[key]).__name__})" for key in names)
     return (
         f"no layer of the model gives what it returns on the first examples ({_shapes(seen)}), so "
-        f"its classifier is not known. The last linear layers called are: {last}. If one of them is "
-        "the classifier and the model scales its output or returns its loss, name it with "
+        f"its classifier is not known. The last linear layers called are: {last}. If one of them "
+        "is the classifier and the model scales its output or returns its loss, name it with "
         "classifier=; if the model uses weights without calling their layer, call the layer in "
         f"forward; otherwise {_BY_HAND}."
     )
