@@ -58,7 +58,7 @@ def check_found(data: Any, **options: Any) -> None:
     np.testing.assert_array_equal(found.y, Y)
 
 
-@pytest.mark.parametrize("middle", [torch.arange(N), torch.ones(N), torch.ones(N, 2)])
+@pytest.mark.parametrize("middle", [torch.arange(N) % 2, torch.ones(N), torch.ones(N, 2)])
 def test_an_item_between_inputs_and_labels_is_not_taken_for_labels(middle: Tensor) -> None:
     """Batches (x, something, labels) are refused until it is said which is which.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -32,7 +33,10 @@ def plain(model: nn.Module) -> nn.Module:
 
 def eager() -> AbstractContextManager[Any]:
     """Run compiled code as it was written: once compiled, it calls no hook that came later."""
-    stance = getattr(torch.compiler, "set_stance", None)  # From torch 2.6 on.
+    # Where nothing was compiled, torch has not loaded its compiler, which takes seconds.
+    is_loaded = "torch._dynamo" in sys.modules
+    # From torch 2.6 on.
+    stance = getattr(torch.compiler, "set_stance", None) if is_loaded else None
     return nullcontext() if stance is None else stance("force_eager")
 
 
