@@ -122,11 +122,14 @@ def test_modes_are_given_back_after_an_error() -> None:
 
 
 def test_classifier_by_name() -> None:
-    """Another linear layer may be named; its width counts the classes."""
+    """The layer may be named; one whose output the model does not return is refused."""
     model = small_model()
     model.append(nn.Linear(3, 3))
     assert features_from_model(model, small_data()).classifier == "5"
-    assert features_from_model(model, small_data(), classifier="4").X.shape == (N, 8)
+    assert features_from_model(model, small_data(), classifier="5").X.shape == (N, 3)
+    with pytest.raises(ProblemError, match=r"5 does: .*leave classifier= out"):
+        features_from_model(model, small_data(), classifier="4")
+    assert features_from_model(model[:-1], small_data(), classifier="4").X.shape == (N, 8)
 
 
 def test_loader_lends_its_settings() -> None:
@@ -326,7 +329,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (nan_data, "rows 40"),
     (lambda: TensorDataset(torch.zeros(5, 4, 4)), "inputs, labels"),
     (lambda: TensorDataset(torch.zeros(5, 4, 4), torch.full((5,), 3)), "0 to 2"),
-    (lambda: TensorDataset(torch.zeros(5, 4, 4), torch.zeros(5)), "must be integers"),
+    (lambda: TensorDataset(torch.zeros(5, 4, 4), torch.rand(5)), "must be integers"),
 ]
 
 
@@ -345,6 +348,7 @@ def test_bad_data(make: Callable[[], Any], word: str) -> None:
         (small_model(), {"classifier": "fc"}, "does not exist"),
         (small_model(), {"pooling": "max"}, "pooling must be"),
         (small_model(), {"batch_size": -1}, "batch_size"),
+        (small_model(), {"batch_size": 0}, "batch_size"),
         ("resnet", {}, "torch.nn.Module"),
     ],
 )

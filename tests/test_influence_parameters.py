@@ -299,10 +299,10 @@ def test_bad_data(model: Net) -> None:
         parameter_influence(model, TensorDataset(X, labels % 3), l2=L2, parameters=ALL)
     with pytest.raises(ProblemError, match="logits of shape"):
         parameter_influence(
-            nn.Sequential(model, nn.Softmax(1), nn.Linear(3, 1).double()),
+            nn.Sequential(model, nn.Unflatten(1, (3, 1))),
             TensorDataset(torch.ones_like(X), labels % 3),
             l2=L2,
-            parameters="2",
+            parameters="0.3",
         )
     with pytest.raises(ProblemError, match=r"pooling.*parameters="):
         Problem.from_model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
@@ -27,6 +28,9 @@ from subsetsel.support.clock import NO_CLOCK
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
     from subsetsel.influence.head.head import Head
+
+
+_OPTIONS = ("classifier", "pooling", "batch_size", "num_workers", "labels", "inputs")
 
 
 class FromData:
@@ -116,6 +120,15 @@ class FromData:
         *,
         l2: float,
         device: str = "auto",
+        classifier: str | None = None,
+        pooling: Literal["first", "last", "mean"] | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        labels: str | int | None = None,
+        inputs: Any = None,
+        precision: Literal["float32", "bfloat16", "float16"] | None = None,
+        cache_dir: Any = None,
+        progress: Any = None,
         features: dict[str, Any] | None = None,
         parameters: Any = None,
         curvature: Literal["gauss-newton", "hessian"] = "gauss-newton",
@@ -127,23 +140,26 @@ class FromData:
         Parameters
         ----------
         model : torch.nn.Module
-            Its last linear layer is the classifier, unless ``features`` names another. Given back
-            as it was.
+            Its classifier is the linear layer whose output it returns. Given back as it was.
         dataset : Dataset or DataLoader
             Not shuffled, without random augmentation; row i of S is its example i.
         l2 : float
             Weight decay the model was trained with.
         device : str
             Where the model runs.
+        classifier, pooling, batch_size, num_workers, labels, inputs : optional
+            Which layer is the classifier; which position speaks for a sequence; how the data is
+            read; which items or keys of a batch are labels, and which go to the model. These and
+            the next are explained in `subsetsel.influence.features_from_model`.
+        precision, cache_dir, progress : optional
+            Of the pass over the data.
         features : dict, optional
-            Options of the capture: ``classifier``, ``pooling``, ``batch_size``, ``num_workers``,
-            ``precision``, ``cache_dir``, ``progress``; see
-            `subsetsel.influence.features.extract.features_from_model`.
+            The same options in a dictionary.
         parameters : str or iterable of str, optional
             Parameters or modules of the model instead of its last layer alone: approximate, see
             `subsetsel.influence.parameter_influence`; `Problem.approximation` says how, and
-            `verify` has no head to refit. ``features`` may then hold ``batch_size`` and
-            ``num_workers``.
+            `verify` has no head to refit. Of the options above it knows ``batch_size``,
+            ``num_workers``, ``labels`` and ``inputs``.
         curvature, damping : optional
             Of ``parameters``.
         **question
@@ -158,6 +174,19 @@ class FromData:
         ProblemError
             For a model or data set that makes no sense, or bad settings.
         """
+        _require_known(question)
+        options = _join_options(
+            features,
+            classifier=classifier,
+            pooling=pooling,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            labels=labels,
+            inputs=inputs,
+            precision=precision,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
         if parameters is not None:
             return cls._from_network(
                 model,
@@ -168,13 +197,13 @@ class FromData:
                     "curvature": curvature,
                     "damping": damping,
                     "device": device,
-                    **_loading(features),
+                    **_loading(options),
                 },
                 **question,
             )
         from subsetsel.influence.features.from_model import head_from_model
 
-        head = head_from_model(model, dataset, l2=l2, device=device, **(features or {}))
+        head = head_from_model(model, dataset, l2=l2, device=device, **options)
         return cls.from_head(head, **question)
 
     @classmethod
@@ -261,16 +290,49 @@ class FromData:
             self.constraints = self.constraints.join(_keep_one_of_each(labels))
 
 
-def _loading(features: dict[str, Any] | None) -> dict[str, Any]:
-    """Pass on the options of the capture that make sense where nothing is captured."""
-    given = features or {}
-    unknown = sorted(set(given) - {"batch_size", "num_workers"})
+def _join_options(features: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
+    """Join the options of the capture, given one by one or as a dictionary, without a contest."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if features is not None and not isinstance(features, dict):
+        raise ProblemError(
+            f"features must be a dictionary of options, got {features!r}; or give each by itself: "
+            f"{', '.join(options)}."
+        )
+    unknown = sorted(map(str, set(features or {}) - set(options)))
     if unknown:
         raise ProblemError(
-            f"features holds {', '.join(unknown)}, which has no meaning with parameters=; it may "
-            "hold batch_size and num_workers."
+            f"features holds {', '.join(unknown)}, which is no option; there are "
+            f"{', '.join(options)}."
         )
-    return given
+    twice = sorted(set(features or {}) & set(given))
+    if twice:
+        raise ProblemError(
+            f"{', '.join(twice)} is given twice: by itself and in features={{...}}; leave it out "
+            "of features."
+        )
+    return (features or {}) | given
+
+
+def _require_known(question: Any) -> None:
+    """Refuse a misspelled argument before the model runs over all data."""
+    known = list(HeadQuestion.__annotations__)
+    for name in question:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *_OPTIONS], n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+            raise OptionError(f"from_model has no argument {name!r}; {meant}")
+
+
+def _loading(options: dict[str, Any]) -> dict[str, Any]:
+    """Pass on the options of the capture that make sense where nothing is captured."""
+    known = _OPTIONS[2:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ProblemError(
+            f"{', '.join(unknown)} has no meaning with parameters=; leave it out. What has one: "
+            f"{', '.join(known)}."
+        )
+    return options
 
 
 def _keep_one_of_each(labels: Any) -> Constraints:

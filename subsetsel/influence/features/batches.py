@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,22 @@ from torch.utils.data import (
     IterableDataset,
     SequentialSampler,
     Subset,
+    default_collate,
 )
 
 from subsetsel.errors import ProblemError
+from subsetsel.influence.features.digest import digest_of
+from subsetsel.influence.features.items import (
+    LABEL_NAMES,
+    Names,
+    choose,
+    describe_items,
+    find_labels,
+    move,
+    number_of,
+)
+from subsetsel.influence.features.labels import check_labels
 
-LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 _NUM_SAMPLED = 64
 
 
@@ -56,71 +67,84 @@ class Batch:
             yield Batch(args, kwargs, self.labels[rows], mask)
 
 
-def split_batch(batch: Any, device: torch.device) -> Batch:
+def split_batch(
+    batch: Any, device: torch.device, labels: Names = None, inputs: Names = None
+) -> Batch:
     """Take inputs and labels apart and move the inputs to the device.
 
-    A batch is (inputs, labels), a mapping with labels under one of `LABEL_NAMES`, or an object with
-    such an attribute, which is handed to the model whole. It is a ProblemError if no labels can be
-    found or they are not one integer per example.
+    A batch is a pair (inputs, labels), a mapping with labels under one of `LABEL_NAMES`, or an
+    object with such an attribute, which is handed to the model whole. Wherever two items could be
+    the labels, nothing is guessed.
+
+    Parameters
+    ----------
+    batch : object
+    device : torch.device
+    labels : str or int, optional
+        Name of the key, field or attribute, or number of the item, that holds the labels.
+    inputs : str, int or sequence of them, optional
+        Which others go to the model; all by default.
+
+    Raises
+    ------
+    ProblemError
+        If it is not said which item holds the labels, or they are not one class per example.
     """
     if isinstance(batch, Mapping):
-        name = next((name for name in LABEL_NAMES if name in batch), None)
-        if name is None:
-            raise ProblemError(
-                f"a batch holds {', '.join(map(str, batch))} but no labels; name them one of "
-                f"{', '.join(LABEL_NAMES)}."
-            )
-        inputs = {str(key): move(batch[key], device) for key in batch if key != name}
-        return Batch((), inputs, _check(batch[name]), inputs.get("attention_mask"))
-    if isinstance(batch, tuple | list) and len(batch) >= 2:
-        first = move(batch[0], device)
-        labels = _check(batch[1])
-        if isinstance(first, Mapping):
-            return Batch((), dict(first), labels, first.get("attention_mask"))
-        args = tuple(first) if isinstance(first, tuple | list) else (first,)
-        return Batch(args, {}, labels, None)
-    for name in LABEL_NAMES:
-        if hasattr(batch, name):
-            return Batch((move(batch, device),), {}, _check(getattr(batch, name)), None)
-    raise ProblemError(
-        f"a batch must be (inputs, labels), a mapping or an object with labels; got "
-        f"{type(batch).__name__}."
+        name = find_labels([str(key) for key in batch], labels, describe_items(batch))
+        named = {str(key): item for key, item in batch.items()}
+        others = choose(list(named), name, inputs)
+        kwargs = {key: move(named[key], device) for key in others}
+        return Batch((), kwargs, check_labels(named[name]), kwargs.get("attention_mask"))
+    if isinstance(batch, tuple | list):
+        return _split_items(batch, device, labels, inputs)
+    name = find_labels(
+        [name for name in dir(batch) if not name.startswith("_")], labels, type(batch).__name__
     )
-
-
-def move(value: Any, device: torch.device) -> Any:
-    """Move tensors, wherever they are nested, to a device; the structure stays the same."""
-    if isinstance(value, Mapping):
-        return {key: move(item, device) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        items = [move(item, device) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if hasattr(value, "to"):
-        return value.to(device)
-    attributes = getattr(value, "__dict__", {})
-    if not any(isinstance(item, torch.Tensor) for item in attributes.values()):
-        return value
-    # An object that cannot move itself is copied, and the tensors of the copy are moved.
-    moved = copy.copy(value)
-    vars(moved).update({name: move(item, device) for name, item in attributes.items()})
-    return moved
-
-
-def _check(labels: Any) -> torch.Tensor:
-    try:
-        tensor = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
+    if inputs is not None:
         raise ProblemError(
-            f"labels must be integers, one per example; got {type(labels).__name__}: {error}."
-        ) from error
-    if tensor.dim() == 2 and tensor.shape[1] == 1:
-        tensor = tensor[:, 0]
-    if tensor.dim() != 1 or tensor.is_floating_point() or tensor.is_complex():
-        raise ProblemError(
-            f"labels must be integers, one per example; a batch holds {tensor.dtype} of shape "
-            f"{tuple(tensor.shape)}. Soft or one-hot labels: give labels.argmax(1)."
+            f"inputs = {inputs!r} has no meaning here: a batch is a {type(batch).__name__}, which "
+            "the model takes whole. Leave inputs= out."
         )
-    return tensor.to("cpu", torch.int64)
+    return Batch((move(batch, device),), {}, check_labels(getattr(batch, name)), None)
+
+
+def _split_items(
+    batch: tuple[Any, ...] | list[Any], device: torch.device, labels: Names, inputs: Names
+) -> Batch:
+    """Take a batch apart that is a tuple or a list."""
+    fields: tuple[str, ...] = getattr(batch, "_fields", ())
+    known = [name for name in LABEL_NAMES if name in fields]
+    if labels is None and len(known) == 1:
+        labels = known[0]
+    if labels is None and len(batch) != 2:
+        raise ProblemError(
+            f"a batch must be (inputs, labels), and this one holds {describe_items(batch)}: say "
+            "which of them are the labels with labels=, counted from 0, and which go to the model "
+            "with inputs= (all others by default). Or give a DataLoader whose collate_fn makes "
+            "(inputs, labels)."
+        )
+    number = number_of(1 if labels is None else labels, "labels", batch, fields)
+    if inputs is None:
+        others = [i for i in range(len(batch)) if i != number]
+    else:
+        wanted = [inputs] if isinstance(inputs, str | int) else inputs
+        others = [number_of(one, "inputs", batch, fields) for one in wanted]
+    items = [move(batch[i], device) for i in others]
+    checked = check_labels(batch[number])
+    if len(items) != 1:
+        return Batch(tuple(items), {}, checked, None)
+    first = items[0]
+    if isinstance(first, Mapping):
+        twice = [name for name in LABEL_NAMES if name in first]
+        if twice and labels is None:
+            raise ProblemError(
+                f"a batch holds labels twice: as {twice[0]!r} among the inputs and as item 1. Give "
+                "labels=1 to use that one; the model is then given the other, too."
+            )
+        return Batch((), dict(first), checked, first.get("attention_mask"))
+    is_several = isinstance(first, tuple | list) and not (first and isinstance(first[0], str))
+    return Batch(tuple(first) if is_several else (first,), {}, checked, None)
 
 
 class OrderedData:
@@ -133,6 +157,8 @@ class OrderedData:
     batch_size : int or None
         For a data set; a loader keeps its own unless one is given.
     num_workers : int or None
+    labels, inputs : optional
+        Which items of a batch they are; see `split_batch`.
 
     Raises
     ------
@@ -142,14 +168,23 @@ class OrderedData:
     """
 
     def __init__(
-        self, source: Any, *, batch_size: int | None = None, num_workers: int | None = None
+        self,
+        source: Any,
+        *,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        labels: Names = None,
+        inputs: Names = None,
     ) -> None:
-        self._collate = self._workers = None
+        self.labels, self.inputs = labels, inputs
+        self._collate: Any = _collate
+        self._workers = None
         self._start: dict[str, Any] = {}
         if isinstance(source, DataLoader):
             _require_order(source)
-            batch_size = batch_size or source.batch_size
-            self._collate = source.collate_fn
+            batch_size = source.batch_size if batch_size is None else batch_size
+            if source.collate_fn is not default_collate:
+                self._collate = source.collate_fn
             self._workers = source.num_workers
             # Workers start as the loader says: after fork and after spawn they see other globals.
             self._start = {
@@ -163,19 +198,22 @@ class OrderedData:
                 "the data set must have a length and items by number, so that pruned examples can "
                 "be named; turn a stream into a list or a map-style Dataset first."
             )
+        _require_items(source)
         self.dataset, self.n = source, len(source)
         if self.n == 0:
             raise ProblemError("the data set is empty: it has no example to prune.")
-        self.batch_size = batch_size or 256
-        if self.batch_size < 1:
-            raise ProblemError(f"batch_size must be at least 1, got {self.batch_size}.")
+        self.batch_size = 256 if batch_size is None else _count(batch_size, "batch_size", 1)
         if num_workers is not None:
-            self._workers = num_workers
+            self._workers = _count(num_workers, "num_workers", 0)
 
-    def first_batch(self) -> Any:
-        """Read the first batch in this process, without starting workers for it."""
-        few = Subset(self.dataset, range(min(self.batch_size, self.n)))
-        loader = DataLoader(few, batch_size=self.batch_size, collate_fn=self._collate)
+    def split(self, batch: Any, device: torch.device) -> Batch:
+        """Take inputs and labels apart, as was said or as is plain; see `split_batch`."""
+        return split_batch(batch, device, self.labels, self.inputs)
+
+    def first_batch(self, length: int | None = None) -> Any:
+        """Read the first examples in this process, without starting workers for it."""
+        few = Subset(self.dataset, range(min(length or self.batch_size, self.n)))
+        loader = DataLoader(few, batch_size=len(few), collate_fn=self._collate)
         return next(iter(loader))
 
     def batches(self, start: int = 0) -> Iterator[Any]:
@@ -218,7 +256,7 @@ class OrderedData:
         """
         digest = hashlib.sha256(f"{self.n}".encode())
         for index in np.unique(np.linspace(0, self.n - 1, _NUM_SAMPLED).astype(int)):
-            one, again = (_digest(self.dataset[int(index)]) for _ in range(2))
+            one, again = (digest_of(self.dataset[int(index)]) for _ in range(2))
             if one != again:
                 raise ProblemError(
                     f"example {index} of the data set is different each time it is read: a random "
@@ -229,33 +267,55 @@ class OrderedData:
         return digest.hexdigest()
 
 
-def _digest(value: Any) -> bytes:
-    digest = hashlib.sha256()
-    _feed(digest, value)
-    return digest.digest()
+def _collate(items: list[Any]) -> Any:
+    """Make a batch as torch does; a ProblemError where it cannot."""
+    try:
+        return default_collate(items)
+    except (TypeError, RuntimeError, KeyError, ValueError) as error:
+        raise ProblemError(
+            f"torch cannot make a batch of the data set's examples, which hold "
+            f"{_describe_example(items[0])}: {error}. Give the data set with a transform that "
+            "makes tensors of one shape of them, or a DataLoader with a collate_fn of your own."
+        ) from error
 
 
-def _feed(digest: Any, value: Any) -> None:
-    if isinstance(value, Mapping):
-        for key in value:
-            digest.update(str(key).encode())
-            _feed(digest, value[key])
-    elif isinstance(value, tuple | list):
-        for item in value:
-            _feed(digest, item)
-    elif isinstance(value, torch.Tensor):
-        # Every dtype can be read as bytes, also bfloat16, which NumPy does not know.
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, np.ndarray | np.generic):
-        digest.update(f"{value.dtype}{value.shape}".encode() + np.asarray(value).tobytes())
-    elif isinstance(value, str | bytes | int | float | bool) or value is None:
-        digest.update(repr(value).encode())
-    elif hasattr(value, "tobytes"):
-        digest.update(value.tobytes())
-    else:
-        _feed(digest, vars(value) if hasattr(value, "__dict__") else type(value).__name__)
+def _count(value: Any, name: str, least: int) -> int:
+    """Check a whole number."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ProblemError(f"{name} must be a whole number, at least {least}, got {value!r}.")
+    return number
+
+
+def _describe_example(example: Any) -> str:
+    """Say what one example holds."""
+    is_made_of = isinstance(example, Mapping | tuple | list)
+    return describe_items(example) if is_made_of else type(example).__name__
+
+
+def _require_items(source: Any) -> None:
+    """Refuse what has a length but no examples by number: a folder of splits, columns, a frame."""
+    if isinstance(source, Mapping):
+        raise ProblemError(
+            f"the data set is a {type(source).__name__} of {', '.join(map(str, source))}, which "
+            "has no example by number; choose one of its entries if they are splits, "
+            "dataset['train'], or make examples of its columns with "
+            "torch.utils.data.TensorDataset(inputs, labels)."
+        )
+    arrays = torch.Tensor | np.ndarray
+    if isinstance(source, tuple) and all(isinstance(part, arrays) for part in source):
+        raise ProblemError(
+            f"the data set is a tuple of {len(source)} arrays, not one of examples; give "
+            "torch.utils.data.TensorDataset(inputs, labels) of tensors."
+        )
+    if hasattr(source, "iloc"):
+        raise ProblemError(
+            f"the data set is a {type(source).__name__} of pandas, which has columns, not examples "
+            "by number; give torch.utils.data.TensorDataset(inputs, labels) of tensors."
+        )
 
 
 def _require_order(loader: DataLoader[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from torch import nn
 
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import Batch
+from subsetsel.influence.features.classifier import choose_classifier, input_of, watch
+from subsetsel.influence.features.layers import Pooling, check_pooling, own_head, pool, positions
+from subsetsel.influence.features.running import attention_mask, eager, run_model
 
-Pooling = Literal["first", "last", "mean"]
+__all__ = ["Capture", "ModelFeatures", "Pooling", "borrowed", "find_classifier"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,45 +45,41 @@ class ModelFeatures:
     classifier: str
 
 
-def find_classifier(model: nn.Module, batch: Batch, name: str | None = None) -> str:
-    """Find the layer that turns features into logits, by a forward pass over one batch.
+def find_classifier(
+    model: nn.Module, batch: Batch, name: str | None = None, pooling: Pooling | None = None
+) -> str:
+    """Find the layer that turns features into the model's logits, by running it on one batch.
 
-    Without a name, as in ``model.named_modules()``, it is the last `torch.nn.Linear` that the pass
-    calls. The model must be in eval mode.
+    A layer fits if its weights and what it was given yield what the model returns: the logits
+    themselves, or their softmax or log-softmax; after pooling, where it works on several
+    positions. An adapter counts with its base layer as one layer. The model must be in eval mode.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    batch : Batch
+    name : str, optional
+        As in ``model.named_modules()``; it is refused if another layer fits and this one does not.
+    pooling : {"first", "last", "mean"}, optional
+        Which position speaks for an example; any of them by default.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     ProblemError
-        If there is no such layer, it is not linear, or the forward pass does not reach it.
+        If no layer fits or several do, or the one named is not linear or never called; the message
+        names the layers that there are.
+
+    Warns
+    -----
+    FormulationWarning
+        If the layer named does not give what the model returns, and no other does.
     """
-    linear = {key: module for key, module in model.named_modules() if isinstance(module, nn.Linear)}
-    if name is not None and name not in linear:
-        known = dict(model.named_modules())
-        what = f"is a {type(known[name]).__name__}" if name in known else "does not exist"
-        choices = ", ".join(list(linear)[-5:]) or "none"
-        raise ProblemError(
-            f"classifier = {name!r} {what} in this model; it must be a torch.nn.Linear. The last "
-            f"ones are: {choices}."
-        )
-    called: list[str] = []
-    handles = [
-        module.register_forward_pre_hook(lambda *_, key=key: called.append(key))
-        for key, module in linear.items()
-    ]
-    try:
-        with torch.no_grad():
-            model(*batch.args, **batch.kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not called:
-        raise ProblemError(
-            "the model calls no torch.nn.Linear, so it has no linear classifier whose examples "
-            "could be pruned; compute features yourself and use Problem.from_features."
-        )
-    if name is not None and name not in called:
-        raise ProblemError(f"classifier = {name!r} is never called in a forward pass.")
-    return name or called[-1]
+    check_pooling(pooling)
+    return choose_classifier(model, watch(model, batch), name, pooling)
 
 
 @dataclass(eq=False)
@@ -103,30 +102,32 @@ class Capture:
     pooling: Pooling | None = None
     precision: torch.dtype | None = None
     _caught: list[torch.Tensor] = field(default_factory=list, repr=False)
+    _like: torch.Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
     def __post_init__(self) -> None:
-        if self.pooling is not None and self.pooling not in get_args(Pooling):
-            raise ProblemError(
-                f"pooling must be one of {', '.join(get_args(Pooling))}, got {self.pooling!r}."
-            )
+        check_pooling(self.pooling)
 
     @property
-    def layer(self) -> nn.Linear:
+    def layer(self) -> nn.Module:
         """The classifier itself."""
-        layer = self.model.get_submodule(self.classifier)
-        assert isinstance(layer, nn.Linear)
-        return layer
+        return self.model.get_submodule(self.classifier)
 
     @property
     def num_classes(self) -> int:
-        """Width of the classifier; a single logit tells two classes apart."""
-        return max(2, self.layer.out_features)
+        """Width of the classifier, which was called before; a single logit tells two apart."""
+        num_features = positions(self.layer, self._like).shape[-1]
+        return max(2, len(self.own_head(num_features)))
+
+    def own_head(self, num_features: int) -> torch.Tensor:
+        """Read the classifier as theta, shape (C, h + 1), float64; it was called before."""
+        return own_head(self.layer, num_features, self._like)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Attach the hook to the layer, and remove it whatever happens."""
         handle = self.layer.register_forward_pre_hook(
-            lambda _, inputs: self._caught.append(inputs[0].detach())
+            lambda _, args, kwargs: self._caught.append(input_of(args, kwargs).detach()),
+            with_kwargs=True,
         )
         try:
             yield
@@ -141,7 +142,7 @@ class Capture:
             torch.no_grad(),
             torch.autocast(device.type, dtype=self.precision, enabled=self.precision is not None),
         ):
-            self.model(*batch.args, **batch.kwargs)
+            run_model(self.model, batch)
         return self.take(batch)
 
     def take(self, batch: Batch) -> torch.Tensor:
@@ -159,9 +160,14 @@ class Capture:
         if len(self._caught) != 1:
             raise ProblemError(
                 f"the classifier {self.classifier!r} was called {len(self._caught)} times in one "
-                "forward pass, not once; name another layer with classifier=."
+                "forward pass, not once. Call it once in forward, or compute features yourself and "
+                "use Problem.from_features."
             )
-        features = self._pool(self._caught.pop(), batch.mask)
+        caught = self._caught.pop()
+        self._like = caught[:1]
+        features = positions(self.layer, caught)
+        if features.dim() == 3:
+            features = self._pool(features, batch)
         if len(features) != len(batch.labels):
             raise ProblemError(
                 f"the classifier was given {len(features)} rows for a batch of "
@@ -172,33 +178,26 @@ class Capture:
 
     def model_features(self, X: NDArray[Any], y: NDArray[np.int64]) -> ModelFeatures:
         """Put what was caught for a whole data set together with the model's own classifier."""
-        theta = own_head(self.layer) if self.layer.out_features > 1 else None
-        return ModelFeatures(X, y, self.num_classes, theta, self.classifier)
+        theta = self.own_head(X.shape[1]).numpy()
+        return ModelFeatures(
+            X, y, max(2, len(theta)), theta if len(theta) > 1 else None, self.classifier
+        )
 
-    def _pool(self, features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        if features.dim() == 2:
-            return features
-        if features.dim() != 3 or self.pooling is None:
+    def _pool(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if self.pooling is None:
             raise ProblemError(
-                f"the classifier {self.classifier!r} works on inputs of shape "
-                f"{tuple(features.shape)}, several positions per example; say which one speaks for "
-                f"an example with pooling= one of {', '.join(get_args(Pooling))}."
+                f"the classifier {self.classifier!r} works on {features.shape[1]} positions per "
+                "example; say which one speaks for an example with pooling= one of "
+                f"{', '.join(get_args(Pooling))}."
             )
-        if mask is None or mask.shape != features.shape[:2]:
-            mask = torch.ones(features.shape[:2], device=features.device)
-        if self.pooling == "mean":
-            weights = mask.to(features.dtype) / mask.sum(dim=1, keepdim=True)
-            return torch.einsum("bt,bth->bh", weights, features)
-        positions = torch.arange(mask.shape[1], device=mask.device) * (mask != 0)
-        where = positions.argmax(dim=1) if self.pooling == "last" else (mask != 0).int().argmax(1)
-        return features[torch.arange(len(features), device=features.device), where]
+        return pool(features, self.pooling, attention_mask(self.model, batch))
 
 
 @contextmanager
 def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put a model into eval mode on a device, and give it back exactly as it was.
 
-    It stays where it is if its parameters lie on several devices.
+    It stays where it is if its parameters lie on several devices. Compiled code is run as written.
     """
     modes = {module: module.training for module in model.modules()}
     homes = {tensor.device for tensor in [*model.parameters(), *model.buffers()]}
@@ -207,16 +206,10 @@ def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
         if is_moved:
             model.to(device)
         model.eval()
-        yield
+        with eager():
+            yield
     finally:
         if is_moved:
             model.to(next(iter(homes)))
         for module, is_training in modes.items():
             module.training = is_training
-
-
-def own_head(layer: nn.Linear) -> Any:
-    """Read the model's own classifier as theta, shape (C, h + 1), with the bias last."""
-    weight = layer.weight.detach().double().cpu()
-    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().cpu()
-    return torch.cat([weight, bias.double()[:, None]], dim=1).numpy()

@@ -17,14 +17,16 @@ from torch import nn
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.influence.device import feature_device
-from subsetsel.influence.features.batches import OrderedData, split_batch
+from subsetsel.influence.features.batches import OrderedData
 from subsetsel.influence.features.capture import (
     Capture,
     ModelFeatures,
-    Pooling,
     borrowed,
     find_classifier,
 )
+from subsetsel.influence.features.items import Names
+from subsetsel.influence.features.layers import Pooling
+from subsetsel.influence.features.running import check_repeats, is_half, named_errors, plain
 from subsetsel.influence.features.store import (
     FeatureStore,
     Fingerprint,
@@ -44,6 +46,7 @@ _PRECISIONS: dict[str, torch.dtype | None] = {
 _SECONDS_PER_COMMIT = 10.0
 _BATCHES_PER_COMMIT = 64
 _SHOW_AFTER = 2.0
+_FEW = 32
 
 
 class FeatureOptions(TypedDict, total=False):
@@ -56,6 +59,8 @@ class FeatureOptions(TypedDict, total=False):
     precision: Precision
     cache_dir: str | PathLike[str] | None
     progress: Report | bool | None
+    labels: Names
+    inputs: Names
 
 
 def features_from_model(
@@ -70,6 +75,8 @@ def features_from_model(
     precision: Precision = "float32",
     cache_dir: str | PathLike[str] | None = None,
     progress: Report | bool | None = None,
+    labels: Names = None,
+    inputs: Names = None,
 ) -> ModelFeatures:
     """Run a model over a data set once and keep what its classifier is given.
 
@@ -79,9 +86,11 @@ def features_from_model(
     ----------
     model : torch.nn.Module
     dataset : Dataset or DataLoader
-        Yields (inputs, labels), mappings or objects with labels; read in its own order.
+        Yields (inputs, labels), mappings or objects with labels; read in its own order. Labels are
+        whole numbers; those of a single logit may be floats.
     classifier : str, optional
-        Name of the layer that gives the logits; by default the last `torch.nn.Linear` called.
+        Name of the layer that gives the logits; by default the one whose output is what the model
+        returns for the first examples. An adapter (peft) counts with its base layer.
     pooling : {"first", "last", "mean"}, optional
         Which position speaks for a sequence, where the classifier works on all of them; padding
         named by ``attention_mask`` does not count.
@@ -97,6 +106,11 @@ def features_from_model(
         A folder in which finished batches are kept: a run that was killed goes on where it was.
     progress : callable, bool, optional
         Called with (examples done, n); True or None shows a bar on a terminal, False nothing.
+    labels : str or int, optional
+        The key, attribute or number of the item of a batch that holds the labels. Needed where a
+        batch is no pair, and no single one of its names is that of labels.
+    inputs : str, int or sequence of them, optional
+        The keys or items that go to the model; by default all but the labels.
 
     Returns
     -------
@@ -105,33 +119,53 @@ def features_from_model(
     Raises
     ------
     ProblemError
-        For a model without a linear classifier, labels outside its width, NaN features, a loader
-        that shuffles, an empty or random data set, or a cache of something else.
+        For a model without a linear classifier, or whose features are random; labels outside its
+        width; NaN features; a loader that shuffles; an empty or random data set; or a cache of
+        something else.
     OptionError
         For an unknown device or precision.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the features of an example depend on the others in its batch.
+    FormulationWarning
+        If the classifier that is named does not give what the model returns.
     """
     if not isinstance(model, nn.Module):
         raise ProblemError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
     if precision not in _PRECISIONS:
         raise OptionError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}.")
-    data = OrderedData(dataset, batch_size=batch_size, num_workers=num_workers)
-    where = feature_device(device)
+    model = plain(model)
+    said: dict[str, Any] = {"labels": labels, "inputs": inputs}
+    data = OrderedData(dataset, batch_size=batch_size, num_workers=num_workers, **said)
     fingerprint_data = data.fingerprint()
+    where = feature_device(device)
     with borrowed(model, where):
         actual = next((p.device for p in model.parameters()), where)
-        first = split_batch(data.first_batch(), actual)
-        capture = Capture(
-            model, find_classifier(model, first, classifier), pooling, _PRECISIONS[precision]
-        )
-        layer = capture.layer
-        dtype = np.float64 if layer.weight.dtype == torch.float64 else np.float32
-        shape = (data.n, layer.in_features)
-        settings = {
+        first = data.split(data.first_batch(), actual)
+        # What layers are given is held until the model has returned: of few examples.
+        few = data.split(data.first_batch(min(data.batch_size, _FEW)), actual)
+        name = find_classifier(model, few, _own_name(classifier), pooling)
+        capture = Capture(model, name, pooling, _PRECISIONS[precision])
+        with capture.attached(), named_errors(model, first):
+            sample = check_repeats(
+                lambda batch: capture.features(batch, actual),
+                data,
+                first,
+                actual,
+                f"the features that the classifier {name!r} is given",
+                is_rough=precision != "float32" or is_half(model),
+            )
+        dtype = np.float64 if sample.dtype == torch.float64 else np.float32
+        shape = (data.n, sample.shape[1])
+        settings: dict[str, Any] = {
             "classifier": capture.classifier,
             "pooling": pooling,
             "precision": precision,
             "batch_size": data.batch_size,
             "device": actual.type,
+            **{key: value for key, value in said.items() if value is not None},
         }
         with ExitStack() as stack:
             if cache_dir is None:
@@ -152,17 +186,13 @@ def _fill(
     if store.num_done == data.n:
         return
     last_commit, num_open = time.monotonic(), 0
+    width = capture.num_classes
     with capture.attached():
         for raw in data.batches(store.num_done):
-            batch = split_batch(raw, device)
-            _check_labels(batch.labels, store.num_done, capture)
-            try:
+            batch = data.split(raw, device)
+            _check_labels(batch.labels, store.num_done, capture, width)
+            with named_errors(capture.model, batch):
                 features = capture.features(batch, device).numpy()
-            except torch.OutOfMemoryError as error:
-                raise ProblemError(
-                    f"the device ran out of memory on a batch of {len(batch.labels)} examples; "
-                    "give a smaller batch_size, or precision='bfloat16'."
-                ) from error
             _check_finite(features, store.num_done)
             store.write(features, batch.labels.numpy())
             num_open += 1
@@ -178,13 +208,20 @@ def _fill(
     store.commit()
 
 
-def _check_labels(labels: torch.Tensor, start: int, capture: Capture) -> None:
-    width = capture.num_classes
+def _own_name(classifier: Any) -> Any:
+    """Take off what `torch.compile` puts before the names of a model's layers."""
+    return classifier.removeprefix("_orig_mod.") if isinstance(classifier, str) else classifier
+
+
+def _check_labels(labels: torch.Tensor, start: int, capture: Capture, width: int) -> None:
     bad = torch.nonzero((labels < 0) | (labels >= width)).flatten()
     if len(bad):
+        is_sign = width == 2 and set(labels.tolist()) <= {-1, 1}
+        cure = " Labels -1 and 1: give (labels + 1) // 2." if is_sign else ""
         raise ProblemError(
             f"example {start + int(bad[0])} has the label {int(labels[bad[0]])}, but the model's "
             f"classifier {capture.classifier!r} tells {width} classes apart, 0 to {width - 1}."
+            f"{cure}"
         )
 
 

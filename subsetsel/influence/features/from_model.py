@@ -39,7 +39,7 @@ def head_from_model(
         float64.
     **features
         Options of `features_from_model`: ``classifier``, ``pooling``, ``batch_size``,
-        ``num_workers``, ``precision``, ``cache_dir``, ``progress``.
+        ``num_workers``, ``precision``, ``cache_dir``, ``progress``, ``labels``, ``inputs``.
 
     Raises
     ------
@@ -49,7 +49,10 @@ def head_from_model(
     Warns
     -----
     RuntimeWarning
-        If the model's own classifier is further from the minimizer than zero would be.
+        If the model's own classifier is further from the minimizer than zero would be, or the
+        features of an example depend on the others in its batch.
+    FormulationWarning
+        If the classifier that is named does not give what the model returns.
     """
     found = features_from_model(model, dataset, device=device, **features)
     head = fit_head(

@@ -13,7 +13,14 @@ from torch.func import functional_call, grad, jacrev, vjp, vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subsetsel.errors import ProblemError
-from subsetsel.influence.features.batches import Batch, OrderedData, split_batch
+from subsetsel.influence.features.batches import Batch, OrderedData
+from subsetsel.influence.features.running import (
+    check_repeats,
+    eager,
+    is_half,
+    named_errors,
+    require_separate,
+)
 
 # Memory limit for the per-example Jacobians or gradients of one vectorized call.
 CHUNK_BYTES = 128 * 2**20
@@ -83,7 +90,7 @@ class Network:
         """Read all examples, or chosen ones, ready for the model."""
         raw = self.data.batches() if indices is None else self.data.take(indices)
         for one in raw:
-            yield split_batch(one, self.device)
+            yield self.data.split(one, self.device)
 
     def logits(self, parameters: dict[str, Tensor], args: Any, kwargs: Any) -> Tensor:
         """Run the model: one row of logits per example, shape (b, C), or a ProblemError."""
@@ -93,17 +100,47 @@ class Network:
             for name, value in self.model.named_parameters()
             if name not in parameters
         }
-        out = functional_call(self.model, fixed | parameters, args, kwargs)
+        with eager():
+            out = functional_call(self.model, fixed | parameters, args, kwargs)
         found = getattr(out, "logits", out)
         if isinstance(found, dict) and "logits" in found:
             found = found["logits"]
-        if not isinstance(found, Tensor) or found.dim() != 2 or found.shape[1] < 2:
+        if isinstance(found, Tensor) and found.dim() < 2:
+            found = found.reshape(-1, 1)
+        if not isinstance(found, Tensor) or found.dim() != 2:
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ProblemError(
-                "the model must return logits of shape (examples, classes), two classes at least, "
-                f"or an object with such .logits; it returned {shape}."
+                "the model must return logits of shape (examples, classes), or one logit per "
+                f"example, or an object with such .logits; it returned {shape}."
             )
-        return found
+        # The sigmoid of one logit is the softmax of zero and that logit.
+        return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
+
+    def check(self) -> None:
+        """Refuse a model whose examples cannot be told apart, or that returns no logits.
+
+        Raises
+        ------
+        ProblemError
+            If two passes differ, if what an example gives depends on the others in its batch, or
+            if the model returns probabilities.
+
+        Warns
+        -----
+        RuntimeWarning
+            If it depends on how a batch is padded.
+        """
+
+        def run(batch: Batch) -> Tensor:
+            with torch.no_grad(), named_errors(self.model, batch):
+                return self.logits(self.parameters, batch.args, batch.kwargs)
+
+        first = self.data.split(self.data.first_batch(), self.device)
+        logits = run(first)
+        _require_logits(logits)
+        is_rough = is_half(self.model)
+        require_separate(run, first, logits, is_rough=is_rough)
+        check_repeats(run, self.data, first, self.device, "the model's logits", is_rough=is_rough)
 
     def gradients(self, batch: Batch) -> Tensor:
         """Gradient of each example's cross-entropy, shape (b, d), float64."""
@@ -209,6 +246,17 @@ class Network:
             out[name] = piece.reshape(value.shape).to(value.device, value.dtype)
             start += value.numel()
         return out
+
+
+def _require_logits(logits: Tensor) -> None:
+    """Refuse probabilities: cross-entropy would take their softmax once more."""
+    wide = logits.double()
+    if bool((wide >= 0).all()) and bool(((wide.sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise ProblemError(
+            "the model returns probabilities (each row of its output sums to 1), and with "
+            "parameters= it must return logits; give it without its last softmax, model[:-1] of a "
+            "torch.nn.Sequential."
+        )
 
 
 def as_batch(args: Any, kwargs: Any) -> tuple[Any, Any]:

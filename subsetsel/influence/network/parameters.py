@@ -14,6 +14,8 @@ from torch import nn
 from subsetsel.errors import ProblemError
 from subsetsel.influence.device import algebra_device, feature_device
 from subsetsel.influence.features.batches import OrderedData
+from subsetsel.influence.features.items import Names
+from subsetsel.influence.features.running import plain
 from subsetsel.influence.head.choose_inverse import choose_inverse
 from subsetsel.influence.head.data import check_choices, check_l2
 from subsetsel.influence.head.inverse import InverseKind, Metric
@@ -69,6 +71,8 @@ def parameter_influence(
     device: str = "auto",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    labels: Names = None,
+    inputs: Names = None,
     clock: Clock = NO_CLOCK,
 ) -> ParameterInfluence:
     """First-order influence on any parameters of a classifier trained with cross-entropy.
@@ -81,7 +85,8 @@ def parameter_influence(
     Parameters
     ----------
     model : torch.nn.Module
-        Copied, in eval mode; returns logits or an object with ``.logits``.
+        Copied, in eval mode; returns logits or an object with ``.logits``. One logit per example
+        tells two classes apart.
     dataset : Dataset or DataLoader
         Not shuffled, without random augmentation.
     l2 : float
@@ -101,6 +106,8 @@ def parameter_influence(
     dtype : numpy dtype
     device : str
     batch_size, num_workers : int, optional
+    labels, inputs : optional
+        Which items or keys of a batch they are; see `features_from_model`.
     clock : Clock
         Ends the work: `TimeIsUp` is raised, between two batches of examples.
 
@@ -111,32 +118,29 @@ def parameter_influence(
     Raises
     ------
     ProblemError
-        For unknown parameters, a model that returns no logits, bad data, or a curvature that is not
-        positive definite.
+        For unknown parameters, a model that returns no logits or whose examples depend on each
+        other or on chance, bad data, or a curvature that is not positive definite.
     OptionError
         For an unknown setting.
 
     Warns
     -----
     RuntimeWarning
-        If the Newton step that is left is more than a tenth of ||theta||.
+        If the Newton step that is left is more than a tenth of ||theta||, or the logits depend on
+        how a batch is padded.
 
     References
     ----------
     Martens, New Insights and Perspectives on the Natural Gradient Method, JMLR 21, 2020.
     """
     check_choices(curvature=curvature, ridge=ridge, metric=metric, storage=storage)
-    if not isinstance(model, nn.Module):
-        raise ProblemError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
     shift = check_l2(l2) + _check_damping(damping)
-    names = choose_parameters(model, parameters)
-    data = OrderedData(dataset, batch_size=batch_size, num_workers=num_workers)
-    data.fingerprint()
-    where = feature_device(device)
-    # The caller's model may be trained on while factored rows are still in use.
-    network = Network(copy.deepcopy(model).to(where).eval(), data, names, where)
+    data = OrderedData(
+        dataset, batch_size=batch_size, num_workers=num_workers, labels=labels, inputs=inputs
+    )
+    network = _make_network(model, data, parameters, device)
     theta = network.theta
-    kind = choose_inverse(inverse, len(theta), algebra_device(where))
+    kind = choose_inverse(inverse, len(theta), algebra_device(network.device))
     if kind == "cg" and (curvature == "hessian" or metric == "loss"):
         raise ProblemError(
             f"curvature='hessian' and metric='loss' need a factor, and {len(theta):,} parameters "
@@ -165,7 +169,21 @@ def parameter_influence(
         f"first-order influence on {len(theta):,} parameters of a network, by its {matrix}; the "
         f"Newton step left is {step / max(theta_norm, 1e-300):.2g} of ||theta||"
     )
-    return ParameterInfluence(rows, passed.labels, names, theta_norm, step)
+    return ParameterInfluence(rows, passed.labels, network.names, theta_norm, step)
+
+
+def _make_network(model: Any, data: OrderedData, parameters: Any, device: str) -> Network:
+    """Copy a model onto the device, and check it and the data before anything is computed."""
+    if not isinstance(model, nn.Module):
+        raise ProblemError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    model = plain(model)
+    names = choose_parameters(model, parameters)
+    data.fingerprint()
+    where = feature_device(device)
+    # The caller's model may be trained on while factored rows are still in use.
+    network = Network(copy.deepcopy(model).to(where).eval(), data, names, where)
+    network.check()
+    return network
 
 
 def _check_damping(damping: Any) -> float:
