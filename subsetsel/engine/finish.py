@@ -9,6 +9,7 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.progress import Status
+from subsetsel.problem.size_range import why_no_size
 from subsetsel.problem.solution import Solution
 
 _INFEASIBLE = "proved: no subset satisfies the constraints; raise epsilon or loosen the limits"
@@ -35,7 +36,8 @@ def conclude(
     if run.mask is None:
         mask, norm = np.zeros(problem.n, dtype=np.bool_), 0.0
         status = "infeasible" if is_infeasible else "unknown"
-        message = message or (_INFEASIBLE if is_infeasible else _UNKNOWN)
+        named = why_no_size(problem, run.clock) if is_infeasible else ""
+        message = message or named or (_INFEASIBLE if is_infeasible else _UNKNOWN)
     else:
         mask = run.mask
         norm, broken = problem.assess(mask)
@@ -63,7 +65,7 @@ def conclude(
         compile_time=compile_time,
         message=message or candidate.message,
         trace=tuple(run.trace),
-        stats={**problem.rows.choices(), **candidate.stats},
+        stats={**problem.rows.choices(), **candidate.stats, **problem.weight_kept(mask)},
     )
 
 

@@ -268,7 +268,7 @@ class Run:
             return False
         total = self.sum_of(mask)
         norm = euclidean(total)
-        if norm > self.problem.radius(size) * (1 + FEASIBILITY) - self._rounding:
+        if norm > self.problem.allowed(mask) * (1 + FEASIBILITY) - self._rounding:
             # The updated sum is too inexact to decide this; compute the sum anew.
             total = self.problem.rows.sum(mask)
             norm = euclidean(total)

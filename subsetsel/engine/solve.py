@@ -157,7 +157,7 @@ def solve(
     )
     problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
     if initial_guess is not None:
-        problem.check_mask(initial_guess)
+        problem.check_mask(initial_guess, "initial_guess")
     return _solve(problem, get_spec(solver), limits, options, started)
 
 

@@ -11,7 +11,7 @@ from subsetsel.engine.run import Run
 from subsetsel.errors import DegenerateProblemWarning
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, FloatArray
 
 
 def begin(problem: Problem, run: Run) -> tuple[Candidate | None, str]:
@@ -90,8 +90,11 @@ def smallest_rows(problem: Problem) -> BoolArray:
     order = order[: min(int(problem.free.sum()), problem.max_size - size)]
     sums = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
     sums += problem.norm(mask) if size else 0.0
-    is_kept = problem.normalization == "kept"
-    shares = 1.0 - (size + np.arange(1, order.size + 1)) / problem.n if is_kept else 1.0
+    shares: FloatArray | float = 1.0
+    if problem.shares is not None:
+        shares = problem.kept_share(mask) - np.cumsum(problem.shares[order])
+    elif problem.normalization == "kept":
+        shares = 1.0 - (size + np.arange(1, order.size + 1)) / problem.n
     # A little less than is allowed, since the sum is rounded.
     mask[order[sums <= problem.epsilon * shares * (1 - 1e-9)]] = True
     return mask

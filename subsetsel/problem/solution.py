@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.problem.kept_share import KEPT_WEIGHT
 from subsetsel.problem.progress import Limit, Progress, Status
 from subsetsel.problem.solution_file import SCALARS, decode, encode, read_solution, write_solution
 from subsetsel.rows.base import BoolArray, IndexArray
@@ -53,7 +54,8 @@ class Solution:
     stats : dict
         The solver's own remarks, and what the plan of memory chose: ``storage`` ("dense" or
         "factored"), ``search_width`` (columns the search worked on; less than d is a projection)
-        and ``inverse`` ("cholesky" or "cg", where S was computed here).
+        ``inverse`` ("cholesky" or "cg", where S was computed here), and ``kept_weight``, the kept
+        share of the sample weights where they decide what is allowed.
     """
 
     mask: BoolArray
@@ -116,9 +118,17 @@ class Solution:
 
     @property
     def predicted_kept(self) -> float:
-        """First-order parameter change of retraining on the kept mean: norm n / (n - size)."""
-        num_kept = self.n - self.size
-        return self.norm * self.n / num_kept if num_kept else float("inf")
+        """First-order parameter change of retraining on the kept mean: norm / the kept share.
+
+        That share is (n - size) / n, or of the weight where the head has sample weights.
+        """
+        return self.norm / self.kept_share if self.kept_share else float("inf")
+
+    @property
+    def kept_share(self) -> float:
+        """Share that is kept: of the sample weights where there are any, else of the number."""
+        share = self.stats.get(KEPT_WEIGHT)
+        return share if isinstance(share, float) else (self.n - self.size) / self.n
 
     def __str__(self) -> str:
         return self.summary()
@@ -256,7 +266,7 @@ def _allowed(solution: Solution) -> str:
         return f", predicted change after retraining on what is kept {predicted}"
     if solution.normalization == "full":
         return f" <= epsilon = {epsilon:.6g}"
-    share = (solution.n - solution.size) / solution.n
+    share = solution.kept_share
     if solution.norm > epsilon * share * (1 + 1e-9):
         # A verified set may be better than its first-order prediction.
         return f", predicted change {predicted}, epsilon = {epsilon:.6g}"

@@ -55,7 +55,7 @@ def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[
     if problem.size is not None:
         rules["size"] = sizes != problem.size
     if problem.epsilon is not None:
-        share = 1.0 if problem.normalization == "full" else 1.0 - sizes / problem.n
+        share = np.ones(len(masks)) if problem.normalization == "full" else _kept(problem, masks)
         rules["norm"] = norms > problem.epsilon * share * (1 + _NORM_TOLERANCE)
     if len(problem.constraints):
         values = masks.astype(np.float64) @ problem.constraints.matrix.toarray().T
@@ -65,6 +65,15 @@ def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[
             slack = _LINEAR_TOLERANCE * max([1.0, *sides])
             rules[name] = (values[:, c] < lower - slack) | (values[:, c] > upper + slack)
     return rules
+
+
+def _kept(problem: Problem, masks: BoolArray) -> FloatArray:
+    """Share that k subsets, masks of shape (k, n), keep: of the weight where there are weights."""
+    weights = np.ones(problem.n)
+    if problem.head is not None and problem.head.objective_function.weights is not None:
+        weights = problem.head.objective_function.weights.cpu().numpy()
+    kept: FloatArray = (~masks @ weights) / weights.sum()
+    return kept
 
 
 def feasible_subsets(problem: Problem) -> tuple[BoolArray, FloatArray]:
