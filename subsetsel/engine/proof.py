@@ -93,12 +93,12 @@ class Proof:
         """Solve the relaxation at the first call, and hand out the same one after that.
 
         None unless the problem is Eq. 3 with normalization "full" (elsewhere the relaxation says
-        nothing), S can be read row by row, and its rows are not all next to nothing.
+        nothing), the rows of S are exact, and they are not all next to nothing.
         """
         problem = self.problem
         if problem.form != "max_size" or problem.normalization != "full":
             return None
-        if problem.rows.proxy is not problem.rows:
+        if not problem.rows.is_exact:
             return None
         if self._relaxation is None and not self._is_vanishing():
             from subsetsel.bounds.relaxation import COARSE, Ascent
@@ -150,7 +150,7 @@ class Proof:
                 return True
         except TimeIsUp:
             return False
-        if problem.epsilon is None:
+        if problem.epsilon is None or not problem.rows.is_exact:
             return False
         allowed = problem.epsilon * (1 + FEASIBILITY)
         least = lower_bound_on_norm(problem, num_steps=200, at_least=allowed, clock=clock)
@@ -158,10 +158,12 @@ class Proof:
 
     def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
         """Prove what can be proved of the best subset, which has this size, norm and S^T W."""
-        if self.problem.form == "min_norm":
+        problem = self.problem
+        if problem.form == "min_norm":
             self.tighten(min(self._least_norm(candidate, norm, total), norm))
         else:
-            if candidate.is_optimal:
+            has_all = size == min(problem.max_size, problem.n - int(problem.must_keep.sum()))
+            if has_all or (candidate.is_optimal and not candidate.tolerance):
                 self.tighten(float(size))
             self.conclude_without_subset(candidate)
             if self._remaining() > 0:
@@ -170,16 +172,21 @@ class Proof:
     def conclude_without_subset(self, candidate: Candidate) -> None:
         """Prove what can be proved of Eq. 3 where no subset is known."""
         if self.problem.form == "max_size" and self.problem.normalization == "full":
-            self.tighten(candidate.bound)
+            if not candidate.tolerance:
+                self.tighten(candidate.bound)
             if candidate.dual is not None:
                 self.tighten(evaluate_dual(self.problem, candidate.dual).bound)
             self.solve_relaxation()
 
     def _least_norm(self, candidate: Candidate, norm: float, total: FloatArray) -> float:
         """Proven lower bound on the norm at the size asked for; 0 holds always."""
-        if candidate.is_optimal:
-            return norm
-        known = max(0.0, candidate.bound or 0.0)
+        known = 0.0
+        if not candidate.tolerance:
+            if candidate.is_optimal:
+                return norm
+            known = max(known, candidate.bound or 0.0)
+        if not self.problem.rows.is_exact:
+            return known
         relaxed = uniform_norm(self.problem)
         if relaxed is not None and relaxed <= _HOPELESS * norm:
             return known
