@@ -96,8 +96,9 @@ def evaluate_dual(
     if offset is not None:
         constant -= float(u @ offset)
         rounding += (problem.d + 4) * UNIT * length * euclidean(offset)
-    if not np.isfinite(rounding):
-        return _nothing_proved(problem)
+    # Products of rows that are not exact lead a search, and prove nothing.
+    is_sure = bool(np.isfinite(rounding))
+    rounding = rounding if is_sure else 0.0
     scale = best_scale(prices, constant + rounding, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
 
@@ -107,15 +108,11 @@ def evaluate_dual(
     # Rounding of the two sums and of the constant too.
     size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
     error = scale * rounding + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
-    bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
+    bound = float(problem.n - int(problem.must_keep.sum()))
+    if is_sure:
+        bound = min(bound, constant + float(gains.sum()) + error)
+    bound = min(bound, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
-
-
-def _nothing_proved(problem: Problem) -> Dual:
-    """Give the bound that holds whatever the norms are."""
-    most = min(problem.max_size, problem.n - int(problem.must_keep.sum()))
-    zeros = np.zeros(len(problem.constraints))
-    return Dual(np.zeros(problem.d), zeros, float(most), np.ones(problem.n))
 
 
 def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
@@ -159,7 +156,11 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     turning = int(np.searchsorted(slopes, 0.0))
     if turning == len(slopes):
         # Rounding, or a function that falls without end, leads here. The bound holds for every t.
-        return 1.0 / float(positive[0]) if len(positive) else 1.0
+        last = 1.0 / float(positive[0]) if len(positive) else 1.0
+        fall = -float(slopes[-1]) if len(positive) else -slope
+        is_rounding = fall <= problem.n * UNIT * (abs(constant) + float(np.abs(prices).sum()))
+        # Nothing is feasible: go on until the bound is below 0, from at most n at t = 0.
+        return last if is_rounding else last + 2.0 * problem.n / fall
     return 1.0 / float(positive[::-1][turning])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
-from subsetsel.problem.problem import Problem
+from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Status
 from subsetsel.problem.solution import Solution
 
@@ -46,7 +46,8 @@ def conclude(
         if broken:
             raise SolverError(f"solver {solver!r} returned a subset in which {broken[0]}.")
         run.norm = norm
-        _require_consistent(run, solver)
+        if run.limits.bound:
+            _require_consistent(run, candidate, solver)
         is_proved = run.proof.is_reached(run.size, norm)
         status = "optimal" if candidate.is_optimal or is_proved else "feasible"
     if candidate.tolerance and not is_proved and status in {"optimal", "infeasible"}:
@@ -84,11 +85,21 @@ def _prove(run: Run, candidate: Candidate) -> bool:
     return is_excluded
 
 
-def _require_consistent(run: Run, solver: str) -> None:
+def _require_consistent(run: Run, candidate: Candidate, solver: str) -> None:
     """Refuse a bound that the subset found contradicts: then one of the two is wrong."""
-    bound, is_sizing = run.bound, run.problem.form == "max_size"
-    if bound is None or (np.floor(bound) >= run.size if is_sizing else bound <= run.norm):
-        return
+    is_sizing = run.problem.form == "max_size"
+    for bound in (run.bound, None if candidate.tolerance else candidate.bound):
+        # The norm of Eq. 4 may be rounded.
+        if bound is None or (
+            np.floor(bound) >= run.size if is_sizing else bound <= run.norm * (1 + FEASIBILITY)
+        ):
+            continue
+        _refuse(run, bound, solver)
+
+
+def _refuse(run: Run, bound: float, solver: str) -> None:
+    """Name a bound that does not hold, and what to do."""
+    is_sizing = run.problem.form == "max_size"
     found = f"pruned {run.size}" if is_sizing else f"the norm {run.norm:.9g}"
     raise SolverError(
         f"a bound of {bound:.9g} is claimed, but solver {solver!r} found a feasible subset with "

@@ -76,6 +76,11 @@ class Proof:
             better = min if self.problem.form == "max_size" else max
             self.bound = better(self.bound, bound)
 
+    def _tighten_exact(self, bound: float) -> None:
+        """Take a bound that rests on norms, if the rows are exact: else it says nothing."""
+        if self.problem.rows.is_exact:
+            self.tighten(bound)
+
     def gap(self, size: int) -> float | None:
         """Relative distance of a size to the bound; None without a bound on the size."""
         if self.problem.form != "max_size" or self.bound is None:
@@ -93,19 +98,19 @@ class Proof:
         """Solve the relaxation at the first call, and hand out the same one after that.
 
         None unless the problem is Eq. 3 with normalization "full" (elsewhere the relaxation says
-        nothing), the rows of S are exact, and they are not all next to nothing.
+        nothing), S can be read row by row, and its rows are not all next to nothing.
         """
         problem = self.problem
         if problem.form != "max_size" or problem.normalization != "full":
             return None
-        if not problem.rows.is_exact:
+        if problem.rows.proxy is not problem.rows:
             return None
         if self._relaxation is None and not self._is_vanishing():
             from subsetsel.bounds.relaxation import COARSE, Ascent
 
             self._ascent = Ascent(problem)
             self._relaxation = self._ascent.run(COARSE, _RELAXATION_SHARE * self._remaining())
-            self.tighten(self._relaxation.bound)
+            self._tighten_exact(self._relaxation.bound)
         return self._relaxation
 
     def _is_vanishing(self) -> bool:
@@ -124,7 +129,7 @@ class Proof:
 
             self._is_sharp = True
             self._relaxation = self._ascent.run(SHARP, _RELAXATION_SHARE * self._remaining())
-            self.tighten(self._relaxation.bound)
+            self._tighten_exact(self._relaxation.bound)
 
     def strengthen(self, size: int) -> None:
         """Ask the semidefinite bound once, where it is wanted and the gap is worth the work."""
@@ -175,7 +180,7 @@ class Proof:
             if not candidate.tolerance:
                 self.tighten(candidate.bound)
             if candidate.dual is not None:
-                self.tighten(evaluate_dual(self.problem, candidate.dual).bound)
+                self._tighten_exact(evaluate_dual(self.problem, candidate.dual).bound)
             self.solve_relaxation()
 
     def _least_norm(self, candidate: Candidate, norm: float, total: FloatArray) -> float:

@@ -211,7 +211,7 @@ class Rows(ABC):
     def _is_stored(self) -> bool:
         """Whether the products are computed from what `block` gives."""
         kind = type(self)
-        return kind.dot is Rows.dot and kind.sum is Rows.sum
+        return bool(kind.dot is Rows.dot and kind.sum is Rows.sum)
 
     def _agrees(self) -> bool:
         """Whether u . S^T 1 and 1 . S u, found in two ways, are the same for a random u."""
@@ -219,7 +219,7 @@ class Rows(ABC):
         direction /= np.linalg.norm(direction)
         miss = abs(float(direction @ self.total) - float(self.dot(direction).sum()))
         lengths = float(np.sqrt(self.squared_norms).sum())
-        return miss <= _PROBED_SHARE * _SOLVE_ERROR * lengths
+        return bool(miss <= _PROBED_SHARE * _SOLVE_ERROR * lengths)
 
     @property
     def sums_cheaply(self) -> bool:
