@@ -298,7 +298,7 @@ def hard_rows(seed: int) -> Any:
         S + 1e6,
     ]
     return kinds[int(rng.integers(len(kinds)))].astype(
-        (np.float32 if rng.random() < 0.5 else np.float64)
+        np.float32 if rng.random() < 0.5 else np.float64
     )
 
 
