@@ -8,7 +8,7 @@ lets in are told apart in float64 and forbidden one by one until none is left th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -93,9 +93,17 @@ class Answer:
 
 
 def search_exactly(
-    ask: Callable[[Model], Answer], name: str, problem: Problem, run: Run
+    ask: Callable[[Model], Answer],
+    name: str,
+    problem: Problem,
+    run: Run,
+    *,
+    tolerance: float = 0.0,
 ) -> Candidate:
-    """Find a first incumbent, then ask the back end called ``name`` until it is proved optimal."""
+    """Find a first incumbent, then ask the back end called ``name`` until it is proved optimal.
+
+    ``tolerance`` is within what share of the norm its answers hold, 0 for integer arithmetic.
+    """
     start = fixed_subset(problem, run, MAX_SHARED)
     if start is None:
         return Candidate(is_infeasible=True)
@@ -109,7 +117,11 @@ def search_exactly(
         except TimeIsUp:
             return Answer("stopped")
 
-    return _Proof(ask_in_time, problem, reduced, run).search()
+    candidate = _Proof(ask_in_time, problem, reduced, run).search()
+    if not tolerance:
+        return candidate
+    own = {} if candidate.bound is None else {"bound_within_tolerance": candidate.bound}
+    return replace(candidate, tolerance=tolerance, stats=candidate.stats | own)
 
 
 def warm_up(make: Callable[[], Solver], problem: Problem) -> None:

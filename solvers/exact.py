@@ -25,6 +25,8 @@ from ._model import Answer, Model, search_exactly, warm_up
 
 # SCIP's feasibility tolerance is 1e-6; the squared radius is 1.
 _MARGIN = 1e-5
+# SCIP takes smaller coefficients for 0.
+_LEAST_COEFFICIENT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class ExactOptions:
 class ExactSolver:
     """Mixed-integer search on the norm itself; an oracle for small problems.
 
-    Proofs rest on SCIP's floating-point arithmetic within its tolerances. ``max_iterations`` counts
-    nodes of the search tree; SCIP runs on one thread whatever ``num_workers`` says, and tells
-    what it found when it ends. It cannot be asked to end: after Ctrl-C, or where it does not notice
-    its time limit, it is left behind with what it found, up to its own limit of time or nodes.
+    Proofs rest on SCIP's floating-point arithmetic within its tolerances. Where the bound of the
+    core does not confirm what SCIP claims, the message says so; SCIP's own bound is told as
+    ``stats["bound_within_tolerance"]`` alone. ``max_iterations`` counts nodes of the search tree;
+    SCIP runs on one thread whatever ``num_workers`` says, and tells what it found when it ends. It
+    cannot be asked to end: after Ctrl-C, or where it does not notice its time limit, it is left
+    behind with what it found, up to its own limit of time or nodes.
     """
 
     Options: ClassVar[type[ExactOptions]] = ExactOptions
@@ -64,7 +68,7 @@ class ExactSolver:
         def ask(model: Model) -> Answer:
             return _ScipModel(model, options, run).solve()
 
-        return search_exactly(ask, "exact", problem, run)
+        return search_exactly(ask, "exact", problem, run, tolerance=_MARGIN)
 
 
 class _ScipModel:
@@ -82,7 +86,8 @@ class _ScipModel:
         # A radius of 0 would divide by nothing: then the longest row sets the scale.
         longest = float(np.sqrt(problem.rows.squared_norms.max()))
         self.scale = max(self.radius, 1e-6 * longest, 1e-300)
-        self.margin = _MARGIN + 3 * float(model.reduced.tails.sum()) / self.scale
+        dropped = _LEAST_COEFFICIENT * problem.n * float(np.sqrt(model.reduced.rank))
+        self.margin = _MARGIN + 3 * (float(model.reduced.tails.sum()) / self.scale + dropped)
         self.model: Any = mathopt.Model()
         low, high = problem.must_prune, ~problem.must_keep
         self.x = [

@@ -32,6 +32,8 @@ from subsetsel.rows.base import AnyFloatArray, FloatArray, IndexArray
 _CALL_ENTRIES = 2**24
 # A step of log(lam) is at most this long, and steps shrink to no less than this share.
 _LONGEST_STEP, _LEAST_STRIDE = 2.0, 0.05
+# Of the longest stride, after each turn of a descent that was stretched.
+_CALMING = 0.8
 
 
 class Descent:
@@ -81,6 +83,7 @@ class Descent:
         self.multipliers = np.zeros_like(penalties)
         self.num_visits = 0
         self.radius = radius
+        self.stretch(1.0)
         self.start_at(lam)
 
     def start_at(self, lam: float) -> None:
@@ -88,6 +91,14 @@ class Descent:
         self.lam = lam
         self.least_lam, self.largest_lam = 1e-9 * lam, 1e9 * lam
         self._stride, self._miss = 1.0, 0.0
+
+    def stretch(self, most: float) -> None:
+        """Let steps of log(lam) be up to ``most`` times as long as a length ~ lam asks for.
+
+        That is right where a part that no weight moves makes up most of the length. How much the
+        rest answers varies then: with each turn steps become shorter, down to 1 / ``most``.
+        """
+        self._most_stride, self._calmest = most, 1.0 / most
 
     @property
     def unit(self) -> float:
@@ -147,8 +158,12 @@ class Descent:
         miss = float(np.log(self.radius / length)) if length > 0 else _LONGEST_STEP
         # Steps shrink when the length was too large and too small in turn, and grow otherwise.
         has_turned = miss * self._miss < 0
-        self._stride = max(_LEAST_STRIDE, 0.5 * self._stride) if has_turned else 1.2 * self._stride
-        self._stride, self._miss = min(1.0, self._stride), miss
+        self._stride *= 0.5 if has_turned else 1.2
+        if has_turned:
+            self._most_stride = max(self._calmest, _CALMING * self._most_stride)
+        least = _LEAST_STRIDE * self._calmest
+        self._stride = min(self._most_stride, max(least, self._stride))
+        self._miss = miss
         step = share * self._stride * float(np.clip(miss, -_LONGEST_STEP, _LONGEST_STEP))
         self.lam = min(self.largest_lam, max(self.least_lam, self.lam * float(np.exp(step))))
 

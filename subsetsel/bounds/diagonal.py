@@ -33,9 +33,9 @@ import numpy as np
 from numpy.linalg import norm
 from scipy import linalg
 
-from subsetsel.bounds.dual import UNIT, Dual, best_scale, limits_of
+from subsetsel.bounds.dual import Dual, best_scale, limits_of
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import FloatArray, IndexArray, Rows
+from subsetsel.rows.base import UNIT, FloatArray, IndexArray, Rows
 
 # Attempts to prove definiteness, each with ten times the margin of the one before.
 _NUM_ATTEMPTS = 4
@@ -81,11 +81,14 @@ class Medium:
         form = crossed + crossed.T - self.response.T @ (matrix @ self.response)
         self.softened = 0.5 * (form + form.T)
         # Rounding of M is at most that of its n terms, of which the trace is the sum; that of the
-        # products is bounded by the Frobenius norms of their factors.
-        spread = float(norm(self.response))
-        of_matrix = 2 * UNIT * (lowered.size + 8) * float(np.trace(matrix)) * spread**2
-        longest = float(norm(self.raised_rows)) + spread * float(norm(matrix))
-        self._error = of_matrix + 4 * UNIT * (2 * rows.d + 8) * spread * longest
+        # products is bounded by the Frobenius norms of their factors. Both as if the rows were
+        # exact; where they are handed out in float32, that error enters twice in each product.
+        spread, of_rows = float(norm(self.response)), 3.0 * rows.block_error
+        of_matrix = 2 * UNIT * (lowered.size + 8) + of_rows
+        length = float(norm(self.raised_rows))
+        self._error = of_matrix * float(np.trace(matrix)) * spread**2 + of_rows * spread * length
+        longest = length + spread * float(norm(matrix))
+        self._error += 4 * UNIT * (2 * rows.d + 8) * spread * longest
 
     def prove(self, raises: FloatArray) -> FloatArray | None:
         """Lower D_P until S S^T - D is proved positive semidefinite.
@@ -121,7 +124,12 @@ class Medium:
 
 
 def tangent_bound(
-    problem: Problem, diagonal: FloatArray, weights: FloatArray, y: FloatArray
+    problem: Problem,
+    diagonal: FloatArray,
+    weights: FloatArray,
+    y: FloatArray,
+    *,
+    offset: FloatArray | None = None,
 ) -> Dual:
     """Bound the size by the tangent at ``weights``, with the best multiplier.
 
@@ -135,6 +143,8 @@ def tangent_bound(
         Any; a good one is optimal for the relaxation. 1 for those that must be pruned.
     y : ndarray of shape (c,)
         Multipliers of the linear constraints, in the unit of S squared: those of `Dual` times lam.
+    offset : ndarray of shape (d,), optional
+        v0, which is added to every S^T W.
 
     Returns
     -------
@@ -144,6 +154,8 @@ def tangent_bound(
     rows, free = problem.rows, problem.free
     assert problem.epsilon is not None
     total, fixed = rows.sum(weights), rows.sum(problem.must_prune)
+    if offset is not None:
+        total, fixed = total + offset, fixed + offset
     allowed = problem.epsilon * (1 + FEASIBILITY)
     moving = total - fixed
     inner = diagonal * weights
@@ -156,12 +168,11 @@ def tangent_bound(
     square = float(moving @ moving) - float(fixed @ fixed) - float(inner[free] @ weights[free])
     constant = 0.5 * (allowed**2 + square) + float(limits @ y)
 
-    norms = np.sqrt(rows.squared_norms)
     length, reach = float(norm(total)), float(norm(fixed)) + allowed
-    # Rounding of total (against every S^T W in the ball), of the prices and of the constant.
-    of_total = UNIT * (problem.n + 4) * float(norms @ np.abs(weights))
-    error = of_total * (2 * reach + 2 * length + of_total)
-    error += UNIT * float(((problem.d + 4) * norms * length + 4 * np.abs(diagonal)).sum())
+    # Error of every S^T W, of total against every one in the ball, of prices, of the constant.
+    of_any, of_total = float(rows.row_error.sum()), float(rows.row_error @ np.abs(weights))
+    error = of_any * (allowed + of_any + length) + 4 * UNIT * float(np.abs(diagonal).sum())
+    error += of_total * (2 * (reach + of_any) + 2 * length + of_total)
     terms = allowed**2 + 4 * length**2 + 4 * float(fixed @ fixed) + 2 * float(np.abs(inner).sum())
     error += 8 * UNIT * (problem.n + problem.d) * terms
     if len(problem.constraints):

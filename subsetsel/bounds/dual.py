@@ -2,10 +2,15 @@
 
 For Eq. 3 with normalization "full", any u in R^d and any multipliers y of the linear constraints
 
-    sum W  <=  epsilon ||u||_2 + upper . y+ - lower . y-  +  sum_i max(0, 1 - s_i . u - a_i . y),
+    sum W  <=  epsilon ||u||_2 - u . v0 + upper . y+ - lower . y-
+               +  sum_i max(0, 1 - s_i . u - a_i . y),
 
-because sum W = sum_i W_i (1 - s_i.u - a_i.y) + u . S^T W + y . A W for every W; examples that must
-be pruned enter the sum without the max, examples that must be kept not at all.
+because sum W = sum_i W_i (1 - s_i.u - a_i.y) + u . S^T W + y . A W for every W, and what is limited
+is ||v0 + S^T W|| with an offset v0, 0 where none is given; examples that must be pruned enter the
+sum without the max, examples that must be kept not at all.
+
+What is proved holds for every subset that the core would call feasible: each product and each sum
+may be off by `Rows.row_error`, which enters twice. Where that is infinite nothing is proved.
 """
 
 from __future__ import annotations
@@ -16,10 +21,9 @@ import numpy as np
 from numpy.linalg import norm
 
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import FloatArray, euclidean
+from subsetsel.rows.base import UNIT, FloatArray, euclidean
 from subsetsel.support.clock import NO_CLOCK, Clock
 
-UNIT = float(np.finfo(np.float64).eps)
 # Cuts of `drift_of`. Up to BALANCED pruned and kept rows sum to the same norm, as for a head whose
 # ridge is included. Above DRIFTING the rows share a direction that random halves do not cancel.
 BALANCED, DRIFTING = 0.1, 4.0
@@ -48,7 +52,13 @@ class Dual:
     reduced_costs: FloatArray
 
 
-def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) -> Dual:
+def evaluate_dual(
+    problem: Problem,
+    u: FloatArray,
+    y: FloatArray | None = None,
+    *,
+    offset: FloatArray | None = None,
+) -> Dual:
     """Evaluate the bound at (u, y) with the best common scaling t >= 0 of both.
 
     Parameters
@@ -58,6 +68,8 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     u : ndarray of shape (d,)
     y : ndarray of shape (c,), optional
         Signs that would multiply an infinite limit are set to 0.
+    offset : ndarray of shape (d,), optional
+        v0, which is added to every S^T W.
     """
     constraints = problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
@@ -75,12 +87,18 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     allowed = problem.epsilon * (1 + FEASIBILITY)
     length = euclidean(u)
     constant = allowed * length + float(limits @ y)
-    # Rounding of each product s_i . u and a_i . y, outward.
-    per_row = (problem.d + 4) * UNIT * np.sqrt(problem.rows.squared_norms) * length
+    # Error of each product s_i . u and a_i . y, outward, and of the norm that the core computes.
+    per_row = 2.0 * problem.rows.row_error * length
     if len(constraints):
         per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
     # It grows with the scale, and where prices are next to nothing it outweighs what they gain.
-    rounding = float(per_row.sum())
+    rounding = float(per_row.sum()) + (problem.d + 4) * UNIT * allowed * length
+    if offset is not None:
+        constant -= float(u @ offset)
+        rounding += (problem.d + 4) * UNIT * length * euclidean(offset)
+    # Products of rows that are not exact lead a search, and prove nothing.
+    is_sure = bool(np.isfinite(rounding))
+    rounding = rounding if is_sure else 0.0
     scale = best_scale(prices, constant + rounding, problem)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
 
@@ -90,7 +108,10 @@ def evaluate_dual(problem: Problem, u: FloatArray, y: FloatArray | None = None) 
     # Rounding of the two sums and of the constant too.
     size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
     error = scale * rounding + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
-    bound = min(constant + float(gains.sum()) + error, float(problem.max_size))
+    bound = float(problem.n - int(problem.must_keep.sum()))
+    if is_sure:
+        bound = min(bound, constant + float(gains.sum()) + error)
+    bound = min(bound, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
 
 
@@ -135,7 +156,11 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     turning = int(np.searchsorted(slopes, 0.0))
     if turning == len(slopes):
         # Rounding, or a function that falls without end, leads here. The bound holds for every t.
-        return 1.0 / float(positive[0]) if len(positive) else 1.0
+        last = 1.0 / float(positive[0]) if len(positive) else 1.0
+        fall = -float(slopes[-1]) if len(positive) else -slope
+        is_rounding = fall <= problem.n * UNIT * (abs(constant) + float(np.abs(prices).sum()))
+        # Nothing is feasible: go on until the bound is below 0, from at most n at t = 0.
+        return last if is_rounding else last + 2.0 * problem.n / fall
     return 1.0 / float(positive[::-1][turning])
 
 
@@ -212,7 +237,7 @@ def is_drifting(problem: Problem) -> bool:
 def can_bound_norm(problem: Problem) -> bool:
     """Whether a bound on the norm above 0 is likely and costs only a few passes over S."""
     is_simple = problem.form == "min_norm" and not len(problem.constraints)
-    return is_simple and is_drifting(problem)
+    return is_simple and problem.rows.is_exact and is_drifting(problem)
 
 
 def norm_along(problem: Problem, u: FloatArray, *, clock: Clock = NO_CLOCK) -> float:
@@ -240,8 +265,9 @@ def _least_along(problem: Problem, u: FloatArray, clock: Clock) -> tuple[FloatAr
     from subsetsel.problem.linear import minimize_linear
 
     vertex, value = minimize_linear(problem, problem.rows.dot(u), clock=clock)
-    error = (problem.d + 4) * UNIT * float(np.sqrt(problem.rows.squared_norms).sum())
-    return vertex, value - error
+    # Infinite for rows that are not exact: nothing is proved, and what is infeasible stays so.
+    error = 2.0 * float(problem.rows.row_error.sum())
+    return vertex, value if vertex is None else (value - error) * (1 - problem.d * UNIT)
 
 
 def _uniform_point(problem: Problem) -> FloatArray | None:

@@ -1,15 +1,17 @@
 """The continuous relaxation of Eq. 3: start point, reduced costs, bound.
 
 Coordinate descent (`subsetsel.bounds.descent`) on all of S and, between two full passes, on the
-examples near the margin, with lam led to where ||S^T w|| = epsilon; then w solves the relaxation,
-and u = S^T w / lam its dual. The bound of `subsetsel.bounds.dual` holds at every point (u, y), so
-that the search may be cut off at any time.
+examples near the margin, with lam led to where ||v0 + S^T w|| = epsilon; then w solves the
+relaxation, and u = (v0 + S^T w) / lam its dual. An offset v0 and the examples that must be pruned
+are a part that no weight moves. The bound of `subsetsel.bounds.dual` holds at every point (u, y),
+so that the search may be cut off at any time.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import norm
@@ -28,6 +30,9 @@ _MAX_ROUNDS = 60
 _ACTIVE_BYTES = 256 * 2**20
 _MIN_ACTIVE = 1000
 _MAX_DRIFT = 0.2
+_MOST_STRIDE = 30.0
+# Until a point within the ball is known where scaling leads to none, a smaller ball is the goal.
+_WITHIN = 1.0 - 1e-3
 _LARGEST_LAM = 1e280
 
 
@@ -40,8 +45,8 @@ class Relaxation:
     weights : ndarray of shape (n,)
         Between 0 and 1; all but a few are 0 or 1.
     value : float
-        Sum of the weights after scaling into the ball: what the relaxation can reach for sure
-        (without linear constraints).
+        Sum of the weights after the free ones are scaled into the ball and under the cap: what the
+        relaxation can reach for sure (without linear constraints). 0 where no scaling does it.
     dual : Dual
         u, y, the proven bound and the reduced costs.
     num_passes : float
@@ -62,6 +67,45 @@ class Relaxation:
         return self.dual.bound
 
 
+class Shares(NamedTuple):
+    """The shares of the free weights with which a point lies within the ball.
+
+    Where none does, both ends are the share that comes closest.
+    """
+
+    least: float
+    most: float
+    is_within: bool
+
+
+def shares_within(
+    moving: FloatArray, fixed: FloatArray, ball: float, extra: tuple[float, float] = (0.0, 0.0)
+) -> Shares:
+    """Find all t in [0, 1] with ||fixed + t moving||^2 + extra[0] t - extra[1] t^2 <= ball^2."""
+    lengths = norm(moving), norm(fixed)
+    if lengths[1] == 0.0 and not any(extra):
+        return Shares(0.0, min(1.0, ball / float(lengths[0])) if lengths[0] > 0 else 1.0, True)
+    unit = max(ball, *map(float, lengths))
+    moving, fixed, ball = moving / unit, fixed / unit, ball / unit
+    square = float(moving @ moving) - extra[1] / unit**2
+    half = float(fixed @ moving) + 0.5 * extra[0] / unit**2
+    excess = float(fixed @ fixed) - ball**2
+    if square <= 0.0:
+        return Shares(0.0, 1.0, max(excess, square + 2.0 * half + excess) <= 0.0)
+    under = half**2 - square * excess
+    if under < 0.0:
+        closest = min(1.0, max(0.0, -half / square))
+        return Shares(closest, closest, False)
+    # The root of the larger size first; the other without cancellation.
+    far = -half - float(np.copysign(np.sqrt(under), half))
+    ends = sorted((far / square, excess / far)) if far else (0.0, 0.0)
+    least, most = max(0.0, ends[0]), min(1.0, ends[1])
+    if least > most:
+        closest = 0.0 if ends[1] < 0.0 else 1.0
+        return Shares(closest, closest, False)
+    return Shares(least, most, True)
+
+
 class Ascent(Descent):
     """State of one coordinate ascent; it can be run again to a smaller gap.
 
@@ -71,11 +115,16 @@ class Ascent(Descent):
         Of the form "max_size" with normalization "full".
     seed : int
         Of the random order of the visits.
+    offset : ndarray of shape (d,), optional
+        v0: the norm that is limited is ||v0 + S^T W||.
     """
 
-    def __init__(self, problem: Problem, seed: int = 0) -> None:
+    def __init__(
+        self, problem: Problem, seed: int = 0, *, offset: FloatArray | None = None
+    ) -> None:
         self.problem = problem
         self.rows = problem.rows
+        self.offset = offset
         self.deadline = float("inf")
         self.solve_time = 0.0
         self.num_rounds = 0
@@ -86,14 +135,20 @@ class Ascent(Descent):
         squared_norms, constraints = self.rows.squared_norms, problem.constraints
         rms = float(np.sqrt(squared_norms.mean()))
         # epsilon = 0 would need an infinite u. The bound holds with any radius: take a tiny one.
-        radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
+        self.ball = radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
+        # What no weight moves: v0 and the examples that must be pruned.
+        self.num_fixed = int(problem.must_prune.sum())
+        self.fixed = self.rows.sum(problem.must_prune)
+        if offset is not None:
+            self.fixed = self.fixed + offset
+        # Sum of the free weights and total of the longest point within the ball.
+        self._inner: tuple[float, FloatArray] | None = None
         # Every free example has the same weight: feasible, and near optimal in direction.
-        fixed = self.rows.sum(problem.must_prune)
         pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
-        length = float(norm(pull))
-        share = min(1.0, radius / length) if length > 0 else 1.0
+        share = shares_within(pull, self.fixed, radius).most
         weights = np.where(self.free, share, problem.must_prune.astype(np.float64))
-        self.best = evaluate_dual(problem, pull)
+        total = self.fixed + share * pull
+        self.best = evaluate_dual(problem, total if total.any() else pull, offset=offset)
         slope = float(norm(self.best.u))
         typical = float(np.sqrt(np.median(squared_norms))) or 1.0
         lam = radius / slope if slope > 0 else radius * typical
@@ -101,14 +156,16 @@ class Ascent(Descent):
         super().__init__(
             squared_norms,
             weights,
-            fixed + share * pull,
+            total,
             constraints.columns(weights),
             penalties=1.0 / np.maximum(spread, 1.0),
             # lam is a divisor; the slope may be infinite where rows differ by hundreds of decades.
             lam=min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam)),
             radius=radius,
         )
-        self.ball = radius
+        # The nearer the fixed part is to the ball, the less its length answers to lam.
+        left = 1.0 - min(1.0, float(norm(self.fixed)) / radius) ** 2
+        self.stretch(1.0 / max(left, 1.0 / _MOST_STRIDE))
 
     # --- passes ---------------------------------------------------------------------------------
 
@@ -152,7 +209,8 @@ class Ascent(Descent):
 
     def _dual(self) -> Dual:
         """Evaluate the bound at this point."""
-        return evaluate_dual(self.problem, self.total / self.lam, self.multipliers)
+        u = self.total / self.lam
+        return evaluate_dual(self.problem, u, self.multipliers, offset=self.offset)
 
     def _evaluate(self) -> float:
         """Evaluate the bound here, and return the value of weights that are surely feasible."""
@@ -160,9 +218,41 @@ class Ascent(Descent):
         if here.bound <= self.best.bound:
             self.best = here
         self.last = here
+        return self._value()
+
+    def _value(self) -> float:
+        """Sum of the weights, the free ones scaled into the ball and under the cap.
+
+        -inf where no scaling does it.
+        """
+        inside = float(self.weights[self.free].sum())
+        room = float(self.problem.max_size - self.num_fixed)
+        shares = self._shares()
+        share = min(shares.most, room / inside) if inside > max(room, 0.0) else shares.most
+        value = -float("inf")
+        if shares.is_within and share >= shares.least and room >= 0:
+            value = share * inside
+        elif self._inner is not None and self._inner[0] <= room:
+            # Near the fixed part scaling may lead out of the ball: go towards a point within.
+            at, total = self._inner
+            step = shares_within(self.total - total, total, self.ball)
+            value = min(room, at + step.most * max(0.0, inside - at))
+        if self.fixed.any() and not self.diagonal.any():
+            self._keep_inner(inside, is_needed=value == -float("inf"))
+        value += self.num_fixed
+        # With epsilon = 0 the ball is a little larger than what is allowed.
+        return min(value, self.best.bound) if self.ball > self.problem.radius(0) else value
+
+    def _keep_inner(self, inside: float, *, is_needed: bool) -> None:
+        """Remember a point within the ball; where there is none, lead lam to a smaller ball."""
         length = self.length()
-        scale = min(1.0, self.ball / length) if length > 0 else 1.0
-        return scale * float(self.weights.sum())
+        if length <= self.ball and (self._inner is None or length > norm(self._inner[1])):
+            self._inner = inside, self.total.copy()
+        self.radius = _WITHIN * self.ball if is_needed and self._inner is None else self.ball
+
+    def _shares(self) -> Shares:
+        """Say by how much the free weights may be scaled within the ball."""
+        return shares_within(self.total - self.fixed, self.fixed, self.ball)
 
     def run(self, gaps: tuple[float, float], time_limit: float = float("inf")) -> Relaxation:
         """Ascend until the gap between bound and relaxed value is small enough or time is up.
@@ -179,7 +269,8 @@ class Ascent(Descent):
         value = self._evaluate()
         for _ in range(_MAX_ROUNDS):
             tolerance = max(gaps[0] * self.best.bound, gaps[1])
-            if self.best.bound - value <= tolerance or self.is_late():
+            is_excluded = self.best.bound < self.num_fixed
+            if self.best.bound - value <= tolerance or is_excluded or self.is_late():
                 break
             # The first rounds find the examples near the margin; later ones check the others.
             for _ in range(4 if self.num_rounds == 0 else 1):
@@ -189,8 +280,9 @@ class Ascent(Descent):
             active = self._active()
             if active.size and not self.is_late():
                 self._active_passes(active, 40, tolerance)
-            value = self._evaluate()
+            value = max(value, self._evaluate())
         self.solve_time += time.perf_counter() - started
+        value = max(value, 0.0)
         return Relaxation(self.weights.copy(), value, self.best, self.num_passes, self.solve_time)
 
     def _active(self) -> IndexArray:

@@ -27,7 +27,7 @@ from numpy.linalg import norm
 
 from subsetsel.bounds.diagonal import Medium, tangent_bound
 from subsetsel.bounds.dual import Dual
-from subsetsel.bounds.relaxation import Ascent, Relaxation
+from subsetsel.bounds.relaxation import Ascent, Relaxation, Shares, shares_within
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
 
@@ -107,6 +107,8 @@ class _TightAscent(Ascent):
         self.weights = weights.copy()
         self.start_at(lam)
         self.total = self.rows.sum(weights)
+        if self.offset is not None:
+            self.total = self.total + self.offset
         self.columns = self.problem.constraints.columns(weights)
         self.multipliers = y.copy()
 
@@ -118,7 +120,13 @@ class _TightAscent(Ascent):
         return self.best.bound
 
     def _dual(self) -> Dual:
-        return tangent_bound(self.problem, self.diagonal, self.weights, self.multipliers * self.lam)
+        y = self.multipliers * self.lam
+        return tangent_bound(self.problem, self.diagonal, self.weights, y, offset=self.offset)
+
+    def _shares(self) -> Shares:
+        inner = self.diagonal * self.weights
+        extra = float(inner.sum()), float(inner @ self.weights)
+        return shares_within(self.total - self.fixed, self.fixed, self.ball, extra)
 
     def length(self) -> float:
         weights = self.weights

@@ -7,12 +7,16 @@ import numpy as np
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.errors import SolverError
-from subsetsel.problem.problem import Problem
+from subsetsel.problem.problem import FEASIBILITY, Problem
 from subsetsel.problem.progress import Status
 from subsetsel.problem.size_range import why_no_size
 from subsetsel.problem.solution import Solution
 
 _INFEASIBLE = "proved: no subset satisfies the constraints; raise epsilon or loosen the limits"
+_WITHIN = (
+    "{what}: proved by the floating-point arithmetic of solver {solver!r}, within a tolerance of "
+    "{tolerance:g} of the norm; {check}"
+)
 _UNKNOWN = "no feasible subset was found and none was excluded; give more time or another solver"
 
 
@@ -26,29 +30,30 @@ def conclude(
 ) -> Solution:
     """Recompute everything in float64 and say what it is."""
     limit = run.limit or candidate.limit
-    is_infeasible = candidate.is_infeasible
+    is_excluded = False
     try:
         if limit != "interrupted":
-            is_infeasible |= _prove(run, candidate)
+            is_excluded = _prove(run, candidate)
     except KeyboardInterrupt:
         limit = "interrupted"
     status: Status
     if run.mask is None:
-        mask, norm = np.zeros(problem.n, dtype=np.bool_), 0.0
-        status = "infeasible" if is_infeasible else "unknown"
-        named = why_no_size(problem, run.clock) if is_infeasible else ""
-        message = message or named or (_INFEASIBLE if is_infeasible else _UNKNOWN)
+        mask, norm, is_proved = np.zeros(problem.n, dtype=np.bool_), 0.0, is_excluded
+        status = "infeasible" if is_excluded or candidate.is_infeasible else "unknown"
+        named = why_no_size(problem, run.clock) if is_excluded else ""
+        message = message or named or (_INFEASIBLE if is_excluded else _UNKNOWN)
     else:
         mask = run.mask
         norm, broken = problem.assess(mask)
         if broken:
             raise SolverError(f"solver {solver!r} returned a subset in which {broken[0]}.")
         run.norm = norm
-        status = (
-            "optimal"
-            if candidate.is_optimal or run.proof.is_reached(run.size, norm)
-            else "feasible"
-        )
+        if run.limits.bound:
+            _require_consistent(run, candidate, solver)
+        is_proved = run.proof.is_reached(run.size, norm)
+        status = "optimal" if candidate.is_optimal or is_proved else "feasible"
+    if candidate.tolerance and not is_proved and status in {"optimal", "infeasible"}:
+        message = _within(run, solver, candidate, status)
     return Solution(
         mask=mask,
         norm=norm,
@@ -70,12 +75,44 @@ def conclude(
 
 
 def _prove(run: Run, candidate: Candidate) -> bool:
-    """Attach the bound that is wanted, and say whether every subset was excluded."""
+    """Attach the bound that is wanted, and say whether every subset was surely excluded."""
     if run.mask is not None and run.total is not None:
         if run.limits.bound:
             run.proof.conclude(candidate, run.size, run.norm, run.total)
         return False
-    is_infeasible = candidate.is_infeasible or run.proof.excludes_all()
+    is_sure = candidate.is_infeasible and not candidate.tolerance
+    is_excluded = is_sure or run.proof.excludes_all()
     if run.limits.bound:
         run.proof.conclude_without_subset(candidate)
-    return is_infeasible
+    return is_excluded
+
+
+def _require_consistent(run: Run, candidate: Candidate, solver: str) -> None:
+    """Refuse a bound that the subset found contradicts: then one of the two is wrong."""
+    is_sizing = run.problem.form == "max_size"
+    for bound in (run.bound, None if candidate.tolerance else candidate.bound):
+        # The norm of Eq. 4 may be rounded.
+        if bound is None or (
+            np.floor(bound) >= run.size if is_sizing else bound <= run.norm * (1 + FEASIBILITY)
+        ):
+            continue
+        _refuse(run, bound, solver)
+
+
+def _refuse(run: Run, bound: float, solver: str) -> None:
+    """Name a bound that does not hold, and what to do."""
+    is_sizing = run.problem.form == "max_size"
+    found = f"pruned {run.size}" if is_sizing else f"the norm {run.norm:.9g}"
+    raise SolverError(
+        f"a bound of {bound:.9g} is claimed, but solver {solver!r} found a feasible subset with "
+        f"{found}; a bound that a solver of your own hands over (Candidate.bound) must hold for "
+        "every feasible subset. Leave it None, or solve with bound=False."
+    )
+
+
+def _within(run: Run, solver: str, candidate: Candidate, status: Status) -> str:
+    """Say within what tolerance a solver has proved what it claims."""
+    check = "no bound checks it."
+    if run.bound is not None and run.limits.bound and status == "optimal":
+        check = f"the bound that is proved in float64 is {run.bound:.6g}."
+    return _WITHIN.format(what=status, solver=solver, tolerance=candidate.tolerance, check=check)

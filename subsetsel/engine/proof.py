@@ -76,6 +76,11 @@ class Proof:
             better = min if self.problem.form == "max_size" else max
             self.bound = better(self.bound, bound)
 
+    def _tighten_exact(self, bound: float) -> None:
+        """Take a bound that rests on norms, if the rows are exact: else it says nothing."""
+        if self.problem.rows.is_exact:
+            self.tighten(bound)
+
     def gap(self, size: int) -> float | None:
         """Relative distance of a size to the bound; None without a bound on the size."""
         if self.problem.form != "max_size" or self.bound is None:
@@ -105,7 +110,7 @@ class Proof:
 
             self._ascent = Ascent(problem)
             self._relaxation = self._ascent.run(COARSE, _RELAXATION_SHARE * self._remaining())
-            self.tighten(self._relaxation.bound)
+            self._tighten_exact(self._relaxation.bound)
         return self._relaxation
 
     def _is_vanishing(self) -> bool:
@@ -124,7 +129,7 @@ class Proof:
 
             self._is_sharp = True
             self._relaxation = self._ascent.run(SHARP, _RELAXATION_SHARE * self._remaining())
-            self.tighten(self._relaxation.bound)
+            self._tighten_exact(self._relaxation.bound)
 
     def strengthen(self, size: int) -> None:
         """Ask the semidefinite bound once, where it is wanted and the gap is worth the work."""
@@ -150,7 +155,7 @@ class Proof:
                 return True
         except TimeIsUp:
             return False
-        if problem.epsilon is None:
+        if problem.epsilon is None or not problem.rows.is_exact:
             return False
         allowed = problem.epsilon * (1 + FEASIBILITY)
         least = lower_bound_on_norm(problem, num_steps=200, at_least=allowed, clock=clock)
@@ -158,10 +163,12 @@ class Proof:
 
     def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
         """Prove what can be proved of the best subset, which has this size, norm and S^T W."""
-        if self.problem.form == "min_norm":
+        problem = self.problem
+        if problem.form == "min_norm":
             self.tighten(min(self._least_norm(candidate, norm, total), norm))
         else:
-            if candidate.is_optimal:
+            has_all = size == min(problem.max_size, problem.n - int(problem.must_keep.sum()))
+            if has_all or (candidate.is_optimal and not candidate.tolerance):
                 self.tighten(float(size))
             self.conclude_without_subset(candidate)
             if self._remaining() > 0:
@@ -170,16 +177,21 @@ class Proof:
     def conclude_without_subset(self, candidate: Candidate) -> None:
         """Prove what can be proved of Eq. 3 where no subset is known."""
         if self.problem.form == "max_size" and self.problem.normalization == "full":
-            self.tighten(candidate.bound)
+            if not candidate.tolerance:
+                self.tighten(candidate.bound)
             if candidate.dual is not None:
-                self.tighten(evaluate_dual(self.problem, candidate.dual).bound)
+                self._tighten_exact(evaluate_dual(self.problem, candidate.dual).bound)
             self.solve_relaxation()
 
     def _least_norm(self, candidate: Candidate, norm: float, total: FloatArray) -> float:
         """Proven lower bound on the norm at the size asked for; 0 holds always."""
-        if candidate.is_optimal:
-            return norm
-        known = max(0.0, candidate.bound or 0.0)
+        known = 0.0
+        if not candidate.tolerance:
+            if candidate.is_optimal:
+                return norm
+            known = max(known, candidate.bound or 0.0)
+        if not self.problem.rows.is_exact:
+            return known
         relaxed = uniform_norm(self.problem)
         if relaxed is not None and relaxed <= _HOPELESS * norm:
             return known

@@ -243,7 +243,9 @@ class Run:
             differing = np.flatnonzero(mask != best.mask)
             if not differing.size:
                 return best.total.copy()
-            if differing.size * 8 < mask.size and not rows.sums_cheaply:
+            # Rows that are handed out rounded, or estimated, would add up to another sum.
+            is_same = rows.block_error == 0.0 and not rows.sums_cheaply
+            if differing.size * 8 < mask.size and is_same:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
                 return best.total + change

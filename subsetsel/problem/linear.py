@@ -15,11 +15,10 @@ from scipy import sparse
 
 from subsetsel.errors import SolverError
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import UNIT, BoolArray, FloatArray, IndexArray
 from subsetsel.support.background import beside_clock
 from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 
-_UNIT = float(np.finfo(np.float64).eps)
 # Statuses of scipy.optimize.linprog and milp.
 _SOLVED, _LIMIT_REACHED, _INFEASIBLE = 0, 1, 2
 
@@ -53,7 +52,7 @@ def minimize_linear(
     weights = _cheapest(problem, cost)
     if weights is None:
         return None, float("inf")
-    error = 4 * _UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
+    error = 4 * UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
     return weights, float(cost @ weights) - error
 
 
@@ -270,4 +269,4 @@ def _lagrangian(
     value = float(limits @ prices + np.where(reduced > 0, low * reduced, high * reduced).sum())
     sizes = np.abs(cost).sum() + np.abs(limits * prices).sum()
     sizes += (abs(matrix).T @ np.abs(prices)).sum()
-    return float(value - 8 * _UNIT * (np.log2(problem.n + 2) + len(prices)) * sizes)
+    return float(value - 8 * UNIT * (np.log2(problem.n + 2) + len(prices)) * sizes)

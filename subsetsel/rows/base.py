@@ -23,6 +23,11 @@ BLOCK_BYTES = 8 * 2**20
 MAX_DIRECTIONS = 1024
 # Directions whose products with S are computed at a time.
 _NUM_TOGETHER = 16
+# Float64 rounds each operation by at most half of this.
+UNIT = float(np.finfo(np.float64).eps)
+# What a direct solve may lose: half the digits, which a Hessian of condition 1e7 just about takes.
+# A probe of the products must agree to this share of it.
+_SOLVE_ERROR, _PROBED_SHARE = UNIT**0.5, 1e-2
 # Between these norms no square of an entry that counts has overflowed or vanished.
 _SMALLEST, _GREATEST = 1e-140, 1e150
 
@@ -168,6 +173,53 @@ class Rows(ABC):
         A subset found on an approximation must be judged by `sum` of the rows themselves.
         """
         return self
+
+    # --- how far the numbers can be trusted -------------------------------------------------------
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether products, sums and norms are those of one matrix, up to `row_error`.
+
+        Nothing that rests on norms is proved where they are not: where rows are solved for by an
+        iteration, or where the two products contradict each other.
+        """
+        return self.proxy is self and (self._is_stored or self._agrees())
+
+    @cached_property
+    def row_error(self) -> FloatArray:
+        """Outward limits e of what the products lose, shape (n,).
+
+        ``dot`` is off by at most e_i ||u|| in each entry, ``sum`` by at most the sum of |w_i| e_i.
+        Infinite where rows are not exact.
+        """
+        if not self.is_exact:
+            return np.full(self.n, np.inf)
+        size = min(self.n, self.block_size)
+        num_terms = self.d + size + self.n // size + 8
+        relative = num_terms * UNIT + (0.0 if self._is_stored else _SOLVE_ERROR)
+        return relative * np.sqrt(self.squared_norms)
+
+    @property
+    def block_error(self) -> float:
+        """How far `block` and `take` are from the rows of the products, as a share of each row.
+
+        0 where the products are those of the blocks; else the rounding to `dtype` and the solve.
+        """
+        return 0.0 if self._is_stored else float(np.finfo(self.dtype).eps) + _SOLVE_ERROR
+
+    @property
+    def _is_stored(self) -> bool:
+        """Whether the products are computed from what `block` gives."""
+        kind = type(self)
+        return bool(kind.dot is Rows.dot and kind.sum is Rows.sum)
+
+    def _agrees(self) -> bool:
+        """Whether u . S^T 1 and 1 . S u, found in two ways, are the same for a random u."""
+        direction = np.random.default_rng(0).standard_normal(self.d)
+        direction /= np.linalg.norm(direction)
+        miss = abs(float(direction @ self.total) - float(self.dot(direction).sum()))
+        lengths = float(np.sqrt(self.squared_norms).sum())
+        return bool(miss <= _PROBED_SHARE * _SOLVE_ERROR * lengths)
 
     @property
     def sums_cheaply(self) -> bool:

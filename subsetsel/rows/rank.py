@@ -13,9 +13,8 @@ import numpy as np
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows import Rows
-from subsetsel.rows.base import FloatArray
+from subsetsel.rows.base import UNIT, FloatArray
 
-_UNIT = float(np.finfo(np.float64).eps)
 # The Gram matrix of the smaller side is decomposed: above this side it takes 0.8 GB and minutes.
 MAX_SIDE = 10_000
 _CHUNK = 512
@@ -32,8 +31,8 @@ class Reduction:
     basis : ndarray of shape (d, rank), float64
         V: orthonormal columns, the strongest direction first.
     tails : ndarray of shape (n,)
-        Upper bound on ||s_i - V r_i||, rounding of r_i included: ||W^T S|| and ||W^T S V|| differ
-        by at most the sum of ``tails`` over W.
+        Upper bound on ||s_i - V r_i||, rounding of r_i and of sums included, for rows that are
+        exact: ||W^T S|| and ||W^T S V|| differ by at most the sum of ``tails`` over W.
     """
 
     rows: FloatArray
@@ -82,8 +81,12 @@ def reduce_rank(rows: Rows) -> Reduction:
     for at, part in _parts(rows, n):
         reduced[at] = part @ basis
         tails[at] = np.linalg.norm(part - reduced[at] @ basis.T, axis=1)
-    # Rounding of the two products and of V^T V = I, each below (d + rank) units per row.
-    tails += 2 * (d + basis.shape[1] + 4) * _UNIT * np.sqrt(rows.squared_norms)
+    # Rounding of the two products and of V^T V = I, each below (d + rank) units per row, and of the
+    # rows themselves where a block is not exactly what the sums are made of.
+    relative = 2 * (d + basis.shape[1] + 4) * UNIT + 2 * rows.block_error
+    tails += relative * np.sqrt(rows.squared_norms)
+    if rows.is_exact:
+        tails += rows.row_error
     return Reduction(reduced, basis, tails)
 
 
@@ -98,7 +101,7 @@ def _strongest(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Eigenpairs that are larger than rounding errors, the largest first."""
     values, vectors = np.linalg.eigh(gram)
     largest = max(float(values[-1]), 0.0)
-    is_kept = values > len(values) * _UNIT * largest
+    is_kept = values > len(values) * UNIT * largest
     return values[is_kept][::-1], vectors[:, is_kept][:, ::-1]
 
 
