@@ -11,7 +11,7 @@ from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats.arrays import Arrays
 from subsetsel.formats.data import Array, Data, Table
 from subsetsel.formats.reading import Reading
-from subsetsel.formats.text import MISSING
+from subsetsel.formats.text import MISSING, other_delimiter
 
 # What pandas calls columns of its own making, the index of a frame among them.
 _OF_PANDAS = re.compile(r"Unnamed: \d+|__index_level_\d+__|index|level_\d+")
@@ -39,12 +39,19 @@ def examples_of(table: Table, how: Reading, labels: Table | None) -> Data:
         ids, source = (ids, labels) if ids is not None else (more, labels)
     assert X is not None
     assert y is not None
+    if not X.size:
+        raise FileFormatError(
+            f"{table.path}: the features have shape {X.shape} and hold no number; name others with "
+            "--features."
+        )
     y = _without_missing(source, y, how)
     weights = _weights([table] if labels is None else [table, labels], how.weight)
     names = None if isinstance(table, Arrays) else tuple(features)
     data = Data(X, y, ids, weights=weights, names=names)
     _check_lengths(table, source, data)
-    _check_ids(table if identity is not None else source, ids, identity or side_id)
+    _check_ids(
+        table if identity is not None else source, ids, side_id if identity is None else identity
+    )
     return data
 
 
@@ -57,8 +64,8 @@ def refuse_missing(table: Table, name: str, cure: str) -> None:
         if table.kind in {"column", "field"}
         else f"it holds {', '.join(known) or 'none'}"
     )
-    if table.kind == "column" and len(known) == 1 and (mark := _delimiter_in(known[0])):
-        cure = f"The cells seem to be separated by {mark!r}: say --delimiter {mark!r}."
+    if table.kind == "column":
+        cure = other_delimiter(table.names) or cure
     raise FileFormatError(f"{table.path} has no {table.kind} {name!r}; {listed}. {cure}")
 
 
@@ -71,10 +78,6 @@ def matrix_columns(table: Table, drop: Sequence[str]) -> list[str]:
     if not names:
         raise FileFormatError(f"{table.path} has no {table.kind} of numbers.")
     return names
-
-
-def _delimiter_in(name: str) -> str | None:
-    return next((mark for mark in ";\t|" if mark in name), None)
 
 
 def _identity(table: Table, how: Reading) -> str | None:
@@ -205,12 +208,12 @@ def _weights(tables: Sequence[Table], name: str | None) -> Array | None:
             f"{weights.shape}."
         )
     weights = weights.reshape(-1).astype(np.float64)
-    bad = ~(np.isfinite(weights) & (weights >= 0))
+    bad = ~(np.isfinite(weights) & (weights > 0))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise FileFormatError(
-            f"{table.path}, {table.place(row)}: a weight must be a finite number that is not "
-            f"negative, and this one is {weights[row]}."
+            f"{table.path}, {table.place(row)}: a weight must be positive and finite, and this "
+            f"one is {weights[row]}. Leave examples that do not count out of the file."
         )
     return weights
 

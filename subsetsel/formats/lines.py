@@ -77,7 +77,8 @@ class LinesTable:
             out.add(np.array(batch, dtype=np.float64))
         arrays = {name: self._column(name, values) for name, values in known.items()}
         X = out.joined() if features else None
-        return X, arrays.get(label or ""), arrays.get(identity or "")
+        y, ids = (None if name is None else arrays[name] for name in (label, identity))
+        return X, y, ids
 
     def place(self, row: int) -> str:
         """Say in which line an example stands."""

@@ -70,7 +70,8 @@ class TextTable:
             name: as_text(f"{self.path}: column {name!r}", cells) for name, cells in texts.items()
         }
         y = None if label is None else _integers(arrays[label])
-        return out.joined() if columns else None, y, arrays.get(identity or "")
+        ids = None if identity is None else arrays[identity]
+        return out.joined() if columns else None, y, ids
 
     def place(self, row: int) -> str:
         """Say in which line an example begins or ends: cells in quotes may have several."""
@@ -163,6 +164,7 @@ class TextTable:
     def _cells(self, stream: IO[str]) -> Iterator[Array]:
         import pandas as pd
 
+        first = None
         try:
             reader = pd.read_csv(
                 stream,
@@ -183,18 +185,25 @@ class TextTable:
                     except StopIteration:
                         return
         except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-            raise FileFormatError(f"{self.path} is no table: {_reason(error)}") from error
+            cure = None if first is None else other_delimiter(first.to_numpy()[0])
+            reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+            raise FileFormatError(
+                f"{self.path} is no table: {reason.rstrip('.')}. "
+                + (cure or "A cell that holds the delimiter must stand in quotes.")
+            ) from error
 
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"})
 """What stands for nothing, in lower case."""
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip().removeprefix("Error tokenizing data. C error: ").rstrip(".")
-    if "saw" in text:
-        text += "; a cell that holds the delimiter must stand in quotes"
-    return f"{text}."
+def other_delimiter(names: Sequence[str]) -> str | None:
+    """Say what seems to separate the cells where there is but one in the first line."""
+    if len(names) != 1:
+        return None
+    mark = next((mark for mark in ";\t|" if mark in str(names[0])), None)
+    shown = "tab" if mark == "\t" else f"'{mark}'"
+    return mark and f"The cells seem to be separated by {shown}: say --delimiter {shown}."
 
 
 def open_text(path: Path, encoding: str) -> IO[str]:
