@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -87,33 +87,17 @@ def prune(
       subsetsel prune 'parts/*.parquet' --label kind --drop text,source --l2 1e-3 --fraction 0.4
       xzcat data.csv.xz | subsetsel prune - --format csv --l2 1e-3 --fraction 0.4 --out - > p.csv
     """
-    goals = {
-        "epsilon": epsilon,
-        "rel_epsilon": rel_epsilon,
-        "size": size,
-        "fraction": fraction,
-        "num_kept": num_kept,
-    }
-    limits = {
-        "max_loss_gap": max_loss_gap,
-        "max_accuracy_drop": max_accuracy_drop,
-        "min_curvature": min_curvature,
-        "keep_per_class": keep_per_class,
-    }
-    reading = unusual(
-        features=given.names_in(features),
-        drop=given.names_in(drop),
-        weight=weight,
-        keep_na=keep_na,
-        delimiter=delimiter,
-        decimal=decimal,
-        encoding=encoding,
-    )
+    goals: dict[str, Any] = {"epsilon": epsilon, "rel_epsilon": rel_epsilon}
+    goals |= {"size": size, "fraction": fraction, "num_kept": num_kept}
+    limits: dict[str, Any] = {"max_loss_gap": max_loss_gap, "max_accuracy_drop": max_accuracy_drop}
+    limits |= {"min_curvature": min_curvature, "keep_per_class": keep_per_class}
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
-        data_flags = {"device": device, "label": label, "id": identity, "hessian": hessian}
-        plan = Plan.of_flags(goals, limits, l2, search=search, reading=reading, **data_flags)
+        others = {"device": device, "label": label, "id": identity, "hessian": hessian}
+        plan = Plan.of_flags(goals, limits, l2, search=search, reading=reading, **others)
     else:
         refuse_beside_from(goals | limits | {"l2": l2} | reading)
         plan = Plan.of_manifest(earlier)
@@ -123,10 +107,8 @@ def prune(
     check_out(out, as_json=as_json)
     files = files_of(inputs, file_format)
     if dry_run:
-        _show_cost(plan, files, as_json=as_json)
-        return
-    code, manifest = _run(plan, inputs, files, _Output(out, certificate, as_json))
-    raise typer.Exit(repeated_code(code, earlier, manifest))
+        raise typer.Exit(_show_cost(plan, files, as_json=as_json))
+    raise typer.Exit(_run(plan, inputs, files, _Output(out, certificate, as_json), earlier))
 
 
 @dataclass(frozen=True)
@@ -164,9 +146,16 @@ def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> 
 
 
 def _run(
-    plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path], output: _Output
-) -> tuple[ExitCode, Manifest]:
-    """Prune, save and show; ``files`` are those to read where ``inputs`` names standard input."""
+    plan: Plan,
+    inputs: Mapping[str, Path],
+    files: Mapping[str, Path],
+    output: _Output,
+    earlier: Manifest | None,
+) -> ExitCode:
+    """Prune, save, show, and compare with an earlier run if this one repeats it.
+
+    ``files`` are those to read where ``inputs`` names standard input.
+    """
     examples = plan.read(files)
     checkpoint = output.checkpoint if plan.is_verified_search else None
     problem, solution, check = _prune(plan, examples, checkpoint)
@@ -189,7 +178,7 @@ def _run(
             print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
         else:
             checkpoint.unlink()
-    return exit_code(solution), manifest
+    return repeated_code(exit_code(solution), earlier, manifest)
 
 
 def _prune(
@@ -248,9 +237,10 @@ def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data
     return [path, path.with_suffix(".npz")]
 
 
-def _show_cost(plan: Plan, files: Mapping[str, Path], *, as_json: bool) -> None:
+def _show_cost(plan: Plan, files: Mapping[str, Path], *, as_json: bool) -> ExitCode:
     from subsetsel.influence.estimate import estimate_cost
 
     data = plan.read(files)["data"]
     cost = estimate_cost(data.n, data.num_features, data.num_classes, device=plan.device)
     print_result({**asdict(cost), "num_bytes": cost.num_bytes}, f"{cost}\n{LATER}", as_json=as_json)
+    return ExitCode.DONE

@@ -71,15 +71,8 @@ def report(
     points: list[Point] = []
     gallery = ""
     if data is not None:
-        reading = unusual(
-            features=given.names_in(features),
-            drop=given.names_in(drop),
-            weight=weight,
-            keep_na=keep_na,
-            delimiter=delimiter,
-            decimal=decimal,
-            encoding=encoding,
-        )
+        text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+        reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
         how = reading_again(record, label, identity, labels, reading)
         known = read_data(file_of(data, file_format), how)
         mask = record.mask(known.ids)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.cli.options import flag, given, one_goal
+from subsetsel.cli.options import flag, given, names_in, one_goal
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import TABLE_SUFFIXES, Data, Reading, Text, read_data
 from subsetsel.formats.read import check_suffix
@@ -181,10 +181,14 @@ def reading_of_matrix(reading: Any) -> Reading:
     return how
 
 
-def unusual(**reading: Any) -> dict[str, Any]:
-    """Keep what `reading_of` would not do by itself."""
+def unusual(
+    *, features: list[str] | None = None, drop: list[str] | None = None, **reading: Any
+) -> dict[str, Any]:
+    """Keep the flags that ask `reading_of` for something that it would not do by itself."""
+    names = {"features": names_in(features), "drop": names_in(drop)}
     usual = {"decimal": ".", "encoding": "utf-8"}
-    return {name: value for name, value in reading.items() if value and value != usual.get(name)}
+    both = (names | reading).items()
+    return {name: value for name, value in both if value and value != usual.get(name)}
 
 
 def reading_again(

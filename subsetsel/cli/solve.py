@@ -63,9 +63,7 @@ def solve(
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
       python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
     """
-    reading = unusual(
-        drop=given.names_in(drop), delimiter=delimiter, decimal=decimal, encoding=encoding
-    )
+    reading = unusual(drop=drop, delimiter=delimiter, decimal=decimal, encoding=encoding)
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:

@@ -58,15 +58,8 @@ def verify(
       subsetsel verify pruned.parquet --data data.parquet --label species --id name
       xzcat data.csv.xz | subsetsel verify pruned.npz --data - --format csv
     """
-    reading = unusual(
-        features=given.names_in(features),
-        drop=given.names_in(drop),
-        weight=weight,
-        keep_na=keep_na,
-        delimiter=delimiter,
-        decimal=decimal,
-        encoding=encoding,
-    )
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     file = file_of(data, file_format)
     how = reading_again(_manifest_of(claim), label, identity, labels, reading)
     read = read_examples(file, {} if test is None else {"test": test}, how)
