@@ -146,9 +146,11 @@ def test_parquet_is_read_over_several_batches(
     [
         ({"p": [1.0, 2.0]}, "no column 'y'; its columns are p"),
         ({"p": ["red", "blue"], "y": [0, 1]}, "column 'p' holds string, not numbers"),
-        ({"e": [[1.0], [2.0, 3.0]], "y": [0, 1]}, "look at row 1"),
-        ({"e": [[[1.0]] * 2, [[1.0], [2.0, 3.0]]], "y": [0, 1]}, "look at row 1"),
-        ({"e": [[1.0], None], "y": [0, 1]}, "look at row 1"),
+        ({"e": [[1.0], [2.0, 3.0]], "y": [0, 1]}, "2 in row 1, and 1 in row 0"),
+        ({"e": [[[1.0]] * 2, [[1.0], [2.0, 3.0]]], "y": [0, 1]}, "2 in row 1, and 1 in row 0"),
+        ({"e": [[1.0], None], "y": [0, 1]}, "'e' has no value in row 1"),
+        ({"e": [None, [1.0], [2.0]], "y": [0, 1, 2]}, "'e' has no value in row 0"),
+        ({"p": [1.0, None], "y": [0, 1]}, "'p' has no value in row 1"),
         ({"e": [["red"], ["blue"]], "y": [0, 1]}, "holds list<.*string>, not numbers"),
         ({"p": [1.0, 2.0], "y": [0, None]}, "column 'y' has no value in row 1"),
         ({"y": [0, 1]}, "no column of features"),
@@ -167,7 +169,7 @@ def test_bad_parquet_is_refused(columns: dict[str, Any], message: str, tmp_path:
         ([[[1.0], [2.0]]], 1, "says it has 1 rows and holds more"),
         ([[[1.0], [2.0]]], 3, "says it has 3 rows and holds 2"),
         ([], 3, "says it has 3 rows and holds 0"),
-        ([[[1.0]], [[1.0, 2.0]]], 2, "the lists of p differ in length; look at row 1"),
+        ([[[1.0]], [[1.0, 2.0]]], 2, "p differ in length: 2 numbers in row 1, and 1 in row 0"),
     ],
 )
 def test_batches_that_contradict_their_source_are_refused(lists: Any, n: int, message: str) -> None:

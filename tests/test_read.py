@@ -60,7 +60,7 @@ def test_several_arrays_need_a_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", ["", "u,v\n"])
 def test_a_csv_matrix_may_have_names(header: str, tmp_path: Path) -> None:
     """A first line of text is names, a first line of numbers is data."""
-    (tmp_path / "S.csv").write_text(header + "0,1\n2,3\n4,5\n")
+    (tmp_path / "S.csv").write_text(header + "0.0,1\n2,3\n4,5\n")
     assert np.array_equal(read_matrix(tmp_path / "S.csv"), S)
 
 
@@ -95,7 +95,7 @@ def test_tsv_and_integer_labels(tmp_path: Path) -> None:
         ("d.csv", b"u,v\n1,2\n", "no column 'y'; its columns are u, v"),
         ("d.csv", b"u,y\n1,0\n1\n", "line 3: 1 cells where the first line has 2"),
         ("d.csv", b"u,y\n\n1,0\n1\n", "line 4: 1 cells where the first line has 2"),
-        ("d.csv", b"u,y\nred,0\n1,1\n", "'red' in column 1 of example 0 is not a number"),
+        ("d.csv", b"u,y\nred,0\n1,1\n", "line 2: 'red' in column 1, 'u', is not a number"),
         ("d.csv", b"u,y\n", "at least one example"),
         ("d.csv", b"\xff\xfe\x00", "UTF-8"),
         ("d.npz", b"PK\x03\x04 cut off", "not an npz file, or is damaged"),

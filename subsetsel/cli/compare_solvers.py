@@ -9,13 +9,17 @@ from subsetsel.cli.console import print_result, working
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import OptionError
-from subsetsel.formats import read_matrix
+from subsetsel.formats import Text, read_matrix
 from subsetsel.report.manifest import solution_record
 
 
 def compare_solvers(
     matrix: given.Matrix,
     key: given.Key = None,
+    drop: given.Drop = None,
+    delimiter: given.Delimiter = None,
+    decimal: given.Decimal = ".",
+    encoding: given.Encoding = "utf-8",
     epsilon: given.Epsilon = None,
     size: given.Size = None,
     fraction: given.Fraction = None,
@@ -41,7 +45,9 @@ def compare_solvers(
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     goal = given.one_goal(goals)
     names = available_solvers() if solvers is None else solvers.split(",")
-    problem = Problem(read_matrix(file_of(matrix, file_format), key), **goal)
+    text = Text(delimiter, decimal, encoding)
+    S = read_matrix(file_of(matrix, file_format), key, text, given.names_in(drop))
+    problem = Problem(S, **goal)
     rows: list[dict[str, Any]] = []
     for name in names:
         try:

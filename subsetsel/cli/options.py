@@ -31,24 +31,53 @@ def _solver_names(incomplete: str) -> list[str]:
 # --- what is read -------------------------------------------------------------------------------
 
 _S = _argument(
-    "S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."
+    "S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv, .jsonl; - for stdin."
 )
 Matrix = Annotated[Path, _S]
 MatrixOfRun = Annotated[Path | None, _S]
 DataOfRun = Annotated[
     Path | None,
-    _argument("X and labels y (and ids): .npz, .safetensors, .parquet, .csv, .tsv; - for stdin."),
+    _argument(
+        "Features and labels (and ids): .npz, .safetensors, .parquet (a folder or a quoted glob "
+        "too), .csv, .tsv, .jsonl, the last three also as .gz; .npy with --labels; - for stdin."
+    ),
 ]
 Data = Annotated[Path, _option("The examples that were pruned.")]
 Claim = Annotated[Path, _argument("What `prune --out` wrote, its manifest, or a --certificate.")]
 ManifestFile = Annotated[Path, _argument("What --out left beside the subset (.json).")]
 Format = Annotated[
     str | None,
-    _option("Of standard input (-): npy, npz, safetensors, parquet, csv or tsv.", "--format"),
+    _option(
+        "Of standard input (-): npy, npz, safetensors, parquet, csv, tsv or jsonl, the last three "
+        "also with .gz.",
+        "--format",
+    ),
 ]
 Key = Annotated[str | None, _option("Array of an .npz or .safetensors file that holds several.")]
-Label = Annotated[str, _option("Column of a table that holds the labels.")]
-Identity = Annotated[str, _option("Column of a table that holds the examples' names.", "--id")]
+Label = Annotated[str, _option("Column (or array) that holds the labels.")]
+Identity = Annotated[str, _option("Column (or array) that holds the examples' names.", "--id")]
+LabelAgain = Annotated[
+    str | None, _option("Column (or array) of the labels; by default as it was.")
+]
+IdentityAgain = Annotated[str | None, _option("Column (or array) of the names; as it was.", "--id")]
+Features = Annotated[
+    list[str] | None,
+    _option(
+        "Columns (or arrays) of features, with commas between; repeatable. All others if none."
+    ),
+]
+Drop = Annotated[
+    list[str] | None,
+    _option("Columns that are no features, with commas between; repeatable.", "--drop"),
+]
+Weight = Annotated[str | None, _option("Column (or array) that says how much each one counts.")]
+Labels = Annotated[Path | None, _option("Another file, which holds the labels in the same order.")]
+KeepNa = Annotated[
+    bool, _option("Take the labels NA, nan, null and None for classes.", "--keep-na")
+]
+Delimiter = Annotated[str | None, _option("Between the cells of a text table: one character, tab.")]
+Decimal = Annotated[str, _option("Begins the decimals in a text table: . or ,")]
+Encoding = Annotated[str, _option("Of a text table, such as utf-16 or latin-1.")]
 Test = Annotated[Path | None, _option("Held-out examples, to compare accuracy and loss on.")]
 Validation = Annotated[Path | None, _option("Examples that decide, unlike those of --test.")]
 From = Annotated[
@@ -176,6 +205,11 @@ ListMethods = Annotated[
     bool,
     _option("Print them and exit.", "--list-methods", callback=_list_methods, is_eager=True),
 ]
+
+
+def names_in(texts: list[str] | None) -> tuple[str, ...]:
+    """Read names with commas between; an empty one is that of an index which pandas wrote."""
+    return tuple(name.strip() for text in texts or [] for name in text.split(","))
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
-from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
+from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from, unusual
 from subsetsel.cli.stdin import STANDARD, files_of
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data
@@ -48,6 +48,14 @@ def prune(
     test: given.Test = None,
     label: given.Label = "y",
     identity: given.Identity = "id",
+    features: given.Features = None,
+    drop: given.Drop = None,
+    weight: given.Weight = None,
+    labels: given.Labels = None,
+    keep_na: given.KeepNa = False,
+    delimiter: given.Delimiter = None,
+    decimal: given.Decimal = ".",
+    encoding: given.Encoding = "utf-8",
     file_format: given.Format = None,
     device: given.Device = "auto",
     source: given.From = None,
@@ -75,38 +83,32 @@ def prune(
       subsetsel prune --from pruned.manifest.json
       subsetsel prune data.parquet --label species --id name --l2 1e-3 --fraction 0.4 \\
         --out pruned.parquet
+      subsetsel prune embeddings.npy --labels labels.csv --l2 1e-3 --fraction 0.4
+      subsetsel prune 'parts/*.parquet' --label kind --drop text,source --l2 1e-3 --fraction 0.4
       xzcat data.csv.xz | subsetsel prune - --format csv --l2 1e-3 --fraction 0.4 --out - > p.csv
     """
-    goals = {
-        "epsilon": epsilon,
-        "rel_epsilon": rel_epsilon,
-        "size": size,
-        "fraction": fraction,
-        "num_kept": num_kept,
-    }
-    limits = {
-        "max_loss_gap": max_loss_gap,
-        "max_accuracy_drop": max_accuracy_drop,
-        "min_curvature": min_curvature,
-        "keep_per_class": keep_per_class,
-    }
+    goals: dict[str, Any] = {"epsilon": epsilon, "rel_epsilon": rel_epsilon}
+    goals |= {"size": size, "fraction": fraction, "num_kept": num_kept}
+    limits: dict[str, Any] = {"max_loss_gap": max_loss_gap, "max_accuracy_drop": max_accuracy_drop}
+    limits |= {"min_curvature": min_curvature, "keep_per_class": keep_per_class}
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
-        data_flags = {"device": device, "label": label, "id": identity, "hessian": hessian}
-        plan = Plan.of_flags(goals, limits, l2, search=search, **data_flags)
+        others = {"device": device, "label": label, "id": identity, "hessian": hessian}
+        plan = Plan.of_flags(goals, limits, l2, search=search, reading=reading, **others)
     else:
-        refuse_beside_from(goals | limits | {"l2": l2})
+        refuse_beside_from(goals | limits | {"l2": l2} | reading)
         plan = Plan.of_manifest(earlier)
-    inputs = inputs_of({"data": data, "test": test, "validation": validation}, earlier)
+    named = {"data": data, "labels": labels, "test": test, "validation": validation}
+    inputs = inputs_of(named, earlier)
     _check(plan, inputs, certificate)
     check_out(out, as_json=as_json)
     files = files_of(inputs, file_format)
     if dry_run:
-        _show_cost(plan, files["data"], as_json=as_json)
-        return
-    code, manifest = _run(plan, inputs, files, _Output(out, certificate, as_json))
-    raise typer.Exit(repeated_code(code, earlier, manifest))
+        raise typer.Exit(_show_cost(plan, files, as_json=as_json))
+    raise typer.Exit(_run(plan, inputs, files, _Output(out, certificate, as_json), earlier))
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,28 @@ def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> 
         )
     if certificate is None:
         return
+    if "weight" in plan.reading:
+        raise OptionError(
+            "--certificate speaks of a head without weights, and --weight asks for one with; "
+            "leave one of the two out."
+        )
     if certificate.suffix.lower() != ".json" or certificate.is_dir():
         raise OptionError(f"--certificate must name a .json file, got {certificate}.")
     certificate.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _run(
-    plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path], output: _Output
-) -> tuple[ExitCode, Manifest]:
-    """Prune, save and show; ``files`` are those to read where ``inputs`` names standard input."""
-    examples = {name: plan.read(path) for name, path in files.items()}
+    plan: Plan,
+    inputs: Mapping[str, Path],
+    files: Mapping[str, Path],
+    output: _Output,
+    earlier: Manifest | None,
+) -> ExitCode:
+    """Prune, save, show, and compare with an earlier run if this one repeats it.
+
+    ``files`` are those to read where ``inputs`` names standard input.
+    """
+    examples = plan.read(files)
     checkpoint = output.checkpoint if plan.is_verified_search else None
     problem, solution, check = _prune(plan, examples, checkpoint)
     data = examples["data"]
@@ -164,7 +178,7 @@ def _run(
             print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
         else:
             checkpoint.unlink()
-    return exit_code(solution), manifest
+    return repeated_code(exit_code(solution), earlier, manifest)
 
 
 def _prune(
@@ -188,6 +202,8 @@ def _prune(
     )
     with solve_progress(f"pruning {data.n:,} examples", limit) as progress:
         question, fit = plan.question(data.y), {"l2": plan.l2, "device": plan.device}
+        if data.weights is not None:
+            fit["sample_weight"] = data.weights
         Limits(time_limit=limit)  # refuses what is no number of seconds
         clock = Clock(limit)
         try:
@@ -221,9 +237,10 @@ def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data
     return [path, path.with_suffix(".npz")]
 
 
-def _show_cost(plan: Plan, path: Path, *, as_json: bool) -> None:
+def _show_cost(plan: Plan, files: Mapping[str, Path], *, as_json: bool) -> ExitCode:
     from subsetsel.influence.estimate import estimate_cost
 
-    data = plan.read(path)
+    data = plan.read(files)["data"]
     cost = estimate_cost(data.n, data.num_features, data.num_classes, device=plan.device)
     print_result({**asdict(cost), "num_bytes": cost.num_bytes}, f"{cost}\n{LATER}", as_json=as_json)
+    return ExitCode.DONE

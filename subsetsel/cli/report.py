@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,21 +14,19 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import is_standard
-from subsetsel.cli.settings import Plan
+from subsetsel.cli.settings import Plan, reading_again, unusual
 from subsetsel.cli.stdin import STANDARD, file_of
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.formats import Data, read_data, read_matrix
-from subsetsel.formats.read import check_suffix, read_columns
+from subsetsel.formats import Data, Text, read_data, read_matrix
+from subsetsel.formats.read import ARRAY_SUFFIXES, check_suffix, read_columns
 from subsetsel.report.manifest import Manifest
+from subsetsel.support.clock import NO_CLOCK
 from subsetsel.support.files import written_whole
 
 if TYPE_CHECKING:
     from subsetsel.problem.tradeoff import Point
     from subsetsel.report.gallery import Looks
     from subsetsel.rows.base import BoolArray
-
-_TABLES = (".csv", ".tsv", ".parquet")
-_ARRAYS = (".npy", ".npz", ".safetensors")
 
 
 def report(
@@ -37,8 +35,16 @@ def report(
     examples: given.Examples = None,
     image_shape: given.ImageShape = None,
     curve: given.Curve = False,
-    label: given.Label = "y",
-    identity: given.Identity = "id",
+    label: given.LabelAgain = None,
+    identity: given.IdentityAgain = None,
+    features: given.Features = None,
+    drop: given.Drop = None,
+    weight: given.Weight = None,
+    labels: given.Labels = None,
+    keep_na: given.KeepNa = False,
+    delimiter: given.Delimiter = None,
+    decimal: given.Decimal = ".",
+    encoding: given.Encoding = "utf-8",
     file_format: given.Format = None,
     device: given.Device = "auto",
     out: given.Page = None,
@@ -65,9 +71,12 @@ def report(
     points: list[Point] = []
     gallery = ""
     if data is not None:
-        known = read_data(file_of(data, file_format), label=label, identity=identity)
+        text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+        reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
+        how = reading_again(record, label, identity, labels, reading)
+        known = read_data(file_of(data, file_format), how)
         mask = record.mask(known.ids)
-        looks = _looks(known, examples, image_shape)
+        looks = _looks(known, examples, image_shape, how.text)
         if looks is not None:
             names = range(known.n) if known.ids is None else known.ids.tolist()
             gallery = render_gallery(looks, known.y, mask, names)
@@ -90,7 +99,7 @@ def write_page(path: Path, record: Manifest, points: Sequence[Point], gallery: s
         part.write_text(content, encoding="utf-8")
 
 
-def _looks(data: Data, examples: Path | None, image_shape: str | None) -> Looks | None:
+def _looks(data: Data, examples: Path | None, image_shape: str | None, text: Text) -> Looks | None:
     """Find out how to show the examples; None if nothing was said about it."""
     from subsetsel.report.gallery import Looks
 
@@ -106,10 +115,10 @@ def _looks(data: Data, examples: Path | None, image_shape: str | None) -> Looks 
         return Looks(pictures=data.X.reshape(data.n, *shape))
     if examples is None:
         return None
-    if check_suffix(examples, (*_ARRAYS, *_TABLES)) in _ARRAYS:
+    if check_suffix(examples) in ARRAY_SUFFIXES:
         looks = Looks(pictures=read_matrix(examples))
     else:
-        looks = Looks(texts=read_columns(examples, ["text"])[0])
+        looks = Looks(texts=read_columns(examples, ["text"], text)[0])
     if looks.n != data.n:
         raise FileFormatError(f"{examples} shows {looks.n} examples, the data hold {data.n}.")
     return looks
@@ -130,6 +139,7 @@ def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list
         from subsetsel.guarantee.answer import load_head
         from subsetsel.guarantee.curve import measure_points
         from subsetsel.guarantee.verification import verify
+        from subsetsel.problem.ask_head import ask_of_features
         from subsetsel.problem.problem import Problem
         from subsetsel.problem.solution import Solution
 
@@ -139,7 +149,10 @@ def _measure(record: Manifest, data: Data, mask: BoolArray, device: str) -> list
     if not size:
         raise OptionError("nothing was pruned, so there is no curve to draw.")
     with working("refitting along the curve"):
-        problem = Problem.from_features(data.X, data.y, l2=plan.l2, device=device, size=size)
+        fit: dict[str, Any] = {"l2": plan.l2, "device": device}
+        if data.weights is not None:
+            fit["sample_weight"] = data.weights
+        problem = ask_of_features(Problem, data.X, data.y, fit, NO_CLOCK, size=size)
         solution = Solution(mask=mask, norm=problem.norm(mask), status="feasible")
         check = verify(problem, solution)
         found = record.verification

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.cli.options import flag, given, one_goal
+from subsetsel.cli.options import flag, given, names_in, one_goal
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.formats import Data, read_data
+from subsetsel.formats import TABLE_SUFFIXES, Data, Reading, Text, read_data
+from subsetsel.formats.read import check_suffix
 from subsetsel.report.manifest import Manifest
 
 _ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}
 _TYPES: dict[str, Any] = {
-    **dict.fromkeys(("goal", "search", "limits"), dict),
+    **dict.fromkeys(("goal", "search", "limits", "reading"), dict),
     **dict.fromkeys(("device", "label", "id", "hessian"), str),
     "l2": (int, float),
 }
@@ -40,6 +41,8 @@ class Plan:
         Some of ``max_loss_gap``, ``max_accuracy_drop``, ``min_curvature``, ``keep_per_class``.
     hessian : str
         Of `Problem.from_features`.
+    reading : dict
+        How the data are read where it is not the usual way: see `reading_of`.
     """
 
     goal: dict[str, Any]
@@ -50,6 +53,7 @@ class Plan:
     search: dict[str, Any]
     limits: dict[str, Any] = field(default_factory=dict)
     hessian: str = "all"
+    reading: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_flags(
@@ -96,6 +100,10 @@ class Plan:
         for name, kind in _TYPES.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
+        how = reading_of(self.label, self.id, **self.reading)
+        names = (*how.features, *how.drop, how.weight or "")
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("reading names a column by something else than a text")
 
     @property
     def is_verified_search(self) -> bool:
@@ -129,9 +137,87 @@ class Plan:
         most = {c.item(): (None, int(k) - floor) for c, k in zip(classes, counts, strict=True)}
         return {**goal, "groups": labels, "group_limits": most}
 
-    def read(self, path: Path) -> Data:
-        """Read a file of examples."""
-        return read_data(path, label=self.label, identity=self.id)
+    def read(self, files: Mapping[str, Path]) -> dict[str, Data]:
+        """Read the examples, and those that are held out by the same columns."""
+        how = reading_of(self.label, self.id, labels=files.get("labels"), **self.reading)
+        held_out = {name: path for name, path in files.items() if name not in {"data", "labels"}}
+        return read_examples(files["data"], held_out, how)
+
+
+def reading_of(
+    label: str,
+    identity: str,
+    *,
+    labels: Path | None = None,
+    features: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    weight: str | None = None,
+    keep_na: bool = False,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+) -> Reading:
+    """Say how files of examples are read, from what the flags or a manifest say."""
+    return Reading(
+        label=label,
+        identity=identity,
+        features=tuple(features),
+        drop=tuple(drop),
+        weight=weight,
+        labels=labels,
+        keep_na=keep_na,
+        text=Text(delimiter, decimal, encoding),
+    )
+
+
+def reading_of_matrix(reading: Any) -> Reading:
+    """Say how S is read; a FileFormatError where a manifest says what nobody can do."""
+    try:
+        how = reading_of("", "", **reading)
+        if not all(isinstance(name, str) for name in how.drop):
+            raise TypeError("drop must hold texts")
+    except TypeError as error:
+        raise FileFormatError(f"the setting 'reading' says no way to read S: {error}.") from error
+    return how
+
+
+def unusual(
+    *, features: list[str] | None = None, drop: list[str] | None = None, **reading: Any
+) -> dict[str, Any]:
+    """Keep the flags that ask `reading_of` for something that it would not do by itself."""
+    names = {"features": names_in(features), "drop": names_in(drop)}
+    usual = {"decimal": ".", "encoding": "utf-8"}
+    both = (names | reading).items()
+    return {name: value for name, value in both if value and value != usual.get(name)}
+
+
+def reading_again(
+    manifest: Manifest | None,
+    label: str | None,
+    identity: str | None,
+    labels: Path | None,
+    reading: Mapping[str, Any],
+) -> Reading:
+    """Say how the data of an earlier run are read: as they were then, where no flag says how."""
+    if manifest is None or "label" not in manifest.settings:
+        return reading_of(label or "y", identity or "id", labels=labels, **reading)
+    plan = Plan.of_manifest(manifest)
+    labels = inputs_of({"labels": labels}, manifest).get("labels")
+    both = {**plan.reading, **reading}
+    return reading_of(label or plan.label, identity or plan.id, labels=labels, **both)
+
+
+def read_examples(path: Path, held_out: Mapping[str, Path], how: Reading) -> dict[str, Data]:
+    """Read the data, and other files by the same names of columns, whatever their order there."""
+    data = read_data(path, how)
+    examples = {"data": data}
+    for name, other in held_out.items():
+        # Their weights and ids are not used, and they have their labels with them.
+        mine = replace(how, labels=None, weight=None, needs_ids=False)
+        if data.names is not None and check_suffix(other) in TABLE_SUFFIXES:
+            mine = replace(mine, features=data.names, drop=())
+        examples[name] = read_data(other, mine)
+    return examples
 
 
 def inputs_of(named: Mapping[str, Path | None], earlier: Manifest | None) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
-from subsetsel.cli.settings import inputs_of, refuse_beside_from
+from subsetsel.cli.settings import inputs_of, reading_of_matrix, refuse_beside_from, unusual
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
@@ -29,6 +29,10 @@ _QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_si
 def solve(
     matrix: given.MatrixOfRun = None,
     key: given.Key = None,
+    drop: given.Drop = None,
+    delimiter: given.Delimiter = None,
+    decimal: given.Decimal = ".",
+    encoding: given.Encoding = "utf-8",
     epsilon: given.Epsilon = None,
     size: given.Size = None,
     fraction: given.Fraction = None,
@@ -59,6 +63,7 @@ def solve(
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
       python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
     """
+    reading = unusual(drop=drop, delimiter=delimiter, decimal=decimal, encoding=encoding)
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
@@ -67,15 +72,18 @@ def solve(
         settings = {**given.one_goal(goals), **others, **search}
         if tight_bound:
             settings["bound"] = "tight"
+        if reading:
+            settings["reading"] = reading
     else:
-        refuse_beside_from({**goals, "max_size": max_size})
+        refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
     inputs = inputs_of({"S": matrix}, earlier)
     if not inputs:
         raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json)
     file = file_of(inputs["S"], file_format)
-    S = read_matrix(file, key)
+    how = reading_of_matrix(settings.get("reading", {}))
+    S = read_matrix(file, key, text=how.text, drop=how.drop)
     if dry_run:
         _show_cost(S, settings, as_json=as_json)
         return
@@ -110,7 +118,8 @@ def _solve(S: Any, settings: dict[str, Any]) -> Solution:
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
     with solve_progress(what, settings.get("time_limit")) as progress:
-        return solve(S, progress=progress, trace=True, **settings)
+        search = {name: value for name, value in settings.items() if name != "reading"}
+        return solve(S, progress=progress, trace=True, **search)
 
 
 def _show_cost(S: Any, settings: dict[str, Any], *, as_json: bool) -> None:

@@ -15,12 +15,13 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, working
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
-from subsetsel.cli.settings import Plan
+from subsetsel.cli.settings import Plan, read_examples, reading_again, unusual
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.formats import Data, read_data, read_solution
+from subsetsel.formats import Data, read_solution
 from subsetsel.report.manifest import Manifest
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.clock import NO_CLOCK
 from subsetsel.support.records import sha256_of_file
 
 
@@ -29,8 +30,16 @@ def verify(
     data: given.Data,
     l2: given.L2 = None,
     test: given.Test = None,
-    label: given.Label = "y",
-    identity: given.Identity = "id",
+    label: given.LabelAgain = None,
+    identity: given.IdentityAgain = None,
+    features: given.Features = None,
+    drop: given.Drop = None,
+    weight: given.Weight = None,
+    labels: given.Labels = None,
+    keep_na: given.KeepNa = False,
+    delimiter: given.Delimiter = None,
+    decimal: given.Decimal = ".",
+    encoding: given.Encoding = "utf-8",
     file_format: given.Format = None,
     device: given.Device = "auto",
     as_json: given.Json = False,
@@ -49,9 +58,12 @@ def verify(
       subsetsel verify pruned.parquet --data data.parquet --label species --id name
       xzcat data.csv.xz | subsetsel verify pruned.npz --data - --format csv
     """
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     file = file_of(data, file_format)
-    examples = read_data(file, label=label, identity=identity)
-    held_out = None if test is None else read_data(test, label=label, identity=identity)
+    how = reading_again(_manifest_of(claim), label, identity, labels, reading)
+    read = read_examples(file, {} if test is None else {"test": test}, how)
+    examples, held_out = read["data"], read.get("test")
     if claim.suffix.lower() == ".json" and _is_certificate(claim):
         raise typer.Exit(_recheck(claim, examples, as_json=as_json))
     subset = _read_subset(claim, examples.ids)
@@ -100,6 +112,14 @@ def _read_subset(claim: Path, ids: ArrayLike | None) -> _Subset:
     return _Subset(solution.mask, epsilon, manifest)
 
 
+def _manifest_of(claim: Path) -> Manifest | None:
+    """Find the manifest that a claim is, or that lies beside it."""
+    if claim.suffix.lower() == ".json":
+        return None if _is_certificate(claim) else Manifest.read(claim)
+    beside = manifest_path(claim)
+    return Manifest.read(beside) if beside.exists() else None
+
+
 def _is_certificate(path: Path) -> bool:
     """Whether a JSON file says that it is one; whoever reads anything else says what is wrong."""
     from subsetsel.guarantee.certificate import FORMAT
@@ -132,6 +152,7 @@ def _refit(
     with quits_at_once():
         from subsetsel.guarantee.answer import load_head
         from subsetsel.guarantee.verification import verify
+        from subsetsel.problem.ask_head import ask_of_features
         from subsetsel.problem.problem import Problem
 
         load_head()
@@ -140,7 +161,10 @@ def _refit(
         goal = {"epsilon": subset.epsilon}
     test = None if held_out is None else (held_out.X, held_out.y)
     with working("training the head, computing S"):
-        problem = Problem.from_features(examples.X, examples.y, l2=l2, device=device, **goal)
+        fit: dict[str, Any] = {"l2": l2, "device": device}
+        if examples.weights is not None:
+            fit["sample_weight"] = examples.weights
+        problem = ask_of_features(Problem, examples.X, examples.y, fit, NO_CLOCK, **goal)
     with working("refitting the head on what is kept"):
         check = verify(problem, subset.mask, test=test)
     print_result({"verification": check}, str(check), as_json=as_json)

@@ -50,7 +50,8 @@ def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any
             raise ProblemError(f"the source says it has {n} rows and holds more.")
         if block.shape[1] != out.shape[1]:
             raise ProblemError(
-                f"the lists of {', '.join(names)} differ in length; look at row {start}."
+                f"the lists of {', '.join(names)} differ in length: {block.shape[1]} numbers in "
+                f"row {start}, and {out.shape[1]} in row 0."
             )
         out[start:stop] = block
         start = stop
@@ -64,24 +65,37 @@ def _numbers(column: Any, name: str, start: int) -> Array:
     compute = import_extra("pyarrow.compute", "parquet", "columns of Arrow")
     num_rows = len(column)
     values = getattr(column, "storage", column)
+    _refuse_nulls(values, name, start, num_rows)
     # Pictures are lists of lists.
     while hasattr(values.type, "value_field"):
-        lengths = compute.list_value_length(values).fill_null(-1).to_numpy(zero_copy_only=False)
-        bad = np.flatnonzero((lengths < 0) | (lengths != lengths[:1]))
+        lengths = compute.list_value_length(values).to_numpy(zero_copy_only=False)
+        bad = np.flatnonzero(lengths != lengths[:1])
         if bad.size:
+            at = start + bad[0] * num_rows // len(lengths)
             raise ProblemError(
-                f"the lists of column {name!r} differ in length; look at row "
-                f"{start + bad[0] * num_rows // len(lengths)}."
+                f"the lists of column {name!r} differ in length: {lengths[bad[0]]} in row {at}, "
+                f"and {lengths[0]} in row {start}."
             )
         values = values.flatten()
+        _refuse_nulls(values, name, start, num_rows)
     numbers: Array = values.to_numpy(zero_copy_only=False)
     if numbers.dtype.kind not in "fiub":
         raise ProblemError(
             f"column {name!r} holds {column.type}, not numbers. Turn texts into embeddings and "
-            "categories into numbers first, or leave the column out. Columns of labels and ids are "
-            "no features: name them (--label and --id on the command line)."
+            "categories into numbers first, or leave the column out (--drop on the command line). "
+            "Columns of labels and ids are no features: name them (--label and --id)."
         )
     return numbers.reshape(num_rows, -1)
+
+
+def _refuse_nulls(values: Any, name: str, start: int, num_rows: int) -> None:
+    """Refuse values that are missing, by the row of the table in which the first one stands."""
+    if values.null_count:
+        at = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
+        raise ProblemError(
+            f"column {name!r} has no value in row {start + at * num_rows // len(values)}. Fill it "
+            "in, leave the example out, or leave the column out (--drop on the command line)."
+        )
 
 
 def read_labels(what: str, column: Any, name: str) -> Array:
@@ -93,7 +107,11 @@ def read_labels(what: str, column: Any, name: str) -> Array:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise ProblemError(f"column {name!r} has no value in row {row}.")
-    if types.is_string(column.type) or types.is_large_string(column.type):
+    if (
+        types.is_string(column.type)
+        or types.is_large_string(column.type)
+        or types.is_string_view(column.type)
+    ):
         return as_text(f"{what}: column {name!r}", column.to_pylist())
     values: Array = column.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "fiub":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from subsetsel.errors import ProblemError
+from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.support.memory import check_fits
 
 Array = np.ndarray[Any, Any]
@@ -24,11 +24,17 @@ class Data:
     y : ndarray of shape (n,)
     ids : ndarray of shape (n,) or None
         The user's names of the examples.
+    weights : ndarray of shape (n,) or None
+        How much each example counts in the training loss.
+    names : tuple of str or None
+        Columns that hold the features, where they come from a table.
     """
 
     X: Array
     y: Array
     ids: Array | None = None
+    weights: Array | None = field(default=None, kw_only=True)
+    names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     @property
     def n(self) -> int:
@@ -46,12 +52,53 @@ class Data:
         return len(np.unique(self.y))
 
 
+class Table(Protocol):
+    """What every reader makes of a file: columns, or arrays, by name.
+
+    Attributes
+    ----------
+    path : str
+        Begins every message.
+    kind : str
+        What its parts are called: ``column``, ``array`` or ``tensor``.
+    names : sequence of str
+    index : sequence of str
+        Columns that hold the index of the frame that was written.
+    """
+
+    path: str
+    kind: str
+    names: Sequence[str]
+    index: Sequence[str]
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        """Read features, side by side in one array."""
+        ...
+
+    def take(
+        self, features: Sequence[str], label: str | None, identity: str | None
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """Read features, labels and ids; None for each that is not asked for."""
+        ...
+
+    def place(self, row: int) -> str:
+        """Say where a row is found in the file: by its line, if it has lines."""
+        ...
+
+
 def as_text(what: str, values: Sequence[str]) -> Array:
     """Make a text array of shape (n,), in which every element is as wide as the longest.
 
     ``what`` begins the message where that does not fit into memory: a file, and which part of it.
+    NumPy drops zero bytes at the end of a text, and two texts might become one; they are refused.
     """
     check_fits(what, 4 * len(values) * max(map(len, values), default=0))
+    for row, value in enumerate(values):
+        if "\0" in value:
+            raise FileFormatError(
+                f"{what} holds a zero byte in example {row}, {value!r}, which no text has. If the "
+                "file is in UTF-16, say --encoding utf-16."
+            )
     return np.array(values, dtype=np.str_)
 
 

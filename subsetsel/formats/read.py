@@ -6,33 +6,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.data import Array, Data
-from subsetsel.formats.parquet import read_parquet, read_parquet_columns, read_parquet_matrix
-from subsetsel.formats.tables import read_table, read_table_columns, read_table_matrix
-from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_texts
-from subsetsel.support.npz import DAMAGE, npz_names, read_npz
+from subsetsel.formats.arrays import map_npy, open_arrays
+from subsetsel.formats.choose import examples_of, matrix_columns, refuse_missing
+from subsetsel.formats.data import Array, Data, Table
+from subsetsel.formats.lines import LinesTable
+from subsetsel.formats.parquet import ParquetTable
+from subsetsel.formats.reading import PLAIN_TEXT, Reading, Text
+from subsetsel.formats.text import TextTable
+from subsetsel.support.parts import parts_of
 
-MATRIX_SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
+TABLE_SUFFIXES = (
+    *(".parquet", ".csv", ".tsv", ".jsonl"),
+    *(".csv.gz", ".tsv.gz", ".jsonl.gz"),
+)
+MATRIX_SUFFIXES = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
 
 
-def read_matrix(path: Path, key: str | None = None) -> Array:
+def read_matrix(
+    path: Path, key: str | None = None, text: Text = PLAIN_TEXT, drop: Sequence[str] = ()
+) -> Array:
     """Read one array.
 
     Parameters
     ----------
     path : Path
-        ``.npy`` (mapped, not copied), ``.npz``, ``.safetensors``, ``.parquet`` of numbers, or
-        ``.csv`` / ``.tsv`` of numbers, with or without a line of names.
+        ``.npy`` (mapped, not copied), ``.npz``, ``.safetensors``; or a table of numbers:
+        ``.parquet`` (a folder or a glob too), ``.jsonl``, ``.csv`` / ``.tsv`` with or without a
+        line of names; the last three may be packed (``.csv.gz``).
     key : str, optional
         Which array of an ``.npz`` or ``.safetensors`` that holds several.
+    text : Text
+        How a table of text is written.
+    drop : sequence of str
+        Columns of a table to leave out.
 
     Returns
     -------
     ndarray
-        As it lies in the file.
+        As it lies in the file. The index of a frame that pandas wrote is left out.
 
     Raises
     ------
@@ -41,98 +54,107 @@ def read_matrix(path: Path, key: str | None = None) -> Array:
     MissingExtraError
         If the package that reads the format is not installed.
     """
-    suffix = check_suffix(path)
-    if suffix == ".npy":
-        array = _map_npy(path)
-    elif suffix in {".npz", ".safetensors"}:
-        names = npz_names(path) if suffix == ".npz" else names_in_tensors(path)
+    ending = check_suffix(path)
+    if ending == ".npy":
+        array = map_npy(path)
+    elif ending in ARRAY_SUFFIXES:
+        arrays = open_arrays(path, ending)
+        names = [name for name in arrays.names if name not in arrays.texts]
         if key is None and len(names) != 1:
             raise FileFormatError(
                 f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}); "
                 "say which with --key."
             )
-        name = key or names[0]
-        array = read_npz(path, [name])[name] if suffix == ".npz" else read_tensor(path, name)
-    elif suffix == ".parquet":
-        array = read_parquet_matrix(path)
+        if key is not None and key not in names:
+            refuse_missing(arrays, key, "Say which with --key.")
+        array = arrays.get(key or names[0])
     else:
-        array = read_table_matrix(path)
+        table = _open(path, ending, text, is_matrix=True)
+        array = table.numbers(matrix_columns(table, drop))
     if array.dtype.kind not in "fiu":
         raise FileFormatError(f"{path}: the array must hold real numbers, it holds {array.dtype}.")
     return array
 
 
-def read_data(path: Path, *, label: str = "y", identity: str = "id") -> Data:
+def read_data(path: Path, how: Reading | None = None, **wanted: Any) -> Data:
     """Read labelled examples.
 
     Parameters
     ----------
     path : Path
         ``.npz`` or ``.safetensors`` with the arrays ``X``, ``y`` and, if there are any, ``ids``; or
-        ``.parquet`` / ``.csv`` / ``.tsv`` with named columns. Tensors hold no text: a safetensors
-        file has text labels and ids as JSON lists under the same names in its metadata.
-    label, identity : str
-        Columns of a table that hold the labels and the ids; all others are features. A column of
-        lists in a parquet file stands for as many features.
+        ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl`` with named columns, the last three packed by
+        gzip or not. A folder or a glob stands for parquet files, sorted by name. Tensors hold no
+        text: a safetensors file has text labels and ids as JSON lists under the same names in its
+        metadata. An ``.npy`` file holds features, whose labels are in another file.
+    how : Reading, optional
+        Which column is what. All that are not named are features; a column of lists stands for as
+        many. Where no column holds ids, the index of the frame that pandas wrote does.
+    **wanted
+        The attributes of a `Reading`, in place of ``how``.
 
     Returns
     -------
     Data
-        Features, labels, and ids if there are any.
+        Features, labels, and ids and weights if there are any.
 
     Raises
     ------
     FileFormatError
-        If the file is something else, is damaged, or lacks the labels.
+        If the file is something else, is damaged, or lacks the labels; if a cell, a label or an id
+        is missing, an id or a name stands twice.
     MissingExtraError
         If the package that reads the format is not installed.
     """
-    suffix = check_suffix(path)
-    if suffix == ".npy":
+    how = Reading(**wanted) if how is None else how
+    ending = check_suffix(path)
+    if ending == ".npy" and how.labels is None:
         raise FileFormatError(
-            f"{path}: an .npy file holds one array, and X and y are needed; "
-            "write both with numpy.savez(path, X=X, y=y)."
+            f"{path}: an .npy file holds one array, and X and y are needed; name the file of the "
+            "labels with --labels, or write both with numpy.savez(path, X=X, y=y)."
         )
-    if suffix == ".parquet":
-        return read_parquet(path, label, identity)
-    if suffix in {".csv", ".tsv"}:
-        return read_table(path, label, identity)
-    if suffix == ".npz":
-        wanted = ["X", "y", *(["ids"] if "ids" in npz_names(path) else [])]
-        return Data(**read_npz(path, wanted))
-    names = names_in_tensors(path)
-    labels, ids = (
-        read_tensor(path, name) if name in names else read_texts(path, name)
-        for name in ("y", "ids")
-    )
-    if labels is None:
-        # Raises the error that lists the tensors there are.
-        labels = read_tensor(path, "y")
-    return Data(read_tensor(path, "X"), labels, ids)
+    table = _open(path, ending, how.text)
+    labels = None if how.labels is None else _open(how.labels, check_suffix(how.labels), how.text)
+    return examples_of(table, how, labels)
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]]:
-    """Read columns of a ``.parquet``, ``.csv`` or ``.tsv`` file; of the latter two as text."""
-    if path.suffix.lower() == ".parquet":
-        return read_parquet_columns(path, names)
-    return read_table_columns(path, names)
+def read_columns(path: Path, names: Sequence[str], text: Text = PLAIN_TEXT) -> list[list[Any]]:
+    """Read columns of a table, each of numbers or texts; of CSV and TSV integers or texts."""
+    table = _open(path, check_suffix(path, TABLE_SUFFIXES), text)
+    columns = []
+    for name in names:
+        if name not in table.names:
+            refuse_missing(table, name, "Name one of these.")
+        _, column, _ = table.take((), name, None)
+        assert column is not None
+        columns.append(column.tolist())
+    return columns
 
 
-def _map_npy(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (*DAMAGE, MemoryError) as error:
-        raise FileFormatError(f"{path} is not an npy array, or is damaged: {error}.") from error
-    return array
+def _open(path: Path, ending: str, text: Text, *, is_matrix: bool = False) -> Table:
+    if ending in ARRAY_SUFFIXES:
+        return open_arrays(path, ending)
+    if ending == ".parquet":
+        return ParquetTable(path, parts_of(path))
+    if ending.startswith(".jsonl"):
+        return LinesTable(path, text.encoding)
+    return TextTable(path, ending, text, is_matrix=is_matrix)
 
 
 def check_suffix(path: Path, known: tuple[str, ...] = MATRIX_SUFFIXES) -> str:
     """Give the ending of the name in lower case, if it is known and there is such a file."""
-    suffix = path.suffix.lower()
-    if suffix not in known:
+    ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    ending = ending.lower()
+    if path.is_dir() and ".parquet" in known:
+        return ".parquet"
+    if ending not in known:
         raise FileFormatError(
             f"{path}: the name must end in one of {', '.join(known)}, so that the format is known."
         )
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file", str(path))
-    return suffix
+    parts = parts_of(path)
+    if len(parts) > 1 and ending != ".parquet":
+        raise FileFormatError(
+            f"{path} stands for {len(parts)} files; only parquet files are read together. Name "
+            "one, or write them as parquet."
+        )
+    return ending

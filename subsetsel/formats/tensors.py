@@ -37,6 +37,11 @@ def names_in_tensors(path: Path) -> list[str]:
         return list(tensors.keys())
 
 
+def texts_in_tensors(path: Path) -> list[str]:
+    """List the texts that look like JSON lists, among the metadata of a safetensors file."""
+    return [name for name, text in read_metadata(path).items() if text.lstrip().startswith("[")]
+
+
 def read_tensor(path: Path, key: str) -> Array:
     """Read one tensor; bfloat16, which NumPy does not know, becomes float32."""
     with _opened(path) as tensors:

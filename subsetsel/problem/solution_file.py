@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsetsel.errors import FileFormatError
+from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.problem.progress import Limit, Progress, Status
 from subsetsel.rows.base import IndexArray
 from subsetsel.support.files import written_whole
@@ -59,13 +59,38 @@ def write_solution(
     ids: ArrayLike | None,
 ) -> None:
     """Write a solution as `Solution.save` promises."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in {"", ".npz"}:
+        raise OptionError(
+            f"path must end in .npz, which is what save writes, got {str(path)!r}. Name it "
+            f"{str(Path(path).with_suffix('.npz'))!r}; subsetsel.formats.write_solution(solution, "
+            "path) writes .csv, .tsv, .parquet and .safetensors."
+        )
     arrays: dict[str, Any] = {"pruned": pruned, "kept": kept}
     if ids is not None:
-        names = np.asarray(ids)
-        # An array of objects could only be pickled.
-        arrays["ids"] = names.astype(np.str_) if names.dtype.hasobject else names
+        arrays["ids"] = _checked_ids(ids, len(pruned) + len(kept))
     with written_whole(path) as part, part.open("wb") as stream:
         np.savez_compressed(stream, about=np.array(about), **arrays)
+
+
+def _checked_ids(ids: ArrayLike, n: int) -> Any:
+    """Refuse ids from which nobody could tell which example is meant."""
+    names = np.asarray(ids)
+    # An array of objects could only be pickled.
+    names = names.astype(np.str_) if names.dtype.hasobject else names
+    if names.shape != (n,):
+        raise OptionError(
+            f"ids must hold one id for each of the {n} examples, got shape {names.shape}. Give "
+            "those of all examples, pruned and kept, in their order."
+        )
+    found, counts = np.unique(names, return_counts=True)
+    if len(found) < n:
+        twice = found[int(np.argmax(counts > 1))].item()
+        raise OptionError(
+            f"ids must differ, and {twice!r} is there twice or more. Make them unique, or "
+            "leave ids out: the indices are saved in any case."
+        )
+    return names
 
 
 def read_solution(path: str | PathLike[str]) -> dict[str, Any]:

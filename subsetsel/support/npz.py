@@ -83,11 +83,24 @@ def _read(path: str | PathLike[str], name: str) -> Array:
                 # zipfile compares the checksum once the end is reached.
                 if stream.read(1):
                     raise ValueError("it goes on after its end")
+            check_text(array)
     except FileFormatError:
         raise
     except DAMAGE as error:
         raise FileFormatError(f"{path}: array {name!r} is damaged: {error}.") from error
     return array
+
+
+def check_text(array: Array) -> None:
+    """Raise a ValueError for a text array with numbers that stand for no character.
+
+    Python raises a SystemError where it meets one above 0x10FFFF, and writes no half of a pair.
+    """
+    if array.dtype.kind != "U" or not array.size or not array.dtype.itemsize:
+        return
+    points = np.ascontiguousarray(array).reshape(-1).view(array.dtype.byteorder + "u4")
+    if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():
+        raise ValueError("it holds numbers that stand for no character")
 
 
 def _check_member(path: Any, name: str, member: zipfile.ZipInfo) -> None:

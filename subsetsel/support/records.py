@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.support.files import written_whole
+from subsetsel.support.parts import parts_of
 
 _CHUNK = 1 << 20
 
@@ -47,9 +48,20 @@ def plain(value: Any) -> Any:
 
 
 def sha256_of_file(path: str | PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    Of a folder or a glob it is that of the lines "digest  name" of the files that it stands for, as
+    sha256sum writes them.
+    """
+    parts = parts_of(Path(path))
+    digests = []
+    for part in parts:
+        with part.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if parts == [Path(path)]:
+        return digests[0]
+    lines = [f"{digest}  {part.name}\n" for digest, part in zip(digests, parts, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def sha256_of_array(array: np.ndarray[Any, Any]) -> str:
