@@ -6,15 +6,21 @@ torchvision would read them, but it does not load beside the pinned CPU build of
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.errors import FileFormatError, SubsetselError
+from subsetsel.errors import FileFormatError, MissingExtraError
 from subsetsel.experiments.images import DataMissingError, Images, images_from_arrays
+from subsetsel.support.npz import DAMAGE
+from subsetsel.support.optional import import_extra
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}  # ImageFolder's
+)
 _MAX_SIDE = 1024
 
 Listed = list[tuple[Path, int]]
@@ -94,22 +100,85 @@ def _read_all(listed: Listed, folder: Path) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _read_picture(path: Path) -> NDArray[np.uint8]:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise SubsetselError(
-            "picture files need Pillow, which is not installed; pip install pillow."
-        ) from error
     if not path.exists():
         raise DataMissingError(f"{path} is missing.")
+    # The header's size is known before anything is decoded.
+    size = open_picture(path, str(path), is_decoded=False).size
+    if max(size) > _MAX_SIDE:
+        raise FileFormatError(
+            f"{path} is {size[0]} x {size[1]}, more than {_MAX_SIDE} a side; scale it down first."
+        )
+    return np.asarray(open_picture(path, str(path)), dtype=np.uint8)
+
+
+def open_picture(source: Any, name: str, *, is_decoded: bool = True) -> Any:
+    """Open a picture, as Pillow's image in RGB, or only its header.
+
+    Parameters
+    ----------
+    source : path or binary stream
+    name : str
+        What messages call it.
+    is_decoded : bool
+
+    Raises
+    ------
+    FileFormatError
+        If it is no picture, is damaged, or has samples that eight bits cannot hold, which Pillow
+        would clip without a word.
+    MissingExtraError
+        If Pillow is not installed.
+    """
+    image = import_pillow()
     try:
-        with Image.open(path) as picture:
-            # The header's size is known before anything is decoded.
-            if max(picture.size) > _MAX_SIDE:
+        with image.open(source) as picture:
+            if picture.mode.startswith(("I", "F")):
                 raise FileFormatError(
-                    f"{path} is {picture.size[0]} x {picture.size[1]}, more than {_MAX_SIDE} a "
-                    "side; scale it down first."
+                    f"{name} has samples of more than 8 bits (Pillow's mode {picture.mode}), of "
+                    "which RGB would keep a clipped part; scale it to 8 bits first."
                 )
-            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise FileFormatError(f"{path} cannot be read as a picture: {error}.") from error
+            return picture.convert("RGB") if is_decoded else picture
+    except (*DAMAGE, IndexError, image.DecompressionBombError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(
+            f"{name} cannot be read as a picture: {error}; mend the file, or take it out."
+        ) from error
+
+
+def import_pillow() -> Any:
+    """Import ``PIL.Image``; a MissingExtraError says how to install it."""
+    try:
+        return import_extra("PIL.Image", "pictures", "picture files")
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            'picture files need Pillow, which is not installed; pip install "subsetsel[pictures]".'
+        ) from error
+
+
+def walk(folder: Path) -> list[Path]:
+    """List the files of a folder and of those within it, also behind links, in order of name.
+
+    What is hidden, such as ``.DS_Store`` and the ``._name.jpg`` that some systems write, is passed
+    over.
+
+    Raises
+    ------
+    OSError
+        If one of the folders cannot be read.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        real = os.path.realpath(place)
+        # A link to a folder above would go on forever.
+        is_new = real not in seen
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if is_new and not name.startswith("."))
+        if is_new:
+            found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found)

@@ -12,7 +12,6 @@ import lzma
 import math
 import struct
 import sys
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.errors import FileFormatError, SubsetselError
+from subsetsel.support.npz import read_npz
 
 _IDX_UINT8 = 0x08
 _MAX_IDX_AXES = 4
@@ -181,15 +181,14 @@ def load_arrays(path: Path) -> Images:
     """
     if not path.exists():
         raise DataMissingError(f"{path} is missing.")
+    names = ("train", "train_labels", "test", "test_labels")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("train", "test")}
-            labels = {name: file[f"{name}_labels"] for name in ("train", "test")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        arrays = read_npz(path, names)
+    except (FileFormatError, OSError) as error:
         raise FileFormatError(
-            f"{path} is no .npz file with train, train_labels, test and test_labels: {error}."
+            f"{path} is no .npz file with {', '.join(names[:-1])} and {names[-1]}: {error}"
         ) from error
-    return images_from_arrays(arrays["train"], labels["train"], arrays["test"], labels["test"])
+    return images_from_arrays(*arrays.values())
 
 
 def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: Any) -> Images:

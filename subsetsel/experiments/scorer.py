@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,17 @@ from subsetsel.experiments.train import evaluate, outputs, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.scores import TrainingRecorder, el2n, grand_last_layer
 from subsetsel.support.files import written_whole
+from subsetsel.support.npz import DAMAGE, read_npz
 from subsetsel.support.records import sha256_of_array
 
 # Part of the name of a file: one that holds something else than is read today is not opened.
 _SAVED = "subsetsel-scorer-3"
+_BY_EXAMPLE: dict[str, type] = {
+    "labels": np.int64,
+    "el2n": np.float64,
+    "grand": np.float64,
+    "forgetting": np.float64,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +70,16 @@ class Scorer:
     def load(cls, path: Path) -> Scorer:
         """Read what `save` wrote; anything else is a FileFormatError."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                found: dict[str, Any] = {item.name: file[item.name] for item in fields(cls)}
-            found["accuracy"] = float(found["accuracy"])
-            found["train_time"] = float(found["train_time"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            found: dict[str, Any] = read_npz(path, [item.name for item in fields(cls)])
+            for name in ("accuracy", "train_time"):
+                found[name] = float(found[name])
+            num = len(found["features"])
+            for name, dtype in _BY_EXAMPLE.items():
+                if found[name].dtype != dtype or found[name].shape != (num,):
+                    raise ValueError(f"{name} is {found[name].dtype} of {found[name].shape}")
+            if found["features"].dtype != np.float32 or found["features"].ndim != 2:
+                raise ValueError(f"features are {found['features'].dtype}")
+        except DAMAGE as error:
             raise FileFormatError(f"{path} is no saved scorer: {error}; delete it.") from error
         return cls(**found)
 

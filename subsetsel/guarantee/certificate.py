@@ -31,6 +31,14 @@ from subsetsel.support.npz import read_npz
 from subsetsel.support.records import sha256_of_array, write_json
 
 FORMAT = "subsetsel-certificate-1"
+# Kinds of the types, and number of axes.
+_ARRAYS = {
+    "kept": ("iu", 1),
+    "pruned": ("iu", 1),
+    "theta": ("f", 2),
+    "theta_kept": ("f", 2),
+    "classes": ("iubfU", 1),
+}
 _UNIT = float(np.finfo(np.float64).eps) / 2
 _BLOCK = 4096
 _CLAIM = (
@@ -242,15 +250,32 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if record["format"] != FORMAT:
             raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}")
         for name in ("l2", "epsilon", "change", "change_error"):
-            record[name]
+            _require_number(name, record[name], may_miss=name == "epsilon")
         record["sha256"].get("X")
         beside = path.with_name(Path(record["arrays"]).name)
-        arrays = read_npz(beside, ("kept", "pruned", "theta", "theta_kept", "classes"))
+        arrays = read_npz(beside, _ARRAYS)
+        for name, (kinds, num_axes) in _ARRAYS.items():
+            if arrays[name].dtype.kind not in kinds or arrays[name].ndim != num_axes:
+                raise ValueError(
+                    f"its {name} are {arrays[name].dtype} of shape {arrays[name].shape}"
+                )
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise FileFormatError(f"{path} is not a certificate, or is damaged: {error}.") from error
+        cause = str(error).rstrip(".")
+        raise FileFormatError(
+            f"{path} is not a certificate, or is damaged: {cause}. Write it again with "
+            "write_certificate, or `subsetsel prune --certificate`."
+        ) from error
     return record, arrays
+
+
+def _require_number(name: str, value: Any, *, may_miss: bool) -> None:
+    """Refuse, by a ValueError, what JSON can hold and no certificate does: texts, lists, NaN."""
+    if value is None and may_miss:
+        return
+    if type(value) not in {int, float} or not np.isfinite(value):
+        raise ValueError(f"its {name} must be a finite number and is {value!r:.40}")
 
 
 def _derive(

@@ -231,13 +231,22 @@ class TrainingRecorder:
             if data[name].shape != own.shape or data[name].dtype != own.dtype:
                 raise ValueError(f"{name} is {data[name].dtype} of shape {data[name].shape}")
             setattr(recorder, f"_{name}", data[name])
+        labels = recorder._labels
+        if ((labels < -1) | (labels >= recorder.num_classes)).any():
+            raise ValueError(f"a label lies outside 0 to {recorder.num_classes - 1}")
         for source in _LOGS:
             sums, counts = data[f"{source}_sums"], data[f"{source}_counts"]
             epochs = data[f"{source}_epochs"].tolist()
             if not sums.shape == counts.shape == (len(epochs), recorder.n):
                 raise ValueError(f"the log of {source} has the shape {sums.shape}")
-            if not set(epochs) <= set(range(1, recorder.num_epochs + 2)):
+            # An empty log has no type of its own.
+            if epochs and (sums.dtype, counts.dtype) != (np.float32, np.int32):
+                raise ValueError(f"the log of {source} is {sums.dtype} and {counts.dtype}")
+            # Bounds, not a range: the number of epochs is whatever the file claims.
+            if not all(type(t) is int and 1 <= t <= recorder.num_epochs + 1 for t in epochs):
                 raise ValueError(f"the log of {source} speaks of other epochs")
+            if len(set(epochs)) < len(epochs):
+                raise ValueError(f"the log of {source} has an epoch twice")
             recorder._logs[source] = {
                 epoch: (sums[row].copy(), counts[row].copy()) for row, epoch in enumerate(epochs)
             }
