@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from subsetsel.formats.read import check_suffix, read_columns
 from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
 from subsetsel.problem.solution import Solution
 from subsetsel.support.files import written_whole
+from subsetsel.support.ids import check_ids
 from subsetsel.support.optional import import_extra
+from subsetsel.support.records import plain
 
 SUBSET_SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
@@ -41,6 +44,8 @@ def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | N
 
     Raises
     ------
+    FileFormatError
+        If there is not exactly one id per example, or one belongs to two.
     OptionError
         If the ending is none of `SUBSET_SUFFIXES`.
     MissingExtraError
@@ -50,6 +55,10 @@ def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | N
     suffix = target.suffix.lower()
     if suffix not in SUBSET_SUFFIXES:
         raise OptionError(f"{target}: the name must end in one of {', '.join(SUBSET_SUFFIXES)}.")
+    if ids is not None:
+        check_ids("ids", ids, solution.n)
+    # A solver's own remarks may hold anything: what JSON does not know becomes text.
+    solution = replace(solution, stats=plain(solution.stats))
     if suffix == ".npz":
         solution.save(target, ids=ids)
         return
