@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,7 +18,6 @@ NEAR = 0.01
 LEAST_FEATURES = 8
 SHOWN = 5
 
-_HUGE = 1e30  # float32 holds no square of more
 _BLOCK = 1 << 19  # numbers in a block: it and its copies stay in the cache
 _NUM_TABLES, _NUM_DIRECTIONS, _CELL = 3, 8, 20
 
@@ -78,15 +76,14 @@ class Look:
         FileFormatError
             If they are not those of a look.
         """
-        look = None
-        with suppress(TypeError, ValueError):
+        try:
             look = cls(**record)
             look.lines()
-        if look is None:
+        except (TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(
                 "the first look of the manifest is damaged; prune again, or take the manifest "
                 "that the run wrote."
-            )
+            ) from error
         return look
 
     def lines(self) -> list[str]:
@@ -244,22 +241,22 @@ def _count_near(table: Array, rows: IndexArray, mean: FloatArray, deviation: Flo
     Each table of cells rounds a few random projections: rows that are near fall into one cell with
     probability of about 0.7, and of 0.97 in one of the tables.
     """
-    is_usable = (deviation > 0) & (deviation < _HUGE)
+    is_usable = (deviation > 0) & np.isfinite(deviation)
     scale = np.divide(1.0, deviation, where=is_usable, out=np.zeros_like(deviation))
-    num_varying = np.count_nonzero(scale)
+    mean = np.where(is_usable, mean, 0.0)
+    num_varying = np.count_nonzero(is_usable)
     limit = NEAR * np.sqrt(2.0 * num_varying)
     rng = np.random.default_rng(0)
     width = _NUM_TABLES * _NUM_DIRECTIONS
-    directions = (scale[:, np.newaxis] * rng.standard_normal((len(scale), width))).astype(
-        np.float32
-    )
+    directions = rng.standard_normal((len(scale), width), dtype=np.float32)
     # Where two rows are `limit` apart, a projection differs by about as much.
     step, shift = np.float32(_CELL * limit), rng.random(width, dtype=np.float32)
     mix = rng.integers(0, 1 << 63, _NUM_DIRECTIONS, dtype=np.uint64) * 2 + 1
     keys = np.empty((_NUM_TABLES, len(rows)), dtype=np.uint64)
     for part in _blocks(len(rows), len(mean)):
-        # Taken from the mean while in float64: dates and the like differ in their last digits.
-        cells = (table[rows[part]] - mean).astype(np.float32) @ directions / step + shift
+        # In float64 until they are a few deviations: dates differ in their last digits.
+        units = ((table[rows[part]] - mean) * scale).astype(np.float32)
+        cells = units @ directions / step + shift
         cells = np.floor(cells).astype(np.int64).view(np.uint64)
         for t in range(_NUM_TABLES):
             keys[t, part] = cells[:, t * _NUM_DIRECTIONS : (t + 1) * _NUM_DIRECTIONS] @ mix
