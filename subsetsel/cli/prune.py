@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -219,12 +219,23 @@ def _run(
     return exit_code(solution), manifest
 
 
+def _check_search(search: Mapping[str, Any]) -> None:
+    """Refuse a solver, a limit or an option that is wrong before the head is trained."""
+    from subsetsel.engine.options import Limits
+    from subsetsel.engine.registry import get_spec
+
+    limits = {name: search[name] for name in search if name in Limits.__dataclass_fields__}
+    Limits(**limits)
+    spec = get_spec(search["solver"])
+    own = {name: search[name] for name in search.keys() - limits.keys() - {"solver"}}
+    spec.options(spec.load(), own)
+
+
 def _prune(
     plan: Plan, examples: Mapping[str, Data], checkpoint: Path | None
 ) -> tuple[Problem | None, Solution, Verification | None]:
     """Train the head and search; without a problem where the time did not suffice for the head."""
     with working("loading"), quits_at_once():
-        from subsetsel.engine.options import Limits
         from subsetsel.engine.solve import solve
         from subsetsel.guarantee.answer import load_head, nothing_set_up
         from subsetsel.guarantee.prune import prune
@@ -239,7 +250,7 @@ def _prune(
         for name in ("test", "validation")
     )
     question, fit = plan.question(data.y), {"l2": plan.l2, "device": plan.device}
-    Limits(time_limit=limit)  # refuses what is no number of seconds
+    _check_search(plan.search)
     clock = Clock(limit)
     try:
         with working(f"training the head on {data.n:,} examples, computing S"):

@@ -169,8 +169,7 @@ def _filter(records: Iterator[str], out: IO[str], source: Path, mask: BoolArray)
     count = 0
     for count, record in enumerate(records, start=1):
         if count <= len(mask) and not mask[count - 1]:
-            # The last line of a file may lack its end.
-            out.write(record if record.endswith(("\n", "\r")) else record + "\n")
+            out.write(record)
     _check_count(source, count, len(mask))
 
 
