@@ -427,8 +427,8 @@ def test_a_search_that_cannot_begin_is_refused_before_the_head_is_trained(
         ("c.npz", "c.json", "the arrays of --certificate and --out are one file"),
         (None, "data.json", "the arrays of --certificate would be written over"),
         ("p.npz", "p.manifest.json", "the manifest of --out and --certificate are one file"),
-        ("taken.npz", None, "the manifest of --out must name a file, and"),
-        (None, "taken.manifest.json", "--certificate must name a file, and"),
+        ("taken.npz", None, "the manifest of --out would be "),
+        (None, "taken.manifest.json", "--certificate would be "),
     ],
 )
 def test_no_file_of_a_run_is_written_over_another(

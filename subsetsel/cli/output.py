@@ -64,7 +64,7 @@ def check_places(places: Mapping[str, Path], inputs: Iterable[Path] = ()) -> Non
 def _check_place(flag: str, out: Path) -> None:
     """Try whether a file can be made there; the folder is made if need be."""
     if out.is_dir():
-        raise OptionError(f"{flag} must name a file, and {out} is a folder; name a file in it.")
+        raise OptionError(f"{flag} would be {out}, which is a folder; give another name.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent):
         pass
