@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 
 import pytest
+from commands import prune
 from rich.console import Console
 
 from subsetsel import Progress
@@ -44,3 +46,19 @@ def test_a_terminal_shows_a_search_before_it_has_found_anything(terminal: io.Str
         assert progress is not None
         progress(Progress(0.1, 5, 30, 0.25, None))
         wait_for(terminal, "pruned 30, norm 0.25")
+
+
+def test_each_stage_of_a_pruning_is_shown_from_the_first_second_on(
+    terminal: io.StringIO, data: Path
+) -> None:
+    """Reading, loading, the head, the search, the refit: no stage is silent."""
+    prune(data, "--size", 30)
+    shown = terminal.getvalue()
+    stages = ("reading", "loading", "training the head", "pruning 120 examples", "refitting")
+    places = [shown.index(stage) for stage in stages]
+    assert places == sorted(places)
+
+
+def test_a_script_is_told_nothing_while_it_waits(data: Path) -> None:
+    """Where stderr is no terminal it has errors and notes alone."""
+    assert prune(data, "--size", 30).stderr == ""

@@ -130,16 +130,31 @@ def copied(path: Path) -> Path:
     return path
 
 
-def test_prune_says_first_what_stands_out(tmp_path: Path) -> None:
-    """Before the search, on stderr; for machines in the JSON; and it stays in the manifest."""
+def test_prune_says_what_stands_out(tmp_path: Path) -> None:
+    """On stderr; for machines in the JSON; and it stays in the manifest."""
     data, out = copied(tmp_path / "data.npz"), tmp_path / "p.npz"
     result = prune(data, "--size", 30, "--out", out, "--json")
     said = "look: 2 exact duplicates of earlier examples"
-    assert result.stderr.index(said) < result.stderr.index("training the head")
+    assert said in result.stderr
     assert json.loads(result.stdout)["look"]["num_duplicates"] == 2
     look = Manifest.read(tmp_path / "p.manifest.json").look
     assert look is not None
     assert look["num_contradicting"] == 1
+
+
+def test_what_stands_out_is_said_before_a_head_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads it can stop the command before it costs anything."""
+
+    def train(*_: Any, **__: Any) -> None:
+        raise ProblemError("a head is trained")
+
+    monkeypatch.setattr("subsetsel.influence.fit_head", train)
+    data = copied(tmp_path / "data.npz")
+    lines = refused("prune", data, "--l2", 1e-2, "--size", 30).splitlines()
+    assert lines[0].startswith("look: 2 exact duplicates")
+    assert lines[-1] == "error: a head is trained"
 
 
 def test_a_dry_run_looks_too(tmp_path: Path) -> None:

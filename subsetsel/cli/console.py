@@ -58,10 +58,9 @@ def _stderr() -> Console:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Show a text with a clock while something goes on; one line where stderr is no terminal."""
+    """Show a text and a clock while something goes on; nothing where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
-        print_note(f"{text} ...")
         yield
         return
     with _bars(console) as bars:
@@ -76,7 +75,6 @@ def solve_progress(
     """Show a search while it lasts: a callback for ``solve``, None where stderr is no terminal."""
     console = _stderr()
     if not console.is_terminal:
-        print_note(f"{text} ...")
         yield None
         return
     with _bars(console) as bars:
