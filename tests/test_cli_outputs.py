@@ -15,6 +15,7 @@ from commands import QUICK, blobs, call, prune, refused
 from subsetsel import Solution
 from subsetsel.cli.console import ExitCode
 from subsetsel.cli.output import repeated_code
+from subsetsel.errors import OptionError
 from subsetsel.formats import read_data, read_solution
 from subsetsel.formats.kept import check_kept, write_kept
 from subsetsel.report.manifest import Manifest
@@ -127,6 +128,17 @@ def test_lines_of_json_and_packed_tables_are_kept_as_they_came(tmp_path: Path) -
     check_kept(kept, packed, 3, None, delimiter=";")
     write_kept(kept, packed, mask, delimiter=";")
     assert gzip.decompress(kept.read_bytes()) == b"a;b\n3;4\n5;6\n"
+
+
+def test_what_is_kept_of_a_folder_is_a_list(tmp_path: Path) -> None:
+    """Of several files there is no one format to write; a list is what the message names."""
+    folder = tmp_path / "parts.parquet"
+    folder.mkdir()
+    with pytest.raises(OptionError, match=r"as a list alone; name a \.txt file"):
+        check_kept(tmp_path / "k.parquet", folder, 3, None)
+    check_kept(tmp_path / "k.txt", folder, 3, None)
+    write_kept(tmp_path / "k.txt", folder, np.array([True, False, False]))
+    assert (tmp_path / "k.txt").read_text() == "1\n2\n"
 
 
 def test_the_kept_rows_of_standard_input_are_written(tmp_path: Path) -> None:

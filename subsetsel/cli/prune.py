@@ -172,7 +172,7 @@ def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> 
             examples[name] = plan.read(path)
     data = examples["data"]
     check_examples(data, str(inputs["data"]))
-    for name in files.keys() - {"data"}:
+    for name in examples.keys() & {"test", "validation"}:
         check_held_out(data, examples[name], f"--{name}")
     return examples
 

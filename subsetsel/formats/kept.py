@@ -62,7 +62,7 @@ def check_kept(
                 f"break; write the rows instead, as --kept {path.with_suffix(came)}."
             )
         return
-    if came not in _ROWS or source.is_dir():
+    if came not in _ROWS or not source.is_file():
         raise OptionError(
             f"--kept {path}: what is kept of {source} can be written as a list alone; name a .txt "
             "file."
