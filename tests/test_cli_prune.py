@@ -206,7 +206,7 @@ def test_what_cannot_be_verified_is_not_certified(data: Path, tmp_path: Path) ->
         (["prune", "--from", "{manifest}"], "not of `subsetsel prune`"),
         (["verify", "{data}", "--data", "{data}"], "not a solution"),
         (["verify", "{manifest}", "--data", "{data}"], "speaks of 2 examples"),
-        (["verify", "{other}", "--data", "{data}"], "--l2 is needed"),
+        (["verify", "{whole}", "--data", "{data}"], "--l2 is needed"),
         (["verify", "{other}", "--data", "{data}", "--l2", "0.01"], "speaks of 2 examples"),
         (["report", "{data}"], "is not a manifest"),
     ],
@@ -217,7 +217,11 @@ def test_bad_data_commands_are_one_clear_line(
     """Exit code 2, no traceback, nothing on stdout."""
     other = tmp_path / "other.npz"
     Solution(mask=np.array([True, False]), norm=0.0, status="feasible").save(other)
+    whole = tmp_path / "whole.npz"
+    Solution(mask=np.arange(120) < 9, norm=0.0, status="feasible").save(whole)
     manifest = tmp_path / "m.json"
     Manifest.of(Solution.load(other), command="solve", settings={}, inputs={}).write(manifest)
-    words = [word.format(data=data, other=other, manifest=manifest) for word in arguments]
+    words = [
+        word.format(data=data, other=other, whole=whole, manifest=manifest) for word in arguments
+    ]
     assert message in refused(*words)

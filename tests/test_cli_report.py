@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import call, refused
+from commands import QUICK, blobs, call, refused, write_blobs
 
 from subsetsel import Solution
 from subsetsel.report.manifest import Manifest
@@ -67,6 +68,99 @@ def test_bad_reports_are_one_clear_line(
     Manifest.of(solution, command="prune", settings={}, inputs={}, ids=ids).write(manifest)
     words = [word.format(data=data, few=few) for word in arguments]
     assert message in refused("report", manifest, *words)
+
+
+# --- what the install lacks, and data that are not those of the manifest ------------------------
+
+
+@pytest.fixture
+def manifest(data: Path, tmp_path: Path) -> Path:
+    """The manifest of a pruning that was refitted, of data with ids."""
+    call("prune", data, "--l2", 1e-2, *QUICK, "--size", 30, "--out", tmp_path / "pruned.npz")
+    return tmp_path / "pruned.manifest.json"
+
+
+@pytest.fixture
+def plain_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An install without extras: neither matplotlib nor what it brings."""
+    for name in ("matplotlib", "matplotlib.figure", "PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_pictures_of_examples_need_no_extra(
+    data: Path, manifest: Path, plain_install: None
+) -> None:
+    """The page has the pictures; the plots that are missing are told, with what brings them.
+
+    Mutation: `picture_source` by an image library: fails.
+    """
+    result = call("report", manifest, "--data", data, "--image-shape", "2x2")
+    page = manifest.with_suffix(".html").read_text()
+    assert page.count("data:image/png;base64,") == 3 * 16
+    assert "data:image/svg" not in page
+    assert "written without its plots" in result.stderr
+    assert 'pip install "subsetsel[plots]"' in result.stderr
+
+
+def test_a_curve_without_the_package_that_draws_it_is_refused_before_the_refits(
+    manifest: Path, plain_install: None
+) -> None:
+    """The extra is named; with it the command works, as the other tests show."""
+    said = refused("report", manifest, "--data", "missing.npz", "--curve")
+    assert 'pip install "subsetsel[plots]"' in said
+    assert not manifest.with_suffix(".html").exists()
+
+
+def test_a_page_about_other_data_says_so_or_is_refused(
+    data: Path, manifest: Path, tmp_path: Path
+) -> None:
+    """The same ids in another file: a warning; other ids: refused by name.
+
+    Mutation: `report` without its comparison of the SHA-256: fails.
+    """
+    turned = write_blobs(tmp_path / "turned.npz", 0, 120, slice(None, None, -1))
+    result = call("report", manifest, "--data", turned, "--image-shape", "2x2")
+    assert "SHA-256 differs; examples are told by their ids" in result.stderr
+    assert "warning" not in call("report", manifest, "--data", data).stderr
+    X, y = blobs(0, 120)
+    np.savez(tmp_path / "other.npz", X=X, y=y, ids=np.array([f"other-{i}" for i in range(120)]))
+    said = refused("report", manifest, "--data", tmp_path / "other.npz")
+    assert "120 of the data are not in the manifest (such as 'other-0')" in said
+    np.savez(tmp_path / "bare.npz", X=X, y=y)
+    said = refused("report", manifest, "--data", tmp_path / "bare.npz")
+    assert "names its examples by ids (such as 'image-" in said
+
+
+def test_texts_with_ids_are_shown_by_them(data: Path, manifest: Path, tmp_path: Path) -> None:
+    """A table of texts in another order shows each text on its own side.
+
+    Mutation: `report` that takes examples in the order of their file: fails.
+    """
+    kept = set(Manifest.read(manifest).kept)
+    lines = [f"image-{i},this is {'kept' if f'image-{i}' in kept else 'gone'}" for i in range(120)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["id,text", *lines[::-1]]))
+    words = ("report", manifest, "--data", data, "--examples", path, "--out", "-")
+    for row in re.findall(
+        "<tr><th>[012]</th><td>(.*?)</td><td>(.*?)</td></tr>", call(*words).stdout
+    ):
+        assert ("this is kept" in row[0], "this is gone" in row[0]) == (True, False)
+        assert ("this is kept" in row[1], "this is gone" in row[1]) == (False, True)
+    path.write_text("\n".join(["id,text", *lines[:119], "image-x,who?"]))
+    assert "(such as 'image-119')" in refused(*words)
+
+
+@pytest.mark.parametrize("place", ["folder", "file/page.html"])
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
+    place: str, data: Path, manifest: Path, tmp_path: Path
+) -> None:
+    """A folder of that name, or a file where a folder should be; another place will do."""
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").touch()
+    out = tmp_path / ("folder.html" if place == "folder" else place)
+    said = refused("report", manifest, "--data", "missing.npz", "--out", out)
+    assert str(out.parent) in said
+    call("report", manifest, "--data", data, "--out", tmp_path / "new" / "page.html")
 
 
 @pytest.mark.slow

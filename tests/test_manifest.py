@@ -61,12 +61,86 @@ def test_a_mask_is_found_again_in_reordered_data(solution: Solution) -> None:
     assert manifest.mask(["e", "d", "c", "b", "a"]).tolist() == [True, False, False, True, False]
 
 
-@pytest.mark.parametrize("ids", [["a", "b", "c", "d", "x"], ["a", "b"], ["a", "a", "b", "c", "d"]])
-def test_ids_of_other_data_are_refused(solution: Solution, ids: list[str]) -> None:
-    """A manifest is not applied to data it was not made from."""
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", "b", "c", "d", "x"], "such as 'x'.*such as 'e'"),
+        (["a", "b"], "speaks of 5 examples, the data hold 2"),
+        (["a", "a", "b", "c", "d"], "'a' belongs to 2 examples"),
+        (None, "names its examples by ids .such as 'a'., and the data have none"),
+    ],
+)
+def test_ids_of_other_data_are_refused(
+    solution: Solution, ids: list[str] | None, message: str
+) -> None:
+    """A manifest is not applied to data it was not made from, and the message says which ids."""
     manifest = make(solution, ids=np.array(["a", "b", "c", "d", "e"]))
-    with pytest.raises(FileFormatError, match="differ"):
+    with pytest.raises(FileFormatError, match=message):
         manifest.mask(ids)
+
+
+def test_ids_are_the_same_as_text_and_as_numbers(solution: Solution) -> None:
+    """A table holds them as text, an array as numbers."""
+    manifest = make(solution, ids=np.array([50, 40, 30, 20, 10]))
+    assert manifest.mask(["10", "20", "30", "40", "50"]).tolist() == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_manifest_of_indices_goes_by_positions_whatever_ids_the_data_have(
+    solution: Solution,
+) -> None:
+    """Ids 4 to 0 are no indices, although both are the numbers 0 to 4.
+
+    Mutation: a manifest that does not know whether it holds ids: fails.
+    """
+    manifest = make(solution)
+    assert manifest.mask(np.arange(5)[::-1]).tolist() == solution.mask.tolist()
+    with pytest.raises(FileFormatError, match="the data have none"):
+        make(solution, ids=np.arange(5)[::-1]).mask()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kept": [0, 2, 1]}, "kept and pruned .such as 1"),
+        ({"pruned": [1, 4, 4]}, "names an example twice"),
+        ({"kept": [0, 2]}, "its solution says n = 5, and it names 4"),
+        ({"kept": [0, 2, 3, 4], "pruned": [1]}, "its solution says size = 2, and it names 1"),
+        ({"has_ids": "yes"}, "has_ids must be true, false or null"),
+        ({"look": [1]}, "look must be a record or null"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    change: dict[str, Any], message: str, solution: Solution, tmp_path: Path
+) -> None:
+    """Ids, counts and types agree, or it is not read.
+
+    Mutation: `Manifest.read` without its comparison of the parts: fails.
+    """
+    path = tmp_path / "m.json"
+    make(solution).write(path)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, **change}))
+    with pytest.raises(FileFormatError, match=message):
+        Manifest.read(path)
+
+
+def test_repeated_ids_are_refused_where_a_manifest_is_made(solution: Solution) -> None:
+    """Which of the two is kept could not be told; with ids of their own it can."""
+    with pytest.raises(FileFormatError, match="'a' belongs to 2 examples"):
+        make(solution, ids=np.array(["a", "b", "c", "a", "e"]))
+    assert make(solution, ids=np.array(["a", "b", "c", "d", "e"])).pruned == ["b", "e"]
+
+
+def test_an_id_that_is_no_number_is_refused(solution: Solution) -> None:
+    """Of NaN nothing is found again: it equals nothing."""
+    with pytest.raises(FileFormatError, match="the id of example 2 is nan"):
+        make(solution, ids=np.array([0.0, 1.0, np.nan, 3.0, 4.0]))
 
 
 def test_numbers_that_json_does_not_know_become_null(tmp_path: Path, solution: Solution) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result
 from subsetsel.cli.interrupt import quits_at_once
+from subsetsel.cli.output import check_places
 from subsetsel.errors import OptionError
+from subsetsel.support.optional import import_extra
 
 
 def compare(
@@ -66,6 +68,10 @@ def compare(
         is_balanced=balanced,
         is_scorer_shared=share_scorer,
     )
+    if not dry_run:
+        # What is only needed after hours of training is tried before.
+        import_extra("matplotlib.figure", "plots", "pictures of comparisons")
+        check_places({"--out": out / "table.md", "the picture of --out": out / "figure.png"})
     images = load_images(data)
     comparison = Comparison(plan, images, out, feature_device(device))
     num_open = len(comparison.open_cells())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from subsetsel.support.records import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
 
     from subsetsel.problem.progress import Progress
 
@@ -57,9 +58,13 @@ def _stderr() -> Console:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Show a text while something goes on; nothing where stderr is no terminal."""
+    """Show a text and a clock while something goes on; nothing where stderr is no terminal."""
     console = _stderr()
-    with console.status(text) if console.is_terminal else nullcontext():
+    if not console.is_terminal:
+        yield
+        return
+    with _bars(console) as bars:
+        bars.add_task(text, total=None, found="")
         yield
 
 
@@ -72,14 +77,18 @@ def solve_progress(
     if not console.is_terminal:
         yield None
         return
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
+    with _bars(console) as bars:
+        task = bars.add_task(text, total=time_limit, found="Ctrl-C stops")
+        yield lambda record: bars.update(task, completed=record.time, found=_found(record))
+
+
+def _bars(console: Console) -> Bars:
+    """Make a line with a clock, which goes away when it is done."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     words, found = TextColumn("{task.description}"), TextColumn("{task.fields[found]}")
     columns = (SpinnerColumn(), words, BarColumn(), TimeElapsedColumn(), found)
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(text, total=time_limit, found="")
-        yield lambda record: bars.update(task, completed=record.time, found=_found(record))
+    return Progress(*columns, console=console, transient=True)
 
 
 def _found(record: Progress) -> str:

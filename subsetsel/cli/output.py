@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def manifest_path(out: Path) -> Path:
     return out.with_suffix(".manifest.json")
 
 
-def check_out(out: Path | None, *, as_json: bool = False) -> None:
+def check_out(out: Path | None, *, as_json: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Refuse a place for the subset that cannot be written to, before any work is done."""
     if out is None or is_standard(out, as_json):
         return
@@ -37,6 +37,34 @@ def check_out(out: Path | None, *, as_json: bool = False) -> None:
             f"{', '.join(SUBSET_SUFFIXES[1:])}, or be -; got {out}."
         )
     require_writer(out)
+    check_places({"--out": out, "the manifest of --out": manifest_path(out)}, inputs)
+
+
+def check_places(places: Mapping[str, Path], inputs: Iterable[Path] = ()) -> None:
+    """Refuse files, by what names them, that cannot be written or would replace each other.
+
+    ``inputs`` are files that are read, which must not be replaced either.
+    """
+    read = {path.resolve() for path in inputs if path != STANDARD}
+    taken: dict[Path, str] = {}
+    for flag, path in places.items():
+        place = path.resolve()
+        if place in read:
+            raise OptionError(
+                f"{flag} would be written over {path}, which is read; give it another name."
+            )
+        if place in taken:
+            raise OptionError(
+                f"{flag} and {taken[place]} are one file, {path}; give them different names."
+            )
+        taken[place] = flag
+        _check_place(flag, path)
+
+
+def _check_place(flag: str, out: Path) -> None:
+    """Try whether a file can be made there; the folder is made if need be."""
+    if out.is_dir():
+        raise OptionError(f"{flag} would be {out}, which is a folder; give another name.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent):
         pass
@@ -69,16 +97,24 @@ def show(
     verification: Any = None,
     files: list[Path] | None = None,
     out: Path | None = None,
+    look: Any = None,
 ) -> None:
     """Print a solution, its check and what was written, for people or for machines.
 
-    Where the subset itself goes to stdout, the text goes to stderr.
+    Where the subset itself goes to stdout, the text goes to stderr. Machines get the indices too.
     """
     checks = [] if verification is None else [verification]
     names = [str(name) for name in files or []]
     if as_json:
-        record: Mapping[str, Any] = {"verification": verification} if checks else {}
-        print_json({"solution": solution_record(solution), **record, "files": names})
+        record: dict[str, Any] = {"solution": solution_record(solution)}
+        record |= {"verification": verification} if checks else {}
+        record |= {} if look is None else {"look": look}
+        print_json({
+            **record,
+            "files": names,
+            "pruned": solution.pruned,
+            "kept": solution.kept,
+        })
         return
     say = print_note if out == STANDARD else print_text
     for text in (solution, *checks, *(f"wrote {name}" for name in names)):
@@ -102,7 +138,8 @@ def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest) 
     """
     if earlier is None:
         return code
-    if earlier.pruned == manifest.pruned:
+    # Of reordered data the same ids come in another order; a table holds numbers as text.
+    if set(map(str, earlier.pruned)) == set(map(str, manifest.pruned)):
         print_note("the same subset as in the manifest")
         return code
     print_note("NOT the same subset as in the manifest. What differs:")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress
+from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress, working
+from subsetsel.cli.examples import check_examples, check_held_out, show_look
 from subsetsel.cli.interrupt import quits_at_once
-from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.kept import KeptRows
+from subsetsel.cli.output import (
+    LATER,
+    check_out,
+    check_places,
+    exit_code,
+    manifest_path,
+    repeated_code,
+    save,
+    show,
+)
 from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from, unusual
 from subsetsel.cli.stdin import STANDARD, files_of
+from subsetsel.cli.with_model import ImageSize, ModelName, write_features
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data
+from subsetsel.formats.kept import check_kept, write_kept
 from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -53,6 +66,8 @@ def prune(
     weight: given.Weight = None,
     labels: given.Labels = None,
     keep_na: given.KeepNa = False,
+    model: ModelName = None,
+    image_size: ImageSize = None,
     delimiter: given.Delimiter = None,
     decimal: given.Decimal = ".",
     encoding: given.Encoding = "utf-8",
@@ -61,6 +76,7 @@ def prune(
     source: given.From = None,
     dry_run: given.DryRun = False,
     out: given.Out = None,
+    kept: KeptRows = None,
     certificate: given.Certificate = None,
     as_json: given.Json = False,
 ) -> None:
@@ -77,6 +93,7 @@ def prune(
     Examples:
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --out pruned.npz
       subsetsel prune data.csv --label species --id name --l2 1e-3 --fraction 0.4 --test test.csv
+      subsetsel prune data.csv --label species --l2 1e-3 --fraction 0.4 --kept kept.csv
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --certificate claim.json
       subsetsel prune data.npz --l2 1e-3 --max-accuracy-drop 0.002 --validation val.npz
       subsetsel prune data.npz --l2 1e-3 --rel-epsilon 0.01 --dry-run
@@ -96,25 +113,34 @@ def prune(
     earlier = None if source is None else Manifest.read(source)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
-        others = {"device": device, "label": label, "id": identity, "hessian": hessian}
+        # The features of a network lie in a file of its own making.
+        names = (label, identity) if model is None else ("y", "id")
+        others = {"device": device, "label": names[0], "id": names[1], "hessian": hessian}
         plan = Plan.of_flags(goals, limits, l2, search=search, reading=reading, **others)
     else:
-        refuse_beside_from(goals | limits | {"l2": l2} | reading)
+        refuse_beside_from(goals | limits | {"l2": l2, "model": model} | reading)
         plan = Plan.of_manifest(earlier)
     named = {"data": data, "labels": labels, "test": test, "validation": validation}
     inputs = inputs_of(named, earlier)
     _check(plan, inputs, certificate)
-    check_out(out, as_json=as_json)
+    output = _Output(out, certificate, kept, as_json)
+    output.check(inputs.values())
+    if model is not None:
+        how: dict[str, Any] = {"label": label, "identity": identity, "device": device}
+        inputs = write_features(inputs, model, beside=out or kept, image_size=image_size, **how)
+    elif image_size is not None:
+        raise OptionError("--image-size goes with --model, which reads pictures; leave it out.")
     files = files_of(inputs, file_format)
     if dry_run:
-        raise typer.Exit(_show_cost(plan, files, as_json=as_json))
-    raise typer.Exit(_run(plan, inputs, files, _Output(out, certificate, as_json), earlier))
+        raise typer.Exit(_show_cost(plan, inputs, files, as_json=as_json))
+    raise typer.Exit(_run(plan, inputs, files, output, earlier))
 
 
 @dataclass(frozen=True)
 class _Output:
     out: Path | None
     certificate: Path | None
+    kept: Path | None
     as_json: bool
 
     @property
@@ -123,6 +149,21 @@ class _Output:
         if self.out is None or self.out == STANDARD:
             return None
         return self.out.with_suffix(".checkpoint.npz")
+
+    def check(self, inputs: Iterable[Path]) -> None:
+        """Refuse, before any work, what could not be written or would replace another file."""
+        check_out(self.out, as_json=self.as_json)
+        places = {"--out": self.out, "--certificate": self.certificate, "--kept": self.kept}
+        if self.checkpoint is not None and self.out is not None:
+            places["the manifest of --out"] = manifest_path(self.out)
+            places["the checkpoint of --out"] = self.checkpoint
+        else:
+            del places["--out"]
+        if self.certificate is not None:
+            if self.certificate.suffix.lower() != ".json":
+                raise OptionError(f"--certificate must name a .json file, got {self.certificate}.")
+            places["the arrays of --certificate"] = self.certificate.with_suffix(".npz")
+        check_places({flag: path for flag, path in places.items() if path is not None}, inputs)
 
 
 def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> None:
@@ -133,16 +174,22 @@ def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> 
             "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
             "measured on it; examples that take no part in the choice are named by --test."
         )
-    if certificate is None:
-        return
-    if "weight" in plan.reading:
+    if certificate is not None and "weight" in plan.reading:
         raise OptionError(
             "--certificate speaks of a head without weights, and --weight asks for one with; "
             "leave one of the two out."
         )
-    if certificate.suffix.lower() != ".json" or certificate.is_dir():
-        raise OptionError(f"--certificate must name a .json file, got {certificate}.")
-    certificate.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> dict[str, Data]:
+    """Read all examples, and check what would fail after the work otherwise."""
+    with working(f"reading {inputs['data']}"):
+        examples = plan.read(files)
+    data = examples["data"]
+    check_examples(data, str(inputs["data"]))
+    for name in examples.keys() & {"test", "validation"}:
+        check_held_out(data, examples[name], f"--{name}")
+    return examples
 
 
 def _run(
@@ -156,10 +203,13 @@ def _run(
 
     ``files`` are those to read where ``inputs`` names standard input.
     """
-    examples = plan.read(files)
+    examples = _read(plan, inputs, files)
+    data = examples["data"]
+    if output.kept is not None:
+        check_kept(output.kept, files["data"], data.n, data.ids, plan.reading.get("delimiter"))
+    look = show_look(data)
     checkpoint = output.checkpoint if plan.is_verified_search else None
     problem, solution, check = _prune(plan, examples, checkpoint)
-    data = examples["data"]
     manifest = Manifest.of(
         solution,
         command="prune",
@@ -168,11 +218,21 @@ def _run(
         paths=inputs,
         verification=check,
         ids=data.ids,
+        look=look,
     )
     written = [] if output.out is None else save(solution, manifest, output.out, data.ids)
     if output.certificate is not None:
         written += _certify(output.certificate, problem, solution, data)
-    show(solution, verification=check, files=written, out=output.out, as_json=output.as_json)
+    if output.kept is not None:
+        written += _keep(output.kept, files["data"], solution, data)
+    show(
+        solution,
+        verification=check,
+        files=written,
+        out=output.out,
+        look=look,
+        as_json=output.as_json,
+    )
     if checkpoint is not None and checkpoint.exists():
         if solution.limit == "interrupted":
             print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
@@ -181,12 +241,23 @@ def _run(
     return repeated_code(exit_code(solution), earlier, manifest)
 
 
+def _check_search(search: Mapping[str, Any]) -> None:
+    """Refuse a solver, a limit or an option that is wrong before the head is trained."""
+    from subsetsel.engine.options import Limits
+    from subsetsel.engine.registry import get_spec
+
+    limits = {name: search[name] for name in search if name in Limits.__dataclass_fields__}
+    Limits(**limits)
+    spec = get_spec(search["solver"])
+    own = {name: search[name] for name in search.keys() - limits.keys() - {"solver"}}
+    spec.options(spec.load(), own)
+
+
 def _prune(
     plan: Plan, examples: Mapping[str, Data], checkpoint: Path | None
 ) -> tuple[Problem | None, Solution, Verification | None]:
     """Train the head and search; without a problem where the time did not suffice for the head."""
-    with quits_at_once():
-        from subsetsel.engine.options import Limits
+    with working("loading"), quits_at_once():
         from subsetsel.engine.solve import solve
         from subsetsel.guarantee.answer import load_head, nothing_set_up
         from subsetsel.guarantee.prune import prune
@@ -200,30 +271,42 @@ def _prune(
         (examples[name].X, examples[name].y) if name in examples else None
         for name in ("test", "validation")
     )
-    with solve_progress(f"pruning {data.n:,} examples", limit) as progress:
-        question, fit = plan.question(data.y), {"l2": plan.l2, "device": plan.device}
-        if data.weights is not None:
-            fit["sample_weight"] = data.weights
-        Limits(time_limit=limit)  # refuses what is no number of seconds
-        clock = Clock(limit)
-        try:
+    question, fit = plan.question(data.y), {"l2": plan.l2, "device": plan.device}
+    if data.weights is not None:
+        fit["sample_weight"] = data.weights
+    _check_search(plan.search)
+    clock = Clock(limit)
+    try:
+        with working(f"training the head on {data.n:,} examples, computing S"):
             problem = ask_of_features(Problem, data.X, data.y, fit, clock, **question)
-        except TimeIsUp:
-            seed, solver = plan.search["seed"], plan.search["solver"]
-            epsilon = question.get("epsilon")
-            return None, *nothing_set_up(
-                data.y, seed, solver, limit="time", clock=clock, epsilon=epsilon
-            )
-        left = None if limit is None else max(0.0, clock.remaining)
+    except TimeIsUp:
+        seed, solver = plan.search["seed"], plan.search["solver"]
+        epsilon = question.get("epsilon")
+        return None, *nothing_set_up(
+            data.y, seed, solver, limit="time", clock=clock, epsilon=epsilon
+        )
+    left = None if limit is None else max(0.0, clock.remaining)
+    with solve_progress(f"pruning {data.n:,} examples", left) as progress:
         search = {**plan.search, "time_limit": left, "progress": progress, "trace": True}
-        if not plan.is_verified_search:
-            solution = solve(problem, **search)
-            check = verify(problem, solution, test=test) if solution.is_feasible else None
-            return problem, solution, check
-        if checkpoint is not None and checkpoint.exists():
-            print_note(f"found {checkpoint}: what it holds is not searched for again")
-        search |= {"test": test, "validation": validation, "checkpoint": checkpoint}
-        return problem, *prune(problem, **plan.criteria, **search)
+        if plan.is_verified_search:
+            if checkpoint is not None and checkpoint.exists():
+                print_note(f"found {checkpoint}: what it holds is not searched for again")
+            search |= {"test": test, "validation": validation, "checkpoint": checkpoint}
+            return problem, *prune(problem, **plan.criteria, **search)
+        solution = solve(problem, **search)
+    if not solution.is_feasible:
+        return problem, solution, None
+    with working("refitting the head on what is kept"):
+        return problem, solution, verify(problem, solution, test=test)
+
+
+def _keep(path: Path, source: Path, solution: Solution, data: Data) -> list[Path]:
+    """Write what is kept, if anything was found."""
+    if not solution.is_feasible:
+        print_note(f"no subset satisfies what was asked, so {path} was not written")
+        return []
+    write_kept(path, source, solution.mask, data.ids)
+    return [path]
 
 
 def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data) -> list[Path]:
@@ -237,10 +320,13 @@ def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data
     return [path, path.with_suffix(".npz")]
 
 
-def _show_cost(plan: Plan, files: Mapping[str, Path], *, as_json: bool) -> ExitCode:
+def _show_cost(
+    plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path], *, as_json: bool
+) -> ExitCode:
     from subsetsel.influence.estimate import estimate_cost
 
-    data = plan.read(files)["data"]
+    data = _read(plan, inputs, files)["data"]
+    show_look(data)
     cost = estimate_cost(data.n, data.num_features, data.num_classes, device=plan.device)
     print_result({**asdict(cost), "num_bytes": cost.num_bytes}, f"{cost}\n{LATER}", as_json=as_json)
     return ExitCode.DONE

@@ -12,16 +12,22 @@ import numpy as np
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
+from subsetsel.cli.examples import check_examples, show_look
 from subsetsel.cli.interrupt import quits_at_once
-from subsetsel.cli.output import is_standard
+from subsetsel.cli.output import check_places, is_standard
 from subsetsel.cli.settings import Plan, reading_again, unusual
 from subsetsel.cli.stdin import STANDARD, file_of
-from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.formats import Data, Text, read_data, read_matrix
+from subsetsel.cli.verify import compare_digest
+from subsetsel.errors import FileFormatError, MissingExtraError, OptionError
+from subsetsel.formats import Data, Reading, read_data, read_matrix
+from subsetsel.formats.ids import read_ids
 from subsetsel.formats.read import ARRAY_SUFFIXES, check_suffix, read_columns
+from subsetsel.report.look import Look
 from subsetsel.report.manifest import Manifest
 from subsetsel.support.clock import NO_CLOCK
 from subsetsel.support.files import written_whole
+from subsetsel.support.ids import find_places
+from subsetsel.support.optional import import_extra
 
 if TYPE_CHECKING:
     from subsetsel.problem.tradeoff import Point
@@ -59,39 +65,64 @@ def report(
       subsetsel report pruned.manifest.json --data data.npz --image-shape 28x28
       subsetsel report pruned.manifest.json --data data.parquet --label kind --examples texts.csv
     """
-    from subsetsel.report.gallery import render_gallery
-
     record = Manifest.read(manifest)
     page = manifest.with_suffix(".html") if out is None else out
-    to_stdout = is_standard(page, as_json)
-    if not to_stdout and page.suffix.lower() not in {".html", ".htm"}:
-        raise OptionError(f"--out must name an .html file, got {page}.")
+    if not is_standard(page, as_json):
+        if page.suffix.lower() not in {".html", ".htm"}:
+            raise OptionError(f"--out must name an .html file, got {page}.")
+        check_places({"--out": page}, [manifest])
     if data is None and (curve or examples is not None or image_shape is not None):
         raise OptionError("--curve, --examples and --image-shape need the examples: --data.")
+    draws = _can_draw(needed=curve)
     points: list[Point] = []
     gallery = ""
+    look = None if record.look is None else Look.of_record(record.look)
     if data is not None:
         text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
         reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
         how = reading_again(record, label, identity, labels, reading)
-        known = read_data(file_of(data, file_format), how)
+        file = file_of(data, file_format)
+        with working(f"reading {data}"):
+            known = read_data(file, how)
+        check_examples(known, str(data))
         mask = record.mask(known.ids)
-        looks = _looks(known, examples, image_shape, how.text)
-        if looks is not None:
-            names = range(known.n) if known.ids is None else known.ids.tolist()
-            gallery = render_gallery(looks, known.y, mask, names)
+        compare_digest(record, file, known.ids)
+        gallery = _gallery(known, mask, examples, image_shape, how)
+        look = show_look(known) if look is None else look
         points = _measure(record, known, mask, device) if curve else []
-    write_page(page, record, points, gallery)
-    if not to_stdout:
+    remarks = [] if look is None else look.lines()
+    write_page(page, record, points, gallery, draws=draws, remarks=remarks)
+    if page != STANDARD:
         print_result({"files": [str(page)], "points": points}, f"wrote {page}", as_json=as_json)
 
 
-def write_page(path: Path, record: Manifest, points: Sequence[Point], gallery: str) -> None:
+def _can_draw(*, needed: bool) -> bool:
+    """Find out before the work whether there is a package that draws, and say what brings it."""
+    try:
+        import_extra("matplotlib.figure", "plots", "pictures")
+    except MissingExtraError as error:
+        if needed:
+            raise
+        print_note(f"the page is written without its plots: {error}")
+        return False
+    return True
+
+
+def write_page(
+    path: Path,
+    record: Manifest,
+    points: Sequence[Point],
+    gallery: str,
+    *,
+    draws: bool = True,
+    remarks: Sequence[str] = (),
+) -> None:
     """Write the page about a run to a file, or to standard output for ``-``."""
     from subsetsel.report.figures import pictures_of
     from subsetsel.report.page import render_page
 
-    content = render_page(record, pictures=pictures_of(record, points), gallery=gallery)
+    pictures = pictures_of(record, points) if draws else []
+    content = render_page(record, pictures=pictures, gallery=gallery, remarks=remarks)
     if path == STANDARD:
         sys.stdout.write(content)
         return
@@ -99,7 +130,22 @@ def write_page(path: Path, record: Manifest, points: Sequence[Point], gallery: s
         part.write_text(content, encoding="utf-8")
 
 
-def _looks(data: Data, examples: Path | None, image_shape: str | None, text: Text) -> Looks | None:
+def _gallery(
+    data: Data, mask: BoolArray, examples: Path | None, image_shape: str | None, how: Reading
+) -> str:
+    """Show kept beside pruned, if anything was said about how."""
+    from subsetsel.report.gallery import render_gallery
+
+    looks = _looks(data, examples, image_shape, how)
+    if looks is None:
+        return ""
+    names = range(data.n) if data.ids is None else data.ids.tolist()
+    return render_gallery(looks, data.y, mask, names)
+
+
+def _looks(
+    data: Data, examples: Path | None, image_shape: str | None, how: Reading
+) -> Looks | None:
     """Find out how to show the examples; None if nothing was said about it."""
     from subsetsel.report.gallery import Looks
 
@@ -118,10 +164,13 @@ def _looks(data: Data, examples: Path | None, image_shape: str | None, text: Tex
     if check_suffix(examples) in ARRAY_SUFFIXES:
         looks = Looks(pictures=read_matrix(examples))
     else:
-        looks = Looks(texts=read_columns(examples, ["text"], text)[0])
+        looks = Looks(texts=read_columns(examples, ["text"], how.text)[0])
     if looks.n != data.n:
         raise FileFormatError(f"{examples} shows {looks.n} examples, the data hold {data.n}.")
-    return looks
+    names = read_ids(examples, how.identity, how.text)
+    if names is None or data.ids is None:
+        return looks
+    return looks.take(find_places(str(examples), names, "the data", data.ids.tolist()))
 
 
 def _shape_of(text: str) -> tuple[int, ...]:

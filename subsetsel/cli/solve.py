@@ -80,7 +80,7 @@ def solve(
     inputs = inputs_of({"S": matrix}, earlier)
     if not inputs:
         raise OptionError("name the file of S, or - for standard input.")
-    check_out(out, as_json=as_json)
+    check_out(out, as_json=as_json, inputs=inputs.values())
     file = file_of(inputs["S"], file_format)
     how = reading_of_matrix(settings.get("reading", {}))
     S = read_matrix(file, key, text=how.text, drop=how.drop)

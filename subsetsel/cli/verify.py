@@ -13,15 +13,18 @@ from numpy.typing import ArrayLike
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, working
+from subsetsel.cli.examples import check_held_out
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
 from subsetsel.cli.settings import Plan, read_examples, reading_again, unusual
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_solution
+from subsetsel.formats.ids import ids_by_position
 from subsetsel.report.manifest import Manifest
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import NO_CLOCK
+from subsetsel.support.ids import find_places
 from subsetsel.support.records import sha256_of_file
 
 
@@ -62,24 +65,29 @@ def verify(
     reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     file = file_of(data, file_format)
     how = reading_again(_manifest_of(claim), label, identity, labels, reading)
-    read = read_examples(file, {} if test is None else {"test": test}, how)
+    with working(f"reading {data}"):
+        read = read_examples(file, {} if test is None else {"test": test}, how)
     examples, held_out = read["data"], read.get("test")
     if claim.suffix.lower() == ".json" and _is_certificate(claim):
         raise typer.Exit(_recheck(claim, examples, as_json=as_json))
-    subset = _read_subset(claim, examples.ids)
+    subset = _read_subset(claim, examples)
     if subset.manifest is not None:
-        _compare_digest(subset.manifest, file)
+        compare_digest(subset.manifest, file, examples.ids)
     if l2 is None:
         if subset.manifest is None:
             raise OptionError(
                 f"--l2 is needed: there is no manifest {manifest_path(claim)} to take it from."
             )
         l2 = Plan.of_manifest(subset.manifest).l2
-    if len(subset.mask) != examples.n:
-        raise FileFormatError(
-            f"{claim} speaks of {len(subset.mask)} examples, {file} holds {examples.n}."
-        )
+    if held_out is not None:
+        check_held_out(examples, held_out, "--test")
     raise typer.Exit(_refit(examples, subset, l2, held_out, device=device, as_json=as_json))
+
+
+_BY_POSITION = (
+    "warning: {claim} holds no ids, so its examples are told by their positions in the data, not "
+    "by the ids that the data have; they must be in the order in which they were pruned"
+)
 
 
 @dataclass(frozen=True)
@@ -89,27 +97,58 @@ class _Subset:
     manifest: Manifest | None
 
 
-def _read_subset(claim: Path, ids: ArrayLike | None) -> _Subset:
+def _read_subset(claim: Path, examples: Data) -> _Subset:
     """Read a subset from its manifest, or from its own file with the manifest beside it."""
     if claim.suffix.lower() == ".json":
         manifest = Manifest.read(claim)
-        return _Subset(manifest.mask(ids), manifest.solution.get("epsilon"), manifest)
+        mask = manifest.mask(examples.ids)
+        if manifest.has_ids is False and examples.ids is not None:
+            print_note(_BY_POSITION.format(claim=claim))
+        return _Subset(mask, manifest.solution.get("epsilon"), manifest)
     solution = read_solution(claim)
+    names = ids_by_position(claim)
+    mask = _mask_of(claim, solution.mask, names, examples)
     beside = manifest_path(claim)
     if not beside.exists():
-        return _Subset(solution.mask, solution.epsilon, None)
+        return _Subset(mask, solution.epsilon, None)
     manifest = Manifest.read(beside)
     recorded = manifest.solution
-    # A table of text knows the subset and nothing else, neither norm nor epsilon.
+    is_other = False
     if not np.isnan(solution.norm) and (
         (recorded.get("size"), recorded.get("norm")) != (solution.size, solution.norm)
     ):
+        is_other = True
+    if np.isnan(solution.norm) and manifest.has_ids in {None, names is not None}:
+        # A table of text knows the subset and nothing else, neither norm nor epsilon.
+        ours = solution.pruned.tolist()
+        ours = ours if names is None else [names[i] for i in ours]
+        is_other = set(map(str, ours)) != set(map(str, manifest.pruned))
+    if is_other:
         raise FileFormatError(
             f"{claim} and {beside} name different subsets: they are of two runs. Name the "
             "manifest to check that one, or delete it and give --l2."
         )
     epsilon = recorded.get("epsilon") if solution.epsilon is None else solution.epsilon
-    return _Subset(solution.mask, epsilon, manifest)
+    return _Subset(mask, epsilon, manifest)
+
+
+def _mask_of(claim: Path, mask: BoolArray, names: list[Any] | None, examples: Data) -> BoolArray:
+    """Put a mask into the order of the data: by ids, or by positions where the claim has none."""
+    if len(mask) != examples.n:
+        raise FileFormatError(
+            f"{claim} speaks of {len(mask)} examples, the data hold {examples.n}; give the data "
+            "that were pruned."
+        )
+    if names is None:
+        if examples.ids is not None:
+            print_note(_BY_POSITION.format(claim=claim))
+        return mask
+    if examples.ids is None:
+        raise FileFormatError(
+            f"{claim} names its examples by ids (such as {names[0]!r}), and the data have none; "
+            "name their column with --id, or give an array `ids` beside X and y."
+        )
+    return mask[find_places(str(claim), names, "the data", examples.ids.tolist())]
 
 
 def _manifest_of(claim: Path) -> Manifest | None:
@@ -171,7 +210,10 @@ def _refit(
     return ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE
 
 
-def _compare_digest(manifest: Manifest, data: Path) -> None:
+def compare_digest(manifest: Manifest, data: Path, ids: ArrayLike | None) -> None:
+    """Warn where the data are another file than the one that was pruned."""
     digests = {item["name"]: item["sha256"] for item in manifest.inputs}
-    if digests.get("data") != sha256_of_file(data):
-        print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs")
+    if "data" in digests and digests["data"] == sha256_of_file(data):
+        return
+    by_ids = "" if manifest.has_ids is False or ids is None else "; examples are told by their ids"
+    print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs{by_ids}")

@@ -131,6 +131,11 @@ def read_columns(path: Path, names: Sequence[str], text: Text = PLAIN_TEXT) -> l
     return columns
 
 
+def names_of_columns(path: Path, text: Text = PLAIN_TEXT) -> list[str]:
+    """Read the names of a table's columns."""
+    return list(_open(path, check_suffix(path, TABLE_SUFFIXES), text).names)
+
+
 def _open(path: Path, ending: str, text: Text, *, is_matrix: bool = False) -> Table:
     if ending in ARRAY_SUFFIXES:
         return open_arrays(path, ending)

@@ -18,6 +18,7 @@ from subsetsel.formats.read import check_suffix, read_columns
 from subsetsel.formats.tensors import read_metadata, read_tensor, write_tensors
 from subsetsel.problem.solution import Solution
 from subsetsel.support.files import written_whole
+from subsetsel.support.ids import check_ids
 from subsetsel.support.optional import import_extra
 
 SUBSET_SUFFIXES = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
@@ -41,6 +42,8 @@ def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | N
 
     Raises
     ------
+    FileFormatError
+        If there is not exactly one id per example, or one belongs to two.
     OptionError
         If the ending is none of `SUBSET_SUFFIXES`.
     MissingExtraError
@@ -50,6 +53,10 @@ def write_solution(solution: Solution, path: str | PathLike[str], ids: Array | N
     suffix = target.suffix.lower()
     if suffix not in SUBSET_SUFFIXES:
         raise OptionError(f"{target}: the name must end in one of {', '.join(SUBSET_SUFFIXES)}.")
+    if ids is not None:
+        check_ids("ids", ids, solution.n)
+        array = np.asarray(ids)
+        ids = np.array([str(name) for name in ids]) if array.dtype == object else array
     if suffix == ".npz":
         solution.save(target, ids=ids)
         return

@@ -26,7 +26,9 @@ from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.verification import SCOPE
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
+from subsetsel.support.arrays import to_numpy
 from subsetsel.support.files import written_whole
+from subsetsel.support.labels import to_labels
 from subsetsel.support.npz import read_npz
 from subsetsel.support.records import sha256_of_array, write_json
 
@@ -230,12 +232,9 @@ def _plain_head(problem: Problem) -> Any:
 
 
 def _as_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Any]:
-    features = np.asarray(X, dtype=np.float64)
-    labels = np.asarray(y)
-    if labels.dtype.kind in "iub":
-        labels = labels.astype(np.int64)
-    elif labels.dtype.kind != "U":
-        labels = labels.astype(str)
+    if hasattr(X, "tocsr"):
+        raise ProblemError("X is sparse, and a certificate compares dense numbers; X.toarray().")
+    features, labels = to_numpy(X, "X").astype(np.float64), to_labels(y)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ProblemError(
             f"X must have shape (n, h) and y shape (n,); got {features.shape} and {labels.shape}."

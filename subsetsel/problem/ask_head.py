@@ -24,6 +24,7 @@ from subsetsel.problem.goal import Goal, fixed_mask
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.support.clock import Clock
+from subsetsel.support.labels import to_labels
 from subsetsel.support.memory import needs_memory
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def ask_of_features(
         _check_question(np.shape(X)[0], {**question})
     with needs_memory(
         "the head of these features",
-        lambda: _cost(len(X), np.size(X) // len(X), len(np.unique(y))),
+        lambda: _cost(*np.shape(X), len(np.unique(to_labels(y)))),
         _CURE,
     ):
         head = fit_head(X, y, clock=clock, **fit)

@@ -24,6 +24,7 @@ from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.support.clock import NO_CLOCK
+from subsetsel.support.labels import to_labels
 
 if TYPE_CHECKING:
     from subsetsel.influence.estimate import Estimate
@@ -261,7 +262,7 @@ class FromData:
         from subsetsel.influence import estimate_cost
 
         n, num_features = np.shape(X)
-        classes = num_classes or len(np.unique(np.asarray(y)))
+        classes = num_classes or len(np.unique(to_labels(y)))
         return estimate_cost(n, num_features, classes, storage=storage, **cost)
 
     @classmethod

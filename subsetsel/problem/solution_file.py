@@ -17,6 +17,7 @@ from subsetsel.problem.progress import Limit, Progress, Status
 from subsetsel.rows.base import IndexArray
 from subsetsel.support.files import written_whole
 from subsetsel.support.npz import DAMAGE, read_npz
+from subsetsel.support.records import plain
 
 SCALARS = (
     "norm",
@@ -46,7 +47,7 @@ def encode(scalars: Mapping[str, Any], stats: Any, trace: Sequence[Progress]) ->
         **scalars,
         "norm": norm,
         "format": _FORMAT,
-        "stats": stats,
+        "stats": plain(stats),  # a solver's own remarks may hold anything
         "trace": records,
     })
 

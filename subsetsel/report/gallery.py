@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import BoolArray, IndexArray
-from subsetsel.support.optional import import_extra
 
 MAX_CLASSES = 12
 PICTURES, TEXTS = 8, 3
@@ -53,6 +53,21 @@ class Looks:
         """Number of examples."""
         shown = self.pictures if self.texts is None else self.texts
         return 0 if shown is None else len(shown)
+
+    def take(self, places: IndexArray) -> Looks:
+        """Put the examples into another order.
+
+        Parameters
+        ----------
+        places : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        Looks
+        """
+        pictures = None if self.pictures is None else self.pictures[places]
+        texts = None if self.texts is None else [self.texts[i] for i in places]
+        return Looks(pictures, texts)
 
 
 def render_gallery(looks: Looks, labels: ArrayLike, mask: BoolArray, ids: Sequence[Any]) -> str:
@@ -114,16 +129,50 @@ def picture_source(picture: Array) -> str:
 
     Bytes stay as they are; other numbers are stretched from their least to their largest.
     """
-    imaging = import_extra("PIL.Image", "plots", "pictures of examples")
     array = np.asarray(picture)
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
     if array.dtype != np.uint8:
         wide = array.astype(np.float64)
-        low, high = float(np.nanmin(wide)), float(np.nanmax(wide))
-        array = np.nan_to_num((wide - low) * (255 / (high - low or 1.0))).astype(np.uint8)
-    image = imaging.fromarray(np.ascontiguousarray(array))
-    image.thumbnail((SIDE, SIDE))
-    stream = io.BytesIO()
-    image.save(stream, format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        is_finite = np.isfinite(wide)
+        shown = wide[is_finite] if is_finite.any() else np.zeros(1)
+        low, high = float(shown.min()), float(shown.max())
+        wide = np.where(is_finite, wide, low)
+        array = ((wide - low) * (255 / (high - low or 1.0))).astype(np.uint8)
+    return "data:image/png;base64," + base64.b64encode(_png(_shrunk(array))).decode("ascii")
+
+
+def _shrunk(array: Array) -> Array:
+    """Make a picture as small as `SIDE`: each pixel the mean of a square, or less at the edges."""
+    step = -(-max(array.shape[:2]) // SIDE)
+    if step == 1:
+        return array
+    starts = [np.arange(0, side, step) for side in array.shape[:2]]
+    sums = np.add.reduceat(array.astype(np.int64), starts[0], axis=0)
+    sums = np.add.reduceat(sums, starts[1], axis=1)
+    tall, wide = (
+        np.diff(np.append(start, side)) for start, side in zip(starts, array.shape[:2], strict=True)
+    )
+    means: Array = (sums // np.outer(tall, wide)[..., np.newaxis]).astype(np.uint8)
+    return means
+
+
+def _png(array: Array) -> bytes:
+    """Write grey or colour, (height, width, 1 or 3) of bytes, as a PNG file.
+
+    Its four parts are quickly written; an image library would be a dependency for this alone.
+    """
+    height, width, channels = array.shape
+    kind = {1: 0, 3: 2}[channels]
+    lines = np.zeros((height, 1 + width * channels), dtype=np.uint8)  # 0: lines are not filtered
+    lines[:, 1:] = array.reshape(height, -1)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0),
+        b"IDAT": zlib.compress(lines.tobytes()),
+        b"IEND": b"",
+    }
+    written = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)

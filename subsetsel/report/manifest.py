@@ -18,6 +18,7 @@ from subsetsel.problem.progress import Progress
 from subsetsel.problem.solution import Solution
 from subsetsel.report.environment import environment
 from subsetsel.rows.base import BoolArray
+from subsetsel.support.ids import check_ids, find_places
 from subsetsel.support.records import plain, sha256_of_array, sha256_of_file, write_json
 
 # More steps than a picture can show; the first and the last are always among them.
@@ -65,6 +66,11 @@ class Manifest:
     trace : list of dict
         The search as it went on: the fields of a `Progress` for each better subset that was found,
         thinned to `MAX_TRACE` of them.
+    has_ids : bool or None
+        Whether ``kept`` and ``pruned`` hold the user's own ids rather than indices; None in a
+        manifest of an older version, which does not tell.
+    look : dict or None
+        A first look at the data: the fields of a `subsetsel.report.look.Look`.
     """
 
     command: str
@@ -77,6 +83,8 @@ class Manifest:
     environment: dict[str, Any] = field(default_factory=environment)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     trace: list[dict[str, Any]] = field(default_factory=list)
+    has_ids: bool | None = None
+    look: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -89,6 +97,7 @@ class Manifest:
         verification: Any = None,
         ids: ArrayLike | None = None,
         paths: Mapping[str, Any] | None = None,
+        look: Any = None,
     ) -> Self:
         """Record a solution.
 
@@ -104,6 +113,8 @@ class Manifest:
             The user's names of the examples; indices otherwise.
         paths : mapping, optional
             The names of the files as they were given, where ``inputs`` names copies of them.
+        look : Look, optional
+            What `subsetsel.report.look.first_look` found.
 
         Returns
         -------
@@ -112,13 +123,10 @@ class Manifest:
         Raises
         ------
         FileFormatError
-            If there is not exactly one id per example.
+            If there is not exactly one id per example, or one belongs to two.
         """
         names = np.arange(solution.n) if ids is None else np.asarray(ids)
-        if names.shape != (solution.n,):
-            raise FileFormatError(
-                f"ids must hold one id per example, shape ({solution.n},), got {names.shape}."
-            )
+        check_ids("the manifest", names, solution.n)
         return cls(
             command=command,
             settings=plain(settings),
@@ -131,6 +139,8 @@ class Manifest:
             pruned=plain(names[solution.pruned]),
             verification=None if verification is None else plain(verification),
             trace=plain(thinned(solution.trace)),
+            has_ids=ids is not None,
+            look=None if look is None else plain(look),
         )
 
     def write(self, path: str | PathLike[str]) -> None:
@@ -177,7 +187,8 @@ class Manifest:
         Parameters
         ----------
         ids : array_like of shape (n,), optional
-            The ids of the data at hand, in any order; indices 0 to n - 1 otherwise.
+            The ids of the data at hand, in any order. Without them, or where the manifest holds
+            indices, examples are told by their positions.
 
         Returns
         -------
@@ -189,15 +200,22 @@ class Manifest:
         FileFormatError
             If the manifest's ids are not exactly those of the data.
         """
-        num_known = len(self.kept) + len(self.pruned)
-        names = list(range(num_known)) if ids is None else plain(np.asarray(ids))
-        pruned, kept = set(self.pruned), set(self.kept)
-        if len(names) != num_known or set(names) != pruned | kept or pruned & kept:
+        n = len(self.kept) + len(self.pruned)
+        if ids is None and self.has_ids:
             raise FileFormatError(
-                f"the manifest speaks of {num_known} examples, and they are not the {len(names)} "
-                "of the data: its ids and theirs differ."
+                f"the manifest names its examples by ids (such as {(self.kept + self.pruned)[0]!r})"
+                ", and the data have none; name their column with --id, or give an array `ids` "
+                "beside X and y."
             )
-        return np.array([name in pruned for name in names], dtype=np.bool_)
+        given = list(range(n)) if ids is None else plain(np.asarray(ids))
+        if len(given) != n:
+            raise FileFormatError(
+                f"the manifest speaks of {n} examples, the data hold {len(given)}; give the data "
+                "that were pruned."
+            )
+        names = list(range(n)) if self.has_ids is False else given
+        places = find_places("the manifest", self.pruned + self.kept, "the data", names)
+        return places < len(self.pruned)
 
     def differences(self, other: Manifest) -> list[str]:
         """Say what may explain that two runs ended differently.
@@ -249,6 +267,34 @@ def _require_fields(path: str | PathLike[str], record: dict[str, Any]) -> None:
         raise FileFormatError(f"{path}: the versions of the environment must be a record.")
     if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
         raise FileFormatError(f"{path}: ids must be texts or numbers.")
+    if not isinstance(record.get("has_ids"), (bool, type(None))):
+        raise FileFormatError(f"{path}: has_ids must be true, false or null.")
+    if not isinstance(record.get("look"), (dict, type(None))):
+        raise FileFormatError(f"{path}: look must be a record or null.")
+    _require_agreement(path, record)
+
+
+def _require_agreement(path: str | PathLike[str], record: dict[str, Any]) -> None:
+    """Refuse a record whose parts speak of different subsets."""
+    pruned, kept, solution = record["pruned"], record["kept"], record["solution"]
+    both = set(pruned) & set(kept)
+    if both:
+        raise FileFormatError(
+            f"{path} contradicts itself: it says of {len(both)} examples that they are kept and "
+            f"pruned (such as {next(i for i in pruned if i in both)!r}). Prune again, or take the "
+            "manifest that the run wrote."
+        )
+    if len({*pruned, *kept}) != len(pruned) + len(kept):
+        raise FileFormatError(
+            f"{path} names an example twice; give each an id of its own, and prune again."
+        )
+    said = {"size": len(pruned), "n": len(pruned) + len(kept)}
+    for name, count in said.items():
+        if solution.get(name, count) != count:
+            raise FileFormatError(
+                f"{path} contradicts itself: its solution says {name} = {solution[name]}, and it "
+                f"names {count}. Prune again, or take the manifest that the run wrote."
+            )
 
 
 def _is_input(item: Any) -> bool:

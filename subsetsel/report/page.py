@@ -62,7 +62,13 @@ code { overflow-wrap: anywhere; }
 """
 
 
-def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery: str = "") -> str:
+def render_page(
+    manifest: Manifest,
+    *,
+    pictures: Sequence[Picture] = (),
+    gallery: str = "",
+    remarks: Sequence[str] = (),
+) -> str:
     """Turn a manifest into a page that can be mailed, archived and printed.
 
     Parameters
@@ -72,6 +78,8 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         Shown under the verdict, embedded in the page.
     gallery : str, optional
         What `render_gallery` made: HTML, put in as it is.
+    remarks : sequence of str, optional
+        What a first look at the data found.
 
     Returns
     -------
@@ -96,6 +104,7 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         _tiles(manifest),
         f'<h2>Pictures</h2><div class="pictures-of-run">{shown}</div>' if pictures else "",
         f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
+        _look(remarks),
         _predictions(check),
         _section("Verification by exact refit", check),
         _steps(stats.get("curve") or []),
@@ -109,6 +118,12 @@ def render_page(manifest: Manifest, *, pictures: Sequence[Picture] = (), gallery
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _look(remarks: Sequence[str]) -> str:
+    """List what stands out in the data."""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in remarks)
+    return f"<h2>A first look at the data</h2><ul>{lines}</ul>" if lines else ""
 
 
 def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:

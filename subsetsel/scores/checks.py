@@ -25,6 +25,8 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
 
 def check_numbers(given: Any, name: str) -> NDArray[Any]:
     """Validate a rectangular array of real numbers that is not empty."""
+    if hasattr(given, "tocsr"):
+        raise ProblemError(f"{name} is sparse; give {name}.toarray().")
     array = to_numpy(given, name)
     if array.dtype.kind not in "fiub":
         raise ProblemError(f"{name} must hold real numbers, got dtype {array.dtype}.")
