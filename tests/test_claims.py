@@ -222,10 +222,8 @@ def test_estimated_norms_do_not_exclude_everything(solver: str) -> None:
 
 
 def test_what_needs_no_norm_is_still_proved() -> None:
-    """Too many fixed examples, and all of them pruned: no norm is asked."""
+    """More fixed examples than may be pruned exclude everything, whatever the norms."""
     assert solve(Problem(Searched(_S), size=1, must_prune=[0, 1])).status == "infeasible"
-    everything = solve(Problem(Searched(_S), epsilon=50.0, max_size=3), solver="greedy")
-    assert (everything.status, everything.bound) == ("optimal", 3)
 
 
 @pytest.mark.parametrize("solver", _SOLVERS)

@@ -163,12 +163,10 @@ class Proof:
 
     def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
         """Prove what can be proved of the best subset, which has this size, norm and S^T W."""
-        problem = self.problem
-        if problem.form == "min_norm":
+        if self.problem.form == "min_norm":
             self.tighten(min(self._least_norm(candidate, norm, total), norm))
         else:
-            has_all = size == min(problem.max_size, problem.n - int(problem.must_keep.sum()))
-            if has_all or (candidate.is_optimal and not candidate.tolerance):
+            if candidate.is_optimal and not candidate.tolerance:
                 self.tighten(float(size))
             self.conclude_without_subset(candidate)
             if self._remaining() > 0:
