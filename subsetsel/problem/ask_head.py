@@ -72,7 +72,7 @@ def ask_of_features(
         _check_question(np.shape(X)[0], {**question})
     with needs_memory(
         "the head of these features",
-        lambda: _cost(*np.shape(X), len(np.unique(to_labels(y)))),
+        lambda: _cost(len(y), np.shape(X)[1], len(np.unique(to_labels(y)))),
         _CURE,
     ):
         head = fit_head(X, y, clock=clock, **fit)
