@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import prune
+from commands import call, prune, refused
 from PIL import Image
 from torch import nn
 
-from subsetsel.cli.with_model import load_network, parse_size, write_features
+from subsetsel.cli.load_network import load_network
+from subsetsel.cli.with_model import parse_size, write_features
 from subsetsel.errors import (
     FileFormatError,
     MissingExtraError,
@@ -524,3 +525,21 @@ def test_what_is_no_pictures_is_told_what_would_be(tmp_path: Path) -> None:
     for path in (tmp_path / "x.npz", tmp_path / "empty", Path("-")):
         with pytest.raises(SubsetselError, match=r"no folder of pictures|holds no pictures"):
             read_labelled(path)
+
+
+def test_one_command_lists_the_kept_files(tmp_path: Path) -> None:
+    """From a folder to file names; repeated from the manifest, without the network."""
+    data, out, kept = folder(tmp_path / "pictures"), tmp_path / "p.npz", tmp_path / "kept.txt"
+    goal = ("--rel-epsilon", 0.2)
+    prune(data, "--model", "mynet:make", *goal, "--out", out, "--kept", kept)
+    names = kept.read_text().split()
+    assert 0 < len(names) < 30
+    assert all((data / name).is_file() for name in names)
+    again = call("prune", "--from", tmp_path / "p.manifest.json")
+    assert "the same subset" in again.stderr
+
+
+def test_a_size_without_a_network_is_refused(tmp_path: Path) -> None:
+    """It would be passed over without a word."""
+    l2 = ("--l2", 1, "--size", 1)
+    assert "goes with --model" in refused("prune", tmp_path / "x.npz", *l2, "--image-size", "8")

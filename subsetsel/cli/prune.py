@@ -13,7 +13,7 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress, working
 from subsetsel.cli.examples import check_examples, check_held_out, show_look
 from subsetsel.cli.interrupt import quits_at_once
-from subsetsel.cli.kept import KeptRows
+from subsetsel.cli.kept import KeptRows, certify, write_rows
 from subsetsel.cli.output import (
     LATER,
     check_out,
@@ -29,7 +29,7 @@ from subsetsel.cli.stdin import STANDARD, files_of
 from subsetsel.cli.with_model import ImageSize, ModelName, write_features
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data
-from subsetsel.formats.kept import check_kept, write_kept
+from subsetsel.formats.kept import check_kept
 from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -110,30 +110,53 @@ def prune(
     limits |= {"min_curvature": min_curvature, "keep_per_class": keep_per_class}
     text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
     reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
-    earlier = None if source is None else Manifest.read(source)
-    if earlier is None:
-        search = given.search_settings(solver, time_limit, seed, num_workers, option)
-        # The features of a network lie in a file of its own making.
-        names = (label, identity) if model is None else ("y", "id")
-        others = {"device": device, "label": names[0], "id": names[1], "hessian": hessian}
-        plan = Plan.of_flags(goals, limits, l2, search=search, reading=reading, **others)
-    else:
-        refuse_beside_from(goals | limits | {"l2": l2, "model": model} | reading)
-        plan = Plan.of_manifest(earlier)
+    earlier = Manifest.read(source) if source else None
+    others: dict[str, Any] = {"device": device, "label": label, "id": identity, "hessian": hessian}
+    others["search"] = given.search_settings(solver, time_limit, seed, num_workers, option)
+    plan = _plan(earlier, model, goals, limits, l2=l2, reading=reading, **others)
     named = {"data": data, "labels": labels, "test": test, "validation": validation}
     inputs = inputs_of(named, earlier)
-    _check(plan, inputs, certificate)
     output = _Output(out, certificate, kept, as_json)
-    output.check(inputs.values())
-    if model is not None:
-        how: dict[str, Any] = {"label": label, "identity": identity, "device": device}
-        inputs = write_features(inputs, model, beside=out or kept, image_size=image_size, **how)
-    elif image_size is not None:
-        raise OptionError("--image-size goes with --model, which reads pictures; leave it out.")
+    _check(plan, inputs, output)
+    inputs = _with_features(inputs, model, image_size, out or kept, others)
     files = files_of(inputs, file_format)
     if dry_run:
         raise typer.Exit(_show_cost(plan, inputs, files, as_json=as_json))
     raise typer.Exit(_run(plan, inputs, files, output, earlier))
+
+
+def _plan(
+    earlier: Manifest | None,
+    model: str | None,
+    goals: dict[str, Any],
+    limits: dict[str, Any],
+    **flags: Any,
+) -> Plan:
+    """Take the settings from the flags, or from the manifest of an earlier run."""
+    if earlier is None:
+        if model is not None:
+            # The features of a network lie in a file of our own making.
+            flags |= {"label": "y", "id": "id"}
+        return Plan.of_flags(goals, limits, **flags)
+    mine = {"l2": flags["l2"], "model": model}
+    refuse_beside_from(goals | limits | mine | flags["reading"])
+    return Plan.of_manifest(earlier)
+
+
+def _with_features(
+    inputs: dict[str, Path],
+    model: str | None,
+    image_size: str | None,
+    beside: Path | None,
+    flags: dict[str, Any],
+) -> dict[str, Path]:
+    """Turn pictures into features where a network is named; other inputs stay as they are."""
+    if model is not None:
+        how = {"label": flags["label"], "identity": flags["id"], "device": flags["device"]}
+        return write_features(inputs, model, beside=beside, image_size=image_size, **how)
+    if image_size is not None:
+        raise OptionError("--image-size goes with --model, which reads pictures; leave it out.")
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -166,7 +189,7 @@ class _Output:
         check_places({flag: path for flag, path in places.items() if path is not None}, inputs)
 
 
-def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> None:
+def _check(plan: Plan, inputs: Mapping[str, Path], output: _Output) -> None:
     if "data" not in inputs:
         raise OptionError("name the data: an .npz file with X and y, or a table.")
     if plan.needs_validation != ("validation" in inputs):
@@ -174,11 +197,12 @@ def _check(plan: Plan, inputs: Mapping[str, Path], certificate: Path | None) -> 
             "--validation goes together with --max-loss-gap or --max-accuracy-drop, which are "
             "measured on it; examples that take no part in the choice are named by --test."
         )
-    if certificate is not None and "weight" in plan.reading:
+    if output.certificate is not None and "weight" in plan.reading:
         raise OptionError(
             "--certificate speaks of a head without weights, and --weight asks for one with; "
             "leave one of the two out."
         )
+    output.check(inputs.values())
 
 
 def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> dict[str, Data]:
@@ -205,8 +229,9 @@ def _run(
     """
     examples = _read(plan, inputs, files)
     data = examples["data"]
+    delimiter = plan.reading.get("delimiter")
     if output.kept is not None:
-        check_kept(output.kept, files["data"], data.n, data.ids, plan.reading.get("delimiter"))
+        check_kept(output.kept, files["data"], data.n, data.ids, delimiter)
     look = show_look(data)
     checkpoint = output.checkpoint if plan.is_verified_search else None
     problem, solution, check = _prune(plan, examples, checkpoint)
@@ -222,9 +247,9 @@ def _run(
     )
     written = [] if output.out is None else save(solution, manifest, output.out, data.ids)
     if output.certificate is not None:
-        written += _certify(output.certificate, problem, solution, data)
+        written += certify(output.certificate, problem, solution, data)
     if output.kept is not None:
-        written += _keep(output.kept, files["data"], solution, data)
+        written += write_rows(output.kept, files["data"], solution, data, delimiter)
     show(
         solution,
         verification=check,
@@ -298,26 +323,6 @@ def _prune(
         return problem, solution, None
     with working("refitting the head on what is kept"):
         return problem, solution, verify(problem, solution, test=test)
-
-
-def _keep(path: Path, source: Path, solution: Solution, data: Data) -> list[Path]:
-    """Write what is kept, if anything was found."""
-    if not solution.is_feasible:
-        print_note(f"no subset satisfies what was asked, so {path} was not written")
-        return []
-    write_kept(path, source, solution.mask, data.ids)
-    return [path]
-
-
-def _certify(path: Path, problem: Problem | None, solution: Solution, data: Data) -> list[Path]:
-    """Write the certificate, if there is anything to certify."""
-    from subsetsel.guarantee.certificate import write_certificate
-
-    if problem is None or not solution.is_feasible:
-        print_note(f"nothing could be verified, so {path} was not written")
-        return []
-    write_certificate(path, problem, solution, data.X, data.y)
-    return [path, path.with_suffix(".npz")]
 
 
 def _show_cost(

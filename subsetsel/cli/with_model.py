@@ -6,11 +6,8 @@ check, report, a repeated run) reads them and needs neither the pictures nor the
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +17,10 @@ import typer
 
 from subsetsel.cli.console import print_note, working
 from subsetsel.cli.interrupt import quits_at_once
+from subsetsel.cli.load_network import Prepare, load_network
 from subsetsel.cli.stdin import STANDARD
 from subsetsel.errors import (
     FileFormatError,
-    MissingExtraError,
     OptionError,
     ProblemError,
     SubsetselError,
@@ -55,8 +52,6 @@ ImageSize = Annotated[
 
 _MAX_SIDE = 4096
 _HOLDS_EXAMPLES = ("data", "test", "validation")
-
-Prepare = Callable[[Any], Any]
 
 
 def write_features(
@@ -161,90 +156,6 @@ def parse_size(text: str) -> tuple[int, int]:
             f"224x192; got {text}."
         )
     return sides
-
-
-def load_network(name: str) -> tuple[Any, Prepare | None]:
-    """Make the network that ``--model`` names, and the transform of an example if it has one."""
-    module, colon, what = name.partition(":")
-    if not (module and colon and what):
-        raise OptionError(
-            f"--model must be package.module:function, torchvision:NAME or timm:NAME; got {name}."
-        )
-    if module in {"torchvision", "timm"}:
-        made = _from_library(module, what)
-    else:
-        function = _find(module, what, name)
-        made = function if _is_network(function) else _call(name, function)
-    network, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not _is_network(network) or not (transform is None or callable(transform)):
-        kinds = ", ".join(type(part).__name__ for part in made) if type(made) is tuple else ""
-        raise OptionError(
-            f"--model {name} gave a {type(made).__name__}{f' of {kinds}' if kinds else ''}; it "
-            "must give a torch.nn.Module, or one and the transform of an example: "
-            "return network, transform."
-        )
-    return network, transform
-
-
-def _is_network(value: Any) -> bool:
-    from torch import nn
-
-    return isinstance(value, nn.Module)
-
-
-def _find(module: str, what: str, name: str) -> Any:
-    # As `python -m` does, and the script `subsetsel` does not.
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module)
-        for part in what.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise OptionError(f"--model {name}: {error}; name a function of {module}.") from error
-    except Exception as error:
-        raise OptionError(
-            f"--model {name}: {module} cannot be imported: {type(error).__name__}: {error}. It is "
-            f"looked for in {here} and among the packages that are installed."
-        ) from error
-    if not callable(found):
-        raise OptionError(f"--model {name} is a {type(found).__name__} and no function.")
-    return found
-
-
-def _call(name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call what others wrote; what it raises becomes an error that says who raised it."""
-    try:
-        return function(*arguments, **named)
-    except SubsetselError:
-        raise
-    except Exception as error:
-        raise OptionError(
-            f"--model {name} failed: {type(error).__name__}: {error}. It is called without "
-            "arguments and must give the network."
-        ) from error
-
-
-def _from_library(library: str, what: str) -> tuple[Any, Prepare]:
-    """Make a pretrained network of torchvision or timm, with the transform it was trained for."""
-    name = f"{library}:{what}"
-    try:
-        if library == "timm":
-            timm, data = (importlib.import_module(part) for part in ("timm", "timm.data"))
-        else:
-            models = importlib.import_module("torchvision.models")
-    except (ImportError, RuntimeError) as error:
-        raise MissingExtraError(
-            f"--model {name} needs {library}, which cannot be imported ({error}); pip install "
-            f"{library}, in the version for your torch, or name a function of your own, such as "
-            "--model my_module:make."
-        ) from error
-    if library == "timm":
-        network = _call(name, timm.create_model, what, pretrained=True)
-        return network, data.create_transform(**data.resolve_model_data_config(network))
-    weights = _call(name, models.get_model_weights, what).DEFAULT
-    return _call(name, models.get_model, what, weights=weights), weights.transforms()
 
 
 def _tell_left_out(found: Labelled) -> None:
