@@ -166,7 +166,10 @@ def test_what_cannot_be_opened_is_found_before_the_network_runs(
 
 
 def test_samples_of_more_than_eight_bits_are_refused(tmp_path: Path) -> None:
-    """Pillow would clip them without a word; scaled, as the message says, they are read."""
+    """Pillow would clip them without a word; scaled, as the message says, they are read.
+
+    Mutation: the check of the mode left out: fails.
+    """
     data = folder(tmp_path / "pictures", 9)
     deep = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
     Image.fromarray(deep).save(data / "ant" / "00.png")
@@ -293,7 +296,10 @@ def test_a_file_name_that_no_list_holds_is_refused_before_the_work(
 
 
 def test_a_held_out_label_that_the_data_lack_is_found_before_the_work(tmp_path: Path) -> None:
-    """The first picture with it is named; without it the features are written."""
+    """The first picture with it is named; without it the features are written.
+
+    Mutation: the check of labels before the network left out: fails.
+    """
     data, test = folder(tmp_path / "pictures", 9), folder(tmp_path / "others", 6)
     picture(test / "yak" / "1.png", 0)
     how: dict[str, Any] = {"beside": tmp_path / "kept.npz"}
@@ -355,7 +361,10 @@ def test_two_columns_of_classes_are_not_guessed_between(tmp_path: Path) -> None:
 
 
 def test_examples_without_a_label_are_refused(tmp_path: Path) -> None:
-    """-1 and null would be a class of their own; filtered as the message says, it is read."""
+    """-1 and null would be a class of their own; filtered as the message says, it is read.
+
+    Mutation: the check for null and -1 left out: fails.
+    """
     marks = ([-1, None, *[i % 2 for i in range(10)]], datasets.ClassLabel(names=["no", "yes"]))
     data = saved(tmp_path / "set", marked=marks)
     with pytest.raises(FileFormatError, match=r"2 of 12 examples have no label in 'marked'") as no:

@@ -101,7 +101,10 @@ def test_column_numbers_of_a_frame_are_no_row_of_a_matrix(tmp_path: Path) -> Non
 def test_labels_that_are_written_differently_stay_different(
     labels: list[str], tmp_path: Path
 ) -> None:
-    """Integers only where each text is what the integer is written as."""
+    """Integers only where each text is what the integer is written as.
+
+    Mutation: integers taken however they are written: fails.
+    """
     rows = "".join(f"0.5,{label}\n" for label in labels)
     assert read_data(write(tmp_path / "d.csv", "u,y\n" + rows)).y.tolist() == labels
 

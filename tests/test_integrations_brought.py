@@ -180,7 +180,10 @@ def test_a_subset_joins_the_frame_it_is_of(index: Any) -> None:
 
 @pytest.mark.parametrize("index", [pd.Index(list("aabbcc")), pd.Index([0, 1, 0, 2, 3, 4])])
 def test_repeated_labels_of_rows_are_refused_before_they_multiply(index: Any) -> None:
-    """A join would give more rows than there are; the mask alone needs no labels."""
+    """A join would give more rows than there are; the mask alone needs no labels.
+
+    Mutation: the check for repeated labels left out: fails.
+    """
     frame = FRAME.set_index(index)
     ids = data_from_frame(frame, label="y").ids
     with pytest.raises(ProblemError, match=r"once, but .* stands in rows 0 and") as caught:

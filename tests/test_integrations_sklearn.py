@@ -135,7 +135,10 @@ def test_probabilities_are_there_before_it_is_fitted(estimator: Any, has_scores:
 
 
 def test_nothing_pruned_is_said_with_a_cure_that_works() -> None:
-    """All rows come back, and a warning names the epsilon that would have done."""
+    """All rows come back, and a warning names the epsilon that would have done.
+
+    Mutation: the warning left out: fails.
+    """
     pruner = Pruner(l2=1e-2, rel_epsilon=1e-12, solver="greedy")
     with pytest.warns(FormulationWarning, match="all 150 examples are kept") as caught:
         X, y = pruner.fit_resample(IRIS, KINDS)

@@ -169,7 +169,10 @@ def test_masked_labels_are_not_read_behind_the_mask() -> None:
     ids=lambda labels: f"{type(labels).__name__}-{getattr(labels, 'dtype', '')}",
 )
 def test_labels_of_no_one_type_can_be_made_texts(labels: Any) -> None:
-    """Numbers among texts, dates and the like are not merged or guessed at."""
+    """Numbers among texts, dates and the like are not merged or guessed at.
+
+    Mutation: texts among numbers passed over: fails.
+    """
     with pytest.raises(ProblemError, match="if these are classes") as caught:
         encode_labels(labels)
     cured = executed(caught.value, r"texts of them all by (.*)\.$", y=labels)
@@ -178,7 +181,10 @@ def test_labels_of_no_one_type_can_be_made_texts(labels: Any) -> None:
 
 @pytest.mark.parametrize("labels", [X[:, 0], CODES + 0.5, np.where(CODES == 0, np.inf, CODES)])
 def test_amounts_are_no_classes(labels: Any) -> None:
-    """Targets of a regression are not cut off to integers; the message says how to make classes."""
+    """Targets of a regression are not cut off to integers; the message says how to make classes.
+
+    Mutation: the check for amounts left out: fails.
+    """
     with pytest.raises(ProblemError, match=r"y\[0\] is .*no whole number") as caught:
         encode_labels(labels)
     bins = [float(np.median(labels))]
@@ -392,7 +398,10 @@ def test_a_missing_value_of_a_nullable_column_is_not_finite() -> None:
 
 @pytest.mark.parametrize("features", [np.ma.array(X, mask=X > 1), [*np.ma.array(X, mask=X > 1)]])
 def test_masked_features_are_not_read_behind_the_mask(features: Any) -> None:
-    """Also where the rows of a list are masked; filled as the message says they are numbers."""
+    """Also where the rows of a list are masked; filled as the message says they are numbers.
+
+    Mutation: the mask passed over: fails.
+    """
     with pytest.raises(ProblemError, match="holds masked values") as caught:
         check_features(features)
     assert (X[int(re.search(r"\d+", str(caught.value))[0])] > 1).any()  # type: ignore[index]
@@ -403,7 +412,10 @@ def test_masked_features_are_not_read_behind_the_mask(features: Any) -> None:
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 @pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
 def test_sparse_tensors_are_made_dense_as_the_message_says(layout: Any) -> None:
-    """Where they are not taken: a line of ours, not of torch."""
+    """Where they are not taken: a line of ours, not of torch.
+
+    Mutation: the layout passed over: fails.
+    """
     features = torch.as_tensor(X).to_sparse(layout=layout)
     with pytest.raises(ProblemError, match="X is a sparse tensor") as caught:
         to_numpy(features, "X")

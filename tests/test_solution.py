@@ -349,11 +349,17 @@ def test_rewriting_unchanged_loads(tmp_path: Path) -> None:
     assert Solution.load(path).size == 2
 
 
-def test_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A save that fails midway does not touch what was there."""
     path = tmp_path / "solution.npz"
     _FULL.save(path)
     before = path.read_bytes()
-    with pytest.raises(TypeError):
-        _solution(stats={"bad": object()}).save(path)
+
+    def fail(stream: Any, **_: Any) -> None:
+        stream.write(b"half")
+        raise OSError("disk")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="disk"):
+        _FULL.save(path)
     assert path.read_bytes() == before

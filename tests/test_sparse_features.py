@@ -179,7 +179,10 @@ def test_the_gram_matrix_is_made_in_strips(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_large_head_is_made_dense(never_dense: None) -> None:
-    """From the features to the verification, by conjugate gradients."""
+    """From the features to the verification, by conjugate gradients.
+
+    Mutation: sparse features whitened like dense ones: fails.
+    """
     head = fit_head(sparse.csr_array(X), Y, l2=L2, inverse="cg")
     problem = Problem.from_head(head, size=30)
     solution = solve(problem, seed=0, max_iterations=2000)
@@ -264,7 +267,10 @@ def test_sparse_features_of_any_kind_give_the_head_of_dense_ones(holder: str) ->
 
 
 def test_places_given_twice_are_added_up() -> None:
-    """As SciPy does; the user's own array stays as it was."""
+    """As SciPy does; the user's own array stays as it was.
+
+    Mutation: the user's matrix changed in place: fails.
+    """
     rows, columns = np.nonzero(X)
     twice = sparse.csr_array(
         (
@@ -316,7 +322,10 @@ def _with(value: float) -> Any:
     ],
 )
 def test_bad_sparse_features_are_refused_by_name(features: Any, words: list[str]) -> None:
-    """A NaN with its row."""
+    """A NaN with its row.
+
+    Mutation: the place among the stored numbers taken for the row: fails.
+    """
     with pytest.raises(ProblemError) as caught:
         fit_head(features, Y, l2=L2)
     assert all(word in str(caught.value) for word in words), str(caught.value)

@@ -250,7 +250,8 @@ def _features(
     try:
         return features_from_model(network, inputs, device=device).X
     except (RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, SubsetselError):
+        is_told = isinstance(error, SubsetselError)
+        if is_told and not (transform is None and isinstance(error.__cause__, RuntimeError)):
             raise
         given = "what its transform gives"
         if transform is None:
