@@ -215,7 +215,7 @@ def test_bad_hugging_face_data_sets_are_refused(columns: dict[str, Any], message
 # --- Lightning ----------------------------------------------------------------------------------
 
 
-def trainer_and_model() -> tuple[Any, Any, Any]:
+def trainer_and_model(**how: Any) -> tuple[Any, Any, Any]:
     """A small network, a callback, and a trainer that says nothing."""
     pl = pytest.importorskip("lightning.pytorch", reason="needs lightning")
     from torch import nn
@@ -235,7 +235,7 @@ def trainer_and_model() -> tuple[Any, Any, Any]:
 
         test_step = validation_step
 
-    capture = FeatureCapture()
+    capture = FeatureCapture(**how)
     trainer = pl.Trainer(
         callbacks=[capture],
         accelerator="cpu",
@@ -254,6 +254,17 @@ def loader(**more: Any) -> Any:
 
     x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     return DataLoader(TensorDataset(x, torch.arange(50) % 3), batch_size=16, **more)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_callback_is_told_which_item_holds_the_labels() -> None:
+    """An item between inputs and labels is not taken for labels."""
+    trainer, model, capture = trainer_and_model(labels=2, inputs=0)
+    from torch.utils.data import DataLoader, TensorDataset
+
+    x, y = loader().dataset.tensors
+    trainer.validate(model, DataLoader(TensorDataset(x, y * 0, y), batch_size=16), verbose=False)
+    assert capture.found.y.tolist() == y.tolist()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -67,6 +67,17 @@ def test_grand_is_the_gradient_norm_of_each_example(
     assert score.keeps == "highest"
 
 
+def test_the_labels_of_a_batch_are_named() -> None:
+    """An item between pictures and labels is not taken for labels."""
+    model, data = small_model(), small_data()
+    images, labels = data.tensors
+    numbered = TensorDataset(images, torch.arange(N), labels)
+    with pytest.raises(ProblemError, match="labels="):
+        scores.grand(model, numbered, device="cpu")
+    score = scores.grand(model, numbered, labels=2, inputs=0, device="cpu")
+    np.testing.assert_allclose(score.values, by_backward(model, data), rtol=2e-5)
+
+
 def test_grand_is_not_that_of_the_last_layer() -> None:
     """The layers below add to it and change the order."""
     model, data = small_model(), small_data()
@@ -200,7 +211,7 @@ class Branching(nn.Module):
     def forward(self, x: Any) -> Any:
         """Logits, by a branch."""
         out = self.linear(x.flatten(1))
-        return out if float(out.sum()) > 0 else 2 * out
+        return out if float(out.sum()) > 0 else out + 0
 
 
 def test_a_model_that_torch_func_cannot_take_is_refused_in_words() -> None:

@@ -11,6 +11,7 @@ import torch
 from subsetsel.errors import ProblemError
 from subsetsel.influence.features.batches import OrderedData, split_batch
 from subsetsel.influence.features.capture import Capture, ModelFeatures, Pooling, find_classifier
+from subsetsel.influence.features.items import Names
 from subsetsel.influence.head.fit import fit_head
 from subsetsel.problem.problem import Problem
 from subsetsel.support.labels import to_labels
@@ -36,9 +37,11 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
     Parameters
     ----------
     classifier : str, optional
-        Name of the layer that gives the logits; by default the last `torch.nn.Linear` called.
+        Name of the layer that gives the logits; by default it is found by its output.
     pooling : {"first", "last", "mean"}, optional
         Which position speaks for a sequence, where the classifier works on all of them.
+    labels, inputs : optional
+        Which items or keys of a batch they are, as in `Problem.from_model`.
 
     Attributes
     ----------
@@ -55,8 +58,17 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         problem = capture.problem(l2=5e-4, fraction=0.4)
     """
 
-    def __init__(self, classifier: str | None = None, pooling: Pooling | None = None) -> None:
+    def __init__(
+        self,
+        classifier: str | None = None,
+        pooling: Pooling | None = None,
+        *,
+        labels: Names = None,
+        inputs: Names = None,
+    ) -> None:
         super().__init__()
+        self.labels = labels
+        self.inputs = inputs
         self.classifier = classifier
         self.pooling = pooling
         self.found: ModelFeatures | None = None
@@ -110,8 +122,8 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
         """Find the classifier with the first batch, and hook into it."""
         if self._is_skipped or self._capture is not None:
             return
-        parts = split_batch(batch, pl_module.device)
-        name = find_classifier(pl_module, parts, self.classifier)
+        parts = split_batch(batch, pl_module.device, self.labels, self.inputs)
+        name = find_classifier(pl_module, parts, self.classifier, self.pooling)
         self._capture = Capture(pl_module, name, self.pooling)
         self._hook.enter_context(self._capture.attached())
 
@@ -122,7 +134,7 @@ class FeatureCapture(_callback()):  # type: ignore[misc]
     ) -> None:
         """Store what the classifier was given for one batch."""
         if self._capture is not None:
-            parts = split_batch(batch, pl_module.device)
+            parts = split_batch(batch, pl_module.device, self.labels, self.inputs)
             self._rows.append((self._capture.take(parts), parts.labels))
 
     on_test_batch_end = on_validation_batch_end

@@ -30,6 +30,8 @@ def grand(
     batch_size: int | None = None,
     chunk_size: int | None = None,
     num_workers: int | None = None,
+    labels: Any = None,
+    inputs: Any = None,
     device: str = "auto",
 ) -> Score:
     """Length of the gradient of each example's cross-entropy, averaged over networks.
@@ -51,6 +53,8 @@ def grand(
         Examples whose gradients are held at once; by default what fits into half a GiB.
     num_workers : int, optional
         Processes that load data; 0, or that of the loader.
+    labels, inputs : optional
+        Which items or keys of a batch they are, as in `Problem.from_model`.
     device : str
         ``"auto"``: cuda, else mps, else the CPU.
 
@@ -82,7 +86,9 @@ def grand(
         raise ProblemError("model must be a torch.nn.Module or a non-empty sequence of them.")
     if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
         raise OptionError(f"chunk_size must be a positive integer, got {chunk_size!r}.")
-    ordered = OrderedData(data, batch_size=batch_size, num_workers=num_workers)
+    ordered = OrderedData(
+        data, batch_size=batch_size, num_workers=num_workers, labels=labels, inputs=inputs
+    )
     ordered.fingerprint()
     where = feature_device(device)
     values = np.zeros(ordered.n)
@@ -113,6 +119,7 @@ def _gradient_norms(
     start = num_classes = 0
     with borrowed(model, device):
         network = Network(model, data, names, next(model.parameters()).device)
+        network.check()
         size = sum(p.numel() * p.element_size() for p in network.parameters.values())
         for batch in network.batches():
             num_classes = num_classes or network.num_classes(batch)
