@@ -16,7 +16,7 @@ from subsetsel.experiments.compare import Comparison
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.methods import METHODS, choose
 from subsetsel.experiments.networks import first_networks
-from subsetsel.experiments.plan import WHOLE, Plan, cells
+from subsetsel.experiments.plan import WHOLE, Cell, Plan, cells
 from subsetsel.experiments.presets import PLANS
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import Record, RunLog
@@ -37,6 +37,7 @@ from subsetsel.experiments.tables import (
     write_table,
 )
 from subsetsel.experiments.zoo import BUILDERS
+from subsetsel.support.records import sha256_of_array
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)
 CPU = torch.device("cpu")
@@ -94,6 +95,20 @@ def test_every_cell_is_trained_once(finished: Comparison) -> None:
     assert len(finished.log.records) == 2 * (2 * 2 + 1)
     assert finished.open_cells() == []
     assert {record["num_kept"] for record in finished.log.records} == {20, 40, 100}
+
+
+def test_what_every_method_kept_is_written(finished: Comparison) -> None:
+    """Sorted numbers of pictures, those that the digest in the results is of."""
+    for record in finished.log.records:
+        cell = Cell(*(record[name] for name in ("network", "method", "num_kept", "seed")))
+        if cell.method == WHOLE:
+            assert not finished.kept_path(cell).exists()
+            continue
+        kept = np.load(finished.kept_path(cell))
+        assert kept.dtype == np.int64
+        assert len(kept) == cell.num_kept
+        assert (np.diff(kept) > 0).all()
+        assert sha256_of_array(kept)[:16] == record["kept_digest"]
 
 
 def test_a_stopped_comparison_goes_on_to_the_same_results(
@@ -342,6 +357,18 @@ def test_validation_pictures_are_never_trained_on(search: Comparison) -> None:
         is_whole = record["method"] == WHOLE
         assert record["num_kept"] == (90 if is_whole else 20)
         assert (record["test_accuracy"] is not None) == is_whole
+
+
+def test_what_is_kept_is_numbered_in_the_whole_data(search: Comparison, images: Images) -> None:
+    """Pictures that are held out for validation have numbers, too, and are never kept."""
+    record = next(r for r in search.log.records if r["method"] == "herding")
+    cell = Cell(*(record[name] for name in ("network", "method", "num_kept", "seed")))
+    kept = np.load(search.kept_path(cell))
+    order = np.random.default_rng(0).permutation(100)
+    assert not np.isin(kept, order[:10]).any()
+    inner = np.searchsorted(np.sort(order[10:]), kept)
+    taken = search.pictures.labels[torch.as_tensor(inner)]
+    assert taken.tolist() == np.asarray(images.train_labels)[kept].tolist()
 
 
 def test_the_whole_set_has_a_recipe_of_its_own(search: Comparison) -> None:

@@ -21,6 +21,7 @@ from subsetsel.experiments.selector import Indices, Selector
 from subsetsel.experiments.train import evaluate, train
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence.device import algebra_device
+from subsetsel.support.files import written_whole
 from subsetsel.support.records import sha256_of_array
 
 _VALIDATION_SEED = 0
@@ -70,12 +71,15 @@ class Comparison:
         self.pictures = Pictures.of(images.train, images.train_labels, device)
         self.test = Pictures.of(images.test, images.test_labels, device, like=self.pictures)
         self.validation: Pictures | None = None
+        # Which pictures of the data are those of the training half.
+        self._numbers = np.arange(len(self.pictures))
         if plan.validation_share:
             n = len(self.pictures)
             order = np.random.default_rng(_VALIDATION_SEED).permutation(n)
             first, rest = np.split(order, [round(plan.validation_share * n)])
             self.validation = self.pictures.subset(np.sort(first))
-            self.pictures = self.pictures.subset(np.sort(rest))
+            self._numbers = np.sort(rest)
+            self.pictures = self.pictures.subset(self._numbers)
         self.log = RunLog(folder, plan.common)
         self._scorers = ScorerSource(
             folder / "scorers" if cache is None else cache,
@@ -143,6 +147,7 @@ class Comparison:
             kept, select_time = self._choose(selector, cell)
             pictures = pictures.subset(kept)
             chosen = {"select_time": select_time, "scorer_accuracy": selector.scorer.accuracy}
+            self._write_kept(cell, self._numbers[kept])
         network = build_network(cell.network, pictures.shape, self.num_classes, cell.seed)
         trained = train(
             network.to(pictures.labels.device),
@@ -162,6 +167,15 @@ class Comparison:
             **chosen,
             "kept_digest": sha256_of_array(kept)[:16],
         }
+
+    def kept_path(self, cell: Cell) -> Path:
+        """Where the numbers of the kept pictures lie: the same for all networks."""
+        name = f"{cell.method}-{cell.num_kept}-seed{cell.seed}.npy"
+        return self.log.folder / "kept" / name
+
+    def _write_kept(self, cell: Cell, numbers: Indices) -> None:
+        with written_whole(self.kept_path(cell)) as part, part.open("wb") as stream:
+            np.save(stream, numbers)
 
     def _choose(self, selector: Selector, cell: Cell) -> tuple[Indices, float]:
         about = cell.method, cell.num_kept
