@@ -214,7 +214,7 @@ def test_ids_that_do_not_tell_examples_apart_are_refused_before_the_work(
     [
         (("--solver", "aneal"), "aneal", ("--solver", "anneal")),
         (("--option", "num_proposal=5"), "num_proposal", ("--option", "num_proposals=5")),
-        (("--time-limit", "-1"), "time_limit", ("--time-limit", "20")),
+        (("--time-limit", "-1"), "time_limit", ("--time-limit", "1")),
     ],
 )
 def test_a_search_that_cannot_begin_is_refused_before_the_head_is_trained(
