@@ -552,3 +552,11 @@ def test_a_size_without_a_network_is_refused(tmp_path: Path) -> None:
     """It would be passed over without a word."""
     l2 = ("--l2", 1, "--size", 1)
     assert "goes with --model" in refused("prune", tmp_path / "x.npz", *l2, "--image-size", "8")
+
+
+def test_a_folder_of_pictures_without_a_network_is_told_the_flag(tmp_path: Path) -> None:
+    """A folder is read as parquet files otherwise; with the flag the command works."""
+    data, out = folder(tmp_path / "pictures"), tmp_path / "p.npz"
+    assert "name your network: --model" in refused("prune", data, "--l2", 1, "--size", 1)
+    prune(data, "--model", "mynet:make", "--size", 10, "--out", out)
+    assert out.exists()

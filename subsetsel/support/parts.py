@@ -21,7 +21,7 @@ def parts_of(path: Path) -> list[Path]:
     """
     if path.is_dir():
         found = [part for part in path.glob("*.parquet") if part.name[0] not in "._"]
-        what = "the folder holds no .parquet file"
+        what = "the folder holds no .parquet file (for pictures name your network: --model)"
     elif not path.exists() and glob.has_magic(str(path)):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
         what = "no file matches"
