@@ -203,7 +203,8 @@ def test_a_certificate_is_not_confirmed_for_data_in_another_order(
 ) -> None:
     """It goes by positions, and by the SHA-256 of the data, which differs then."""
     turned = write_blobs(tmp_path / "turned.npz", 0, 120, slice(None, None, -1))
-    call("verify", verified / "claim.json", "--data", turned, expect=1)
+    result = call("verify", verified / "claim.json", "--data", turned, "--json", expect=1)
+    assert json.loads(result.stdout)["recheck"]["is_confirmed"] is False
 
 
 @pytest.mark.parametrize(

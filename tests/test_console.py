@@ -37,6 +37,7 @@ def test_a_terminal_shows_what_is_done_and_a_clock_that_goes_on(terminal: io.Str
     with working("training the head"):
         wait_for(terminal, "training the head")
         wait_for(terminal, "0:00:01")
+    assert terminal.getvalue().index("0:00:00") < terminal.getvalue().index("0:00:01")
 
 
 def test_a_terminal_shows_a_search_before_it_has_found_anything(terminal: io.StringIO) -> None:
