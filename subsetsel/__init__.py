@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SolverError,
         SolverNotInstalledError,
         SubsetselError,
+        TrainingError,
         UnknownSolverError,
     )
     from subsetsel.guarantee.prune import prune
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from subsetsel.problem.problem import Problem
     from subsetsel.problem.progress import Progress
     from subsetsel.problem.solution import Solution
+    from subsetsel.selection.select import select_for_training
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ __all__ = [
     "SolverNotInstalledError",
     "SolverSpec",
     "SubsetselError",
+    "TrainingError",
     "UnknownSolverError",
     "Verification",
     "available_solvers",
@@ -54,6 +57,7 @@ __all__ = [
     "path",
     "prune",
     "register_solver",
+    "select_for_training",
     "solve",
     "verify",
 ]
@@ -74,6 +78,7 @@ _HOMES = {
     "SolverNotInstalledError": "subsetsel.errors",
     "SolverSpec": "subsetsel.engine.registry",
     "SubsetselError": "subsetsel.errors",
+    "TrainingError": "subsetsel.errors",
     "UnknownSolverError": "subsetsel.errors",
     "Verification": "subsetsel.guarantee.verification",
     "available_solvers": "subsetsel.engine.registry",
@@ -81,6 +86,7 @@ _HOMES = {
     "path": "subsetsel.engine.solve",
     "prune": "subsetsel.guarantee.prune",
     "register_solver": "subsetsel.engine.registry",
+    "select_for_training": "subsetsel.selection.select",
     "solve": "subsetsel.engine.solve",
     "verify": "subsetsel.guarantee.verification",
 }

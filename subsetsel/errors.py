@@ -34,6 +34,10 @@ class SolverError(SubsetselError, RuntimeError):
     """A back end failed; the original exception is chained to this one."""
 
 
+class TrainingError(SubsetselError, RuntimeError):
+    """The user's own training failed where nothing can be compared without it."""
+
+
 class FileFormatError(SubsetselError, ValueError):
     """A file is not what it should be: truncated, of another format, or with missing fields."""
 

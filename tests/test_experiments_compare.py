@@ -28,7 +28,7 @@ from subsetsel.experiments.search_report import (
     search_markdown,
     write_search_report,
 )
-from subsetsel.experiments.selector import Selector, gentle_cut, hardest_cut
+from subsetsel.experiments.selector import Selector
 from subsetsel.experiments.tables import (
     difference,
     draw_budgets,
@@ -37,6 +37,7 @@ from subsetsel.experiments.tables import (
     write_table,
 )
 from subsetsel.experiments.zoo import BUILDERS
+from subsetsel.scores.strata import gentle_cut, hardest_cut
 from subsetsel.support.records import sha256_of_array
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)

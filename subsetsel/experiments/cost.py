@@ -13,6 +13,7 @@ from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.train import outputs, train
 from subsetsel.experiments.zoo import build_network
+from subsetsel.support.text import spoken_time
 
 _WARM_UP, _MEASURED = 3, 8
 
@@ -77,12 +78,6 @@ class Cost:
         return sum(self.items.values())
 
     def __str__(self) -> str:
-        lines = [f"  {name}: {_spoken(value)}" for name, value in self.items.items()]
-        lines.append(f"estimated cost, from a few measured steps: {_spoken(self.seconds)}")
+        lines = [f"  {name}: {spoken_time(value)}" for name, value in self.items.items()]
+        lines.append(f"estimated cost, from a few measured steps: {spoken_time(self.seconds)}")
         return "\n".join([*lines, *([f"  ({self.note})"] if self.note else [])])
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -13,6 +13,7 @@ from subsetsel.experiments.scorer import Scorer
 from subsetsel.problem.problem import Problem
 from subsetsel.problem.solution import Solution
 from subsetsel.scores import Score, Strata, herding, random, select, strata_quotas
+from subsetsel.scores.strata import gentle_cut, hardest_cut
 
 Indices = NDArray[np.int64]
 Question = dict[str, Any]
@@ -22,26 +23,6 @@ NUM_STRATA = 50
 
 # Weight decay of the softmax head on a network's features: small enough to leave them their say.
 _HEAD_L2 = 1e-3
-
-
-def hardest_cut(num_kept: int, n: int, num_classes: int) -> float:
-    """Give the share of the hardest examples that strata leave out before they are filled.
-
-    Less is cut the more is kept: 30 % at up to 150 examples a class, 20 % up to 300, 10 % beyond,
-    nothing from half of the data set on. This was fixed before anything here was measured.
-    """
-    if 2 * num_kept >= n:
-        return 0.0
-    each = num_kept / num_classes
-    return 0.3 if each <= 150 else 0.2 if each <= 300 else 0.1
-
-
-def gentle_cut(num_kept: int, n: int, num_classes: int) -> float:
-    """Cut as `hardest_cut`, but never more than 20 %.
-
-    Found on seeds 0 to 4 of LeNet on Fashion-MNIST and confirmed on others (docs/experiments.md).
-    """
-    return min(0.2, hardest_cut(num_kept, n, num_classes))
 
 
 class Selector:

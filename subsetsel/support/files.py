@@ -85,11 +85,12 @@ def reserve(stream: IO[bytes], num_bytes: int) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = "") -> Iterator[None]:
     """Keep other runs out of a folder while the block lasts; the folder is made if need be.
 
-    Two small files stay in it: ``.lock``, and ``.owner`` with the number of the process that locked
-    it last. The system releases the lock when the process ends, however it ends.
+    With a name they are kept out of what bears it, and not of the rest of the folder. Two small
+    files stay in it: ``.lock``, and ``.owner`` with the number of the process that locked it last.
+    The system releases the lock when the process ends, however it ends.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
         If another run holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, owner = folder / ".lock", folder / ".owner"
+    path, owner = folder / f"{name}.lock", folder / f"{name}.owner"
     # Where the folder cannot be written to, the error is raised here.
     path.touch()
     lock = FileLock(path, blocking=False, fallback_to_soft=False)
@@ -106,8 +107,8 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout as error:
         process = owner.read_text() if owner.exists() else "unknown"
         raise FolderInUseError(
-            f"{folder} is in use by another run (process {process}); wait for it, or give another "
-            "folder."
+            f"{folder / name.removeprefix('.')} is in use by another run (process {process}); wait "
+            f"for it, or give another {'file' if name else 'folder'}."
         ) from error
     except OSError:
         # Some network file systems have no locks: runs in their folders are not kept apart.

@@ -30,3 +30,10 @@ def as_html(title: str, verdict: str, facts: Facts, *, is_good: bool | None = No
         f"<div><strong>{escape(title)}</strong> {escape(verdict)}</div>"
         f'<table style="border-collapse:collapse;margin:.3em 0 0">{rows}</table></div>'
     )
+
+
+def spoken_time(seconds: float) -> str:
+    """Say a time as people do: in seconds up to two minutes, in minutes up to two hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,247 @@
+"""`select_for_training`: what to keep for a network that will be trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsetsel.errors import OptionError, ProblemError
+from subsetsel.problem.goal import Goal
+from subsetsel.problem.solution import Solution
+from subsetsel.selection.chooser import Chooser
+from subsetsel.selection.composition import CHOICES, Choice, Composition, reference_rules
+from subsetsel.selection.referee import Referee, Train, seed_of
+from subsetsel.selection.search import Selection, Settings
+from subsetsel.selection.study import Space, Study, Trial, earlier_compositions, only_run
+from subsetsel.selection.verdict import conclude
+from subsetsel.support.clock import Clock
+from subsetsel.support.records import sha256_of_array
+
+Start = Literal["scratch", "trained"]
+
+_NUM_TRIALS = 24
+# Before the search is led by what it found, it looks at four cuts across their range.
+_FIRST_CUTS = (0.15, 0.35, 0.55, 0.75)
+_FIRST_EVENNESS = 0.5
+_NUM_EARLIER = 6
+_CHOICES: dict[Start, tuple[Choice, ...]] = {
+    "scratch": ("draw", "joint in cells"),
+    "trained": CHOICES,
+}
+
+
+def select_for_training(
+    train: Train,
+    *,
+    difficulty: Any,
+    labels: ArrayLike,
+    num_kept: int | None = None,
+    fraction: float | None = None,
+    rows: Any = None,
+    start: Start = "scratch",
+    held_out: float = 0.1,
+    num_trials: int | None = None,
+    num_confirmations: int = 6,
+    seed: int = 0,
+    study: str | PathLike[str] | None = None,
+    warm_start: str | PathLike[str] | None = None,
+    time_limit: float | None = None,
+    solve_options: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+    callback: Callable[[Trial], object] | None = None,
+) -> Solution:
+    """Choose what a whole network is trained on, with that training as the referee.
+
+    A random part of the data is set aside. Compositions (which difficulty, which classes, drawn or
+    chosen jointly) are tried: each is what ``train`` is given to train on, and is judged on that
+    part. The best two are then trained on fresh seeds beside random, each time with another part
+    set aside. Random is what comes back unless one of them is ahead of it.
+
+    Parameters
+    ----------
+    train : callable
+        ``train(kept, held_out, seed) -> float``: trains anew on the examples ``kept`` and returns
+        the score on the examples ``held_out``, higher is better. Both are sorted arrays of indices,
+        int64. Initial parameters and the order of batches should follow ``seed``. If it takes
+        ``budget``, a share of a whole training, compositions are searched at a quarter of it.
+    difficulty : array_like of shape (n,), Score, or mapping of name to either
+        Higher is harder, such as EL2N of a short training (`subsetsel.scores.TrainingRecorder`). Of
+        several the search takes the one that serves best.
+    labels : array_like of shape (n,)
+        The class of each example.
+    num_kept, fraction : optional
+        How many are kept, or the share that is pruned. Exactly one.
+    rows : Problem or whatever `Problem` takes, optional
+        Influence of the same examples; opens joint choices. Its own goal plays no part.
+    start : {"scratch", "trained"}
+        Whether ``train`` starts from random parameters, or goes on from a model that was trained on
+        all the data: there the joint choice is the default, and ``rows`` are needed.
+    held_out : float
+        Share of the data that is set aside for the referee; it is open to the choice at the end.
+    num_trials : int, optional
+        Compositions that are tried; 24 by default, near a trained model the fixed rules alone. The
+        fixed rules (random, class-balanced, strata, gentle strata, and the joint ones if there are
+        rows) are always among them.
+    num_confirmations : int
+        Fresh seeds with which the winner, the runner-up and random are trained; 3 at least.
+    seed : int
+    study : path, optional
+        A file that every training is written to; the same call goes on where it was stopped. It is
+        an Optuna journal.
+    warm_start : path, optional
+        The study of an earlier search, such as one with a smaller network or fewer steps; its best
+        compositions are tried first.
+    time_limit : float, optional
+        Seconds. No training is begun that would not end in time, as far as the trainings before it
+        tell; one that runs is not cut off.
+    solve_options : mapping, optional
+        Of `subsetsel.solve`, for joint choices.
+    progress : callable, optional
+        Given lines of text: the cost before it starts, and one for each training.
+    callback : callable, optional
+        Given each trial; returning True ends the search, and the best are confirmed.
+
+    Returns
+    -------
+    Solution
+        ``kept`` is what to train on. ``message`` says what came back and why; ``stats`` holds the
+        composition, all trials, the confirmation with its intervals, and remarks. After Ctrl-C it
+        is the best composition so far, with the limit ``"interrupted"``.
+
+    Raises
+    ------
+    OptionError
+        If an option makes no sense, or a study is of another search.
+    ProblemError
+        If the data make no sense.
+    TrainingError
+        If ``train`` fails on random examples, with which everything is compared.
+    MissingExtraError
+        If Optuna is not installed: ``pip install "subsetsel[select]"``.
+
+    See Also
+    --------
+    subsetsel.solve : the joint choice alone.
+    subsetsel.prune : a guarantee for the head.
+
+    Examples
+    --------
+    >>> import numpy as np, subsetsel
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(300, 2)), np.arange(300) % 2
+    >>> X[:, 0] += 2 * y
+    >>> def train(kept, held_out, seed):
+    ...     return LogisticRegression().fit(X[kept], y[kept]).score(X[held_out], y[held_out])
+    >>> margin = -np.abs(X[:, 0] - 1)
+    >>> sol = subsetsel.select_for_training(
+    ...     train, difficulty=margin, labels=y, num_kept=30, num_trials=6
+    ... )
+    >>> len(sol.kept)
+    30
+    """
+    clock = Clock(time_limit)
+    referee = Referee(train)
+    chooser = Chooser(difficulty, labels, rows, solve_options=solve_options)
+    goal = Goal.parse(chooser.n, num_kept=num_kept, fraction=fraction)
+    assert goal.size is not None
+    kept = chooser.n - goal.size
+    pool = _check(chooser, kept, held_out, start, num_trials, num_confirmations)
+    choices: tuple[str, ...] = _CHOICES[start] if rows is not None else ("draw",)
+    space = Space(tuple(chooser.difficulty), choices, room=1 - kept / pool)
+    fixed = _fixed(chooser, kept, pool, space, warm_start, has_search=start == "scratch")
+    most = _NUM_TRIALS if start == "scratch" else len(fixed)
+    settings = Settings(
+        num_kept=kept,
+        num_trials=max(most if num_trials is None else num_trials, len(fixed)),
+        num_confirmations=num_confirmations,
+        held_out=held_out,
+        seed=seed,
+        default="joint" if start == "trained" else "",
+    )
+    say = progress or (lambda line: None)
+    with only_run(study):
+        log = Study(study, _about(chooser, settings, start, space), space, seed)
+        selection = Selection(
+            settings, chooser, referee, log, fixed, clock=clock, say=say, callback=callback
+        )
+        selection.run()
+        return conclude(selection, start, seed_of(seed), study)
+
+
+def _check(
+    chooser: Chooser,
+    num_kept: int,
+    held_out: float,
+    start: str,
+    num_trials: int | None,
+    num_confirmations: int,
+) -> int:
+    """Refuse what makes no sense; give how many examples there are to choose from."""
+    n = chooser.n
+    if not (isinstance(held_out, (int, float)) and 0 < held_out <= 0.5):
+        raise OptionError(
+            f"held_out is a share of the data, 0 < held_out <= 0.5; got {held_out!r}."
+        )
+    if start not in get_args(Start):
+        raise OptionError(f"start must be 'scratch' or 'trained', got {start!r}.")
+    if start == "trained" and chooser.problem is None:
+        raise OptionError(
+            "start='trained' chooses jointly and needs rows, such as Problem.from_model(model, "
+            "dataset, l2=..., num_kept=...); without them use start='scratch'."
+        )
+    for name, value, least in (
+        ("num_trials", num_trials, 1),
+        ("num_confirmations", num_confirmations, 3),
+    ):
+        is_count = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and not (is_count and value >= least):
+            raise OptionError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    pool = n - max(1, round(held_out * n))
+    if not 0 < num_kept < pool:
+        raise ProblemError(
+            f"num_kept = {num_kept} of {n} leaves no choice: {n - pool} examples are set aside for "
+            f"the referee, and 1 to {pool - 1} of the {pool} others can be kept. Keep fewer, or "
+            "take a smaller held_out."
+        )
+    return pool
+
+
+def _fixed(
+    chooser: Chooser,
+    num_kept: int,
+    pool: int,
+    space: Space,
+    warm_start: str | PathLike[str] | None,
+    *,
+    has_search: bool,
+) -> list[tuple[str, Composition]]:
+    """List what is tried before anything is searched."""
+    score = space.scores[0]
+    rules = reference_rules(score, num_kept, pool, chooser.num_classes, space.choices)
+    fixed = list(rules.items())
+    if warm_start is not None:
+        earlier = earlier_compositions(warm_start, _NUM_EARLIER, space)
+        return fixed + [("earlier", one) for one in earlier if one not in rules.values()]
+    if has_search:
+        cuts = (part * space.max_hard_cut for part in _FIRST_CUTS)
+        fixed += [("searched", Composition(score, cut, evenness=_FIRST_EVENNESS)) for cut in cuts]
+    return fixed
+
+
+def _about(chooser: Chooser, settings: Settings, start: str, space: Space) -> dict[str, Any]:
+    """Say what a study is about, so that another search does not go on with it."""
+    return {
+        "num_kept": settings.num_kept,
+        "held_out": settings.held_out,
+        "seed": settings.seed,
+        "start": start,
+        "choices": space.choices,
+        "labels": sha256_of_array(chooser.labels),
+        "difficulty": {name: sha256_of_array(v) for name, v in chooser.difficulty.items()},
+        "rows": None if chooser.problem is None else chooser.problem.rows.shape,
+    }

@@ -1,0 +1,116 @@
+"""What comes back from a selection, and what is said of it."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from subsetsel.problem.solution import Solution
+from subsetsel.selection.composition import Composition, random_rule
+from subsetsel.selection.confirm import Confirmation
+from subsetsel.selection.search import Selection
+from subsetsel.support.records import plain
+
+RANDOM = "random"
+
+
+def conclude(
+    selection: Selection, start: str, seed: int, study: str | PathLike[str] | None
+) -> Solution:
+    """Decide what comes back, choose it from all examples, and say why."""
+    rule, composition, is_confirmed, why = _decide(selection)
+    settings, chooser, trials = selection.settings, selection.chooser, selection.study.trials
+    failed = [trial for trial in trials if trial.value is None]
+    remarks = list(selection.remarks)
+    if failed:
+        one = failed[0]
+        remarks.append(
+            f"{len(failed)} of {len(trials)} trials gave no score; the first, trial {one.number} "
+            f"({one.rule}), {one.outcome.reason}."
+        )
+    mask = np.zeros(chooser.n, dtype=np.bool_)
+    if trials:
+        # What was set aside for the referee is open to the choice now.
+        mask[:] = True
+        mask[chooser.choose(composition, settings.num_kept, seed=seed)] = False
+    norm = float("nan") if chooser.problem is None else chooser.problem.norm(mask)
+    stats: dict[str, Any] = {
+        "start": start,
+        "rule": rule,
+        "composition": composition.record(),
+        "is_confirmed": is_confirmed,
+        "trials": [trial.record() for trial in trials],
+        "confirmation": [one.record() for one in selection.confirmations],
+        "num_trainings": selection.referee.num_trainings,
+        "training_time": selection.referee.training_time,
+        "num_held_out": len(selection.held_out),
+        "remarks": remarks,
+        "study": None if study is None else str(study),
+    }
+    return Solution(
+        mask=mask,
+        norm=norm,
+        status="feasible" if trials else "unknown",
+        limit=selection.limit,
+        target_size=chooser.n - settings.num_kept,
+        solver="select",
+        seed=settings.seed,
+        num_iterations=len(trials),
+        solve_time=selection.elapsed,
+        message=" ".join([why, *remarks]),
+        stats=plain(stats),
+    )
+
+
+def _decide(selection: Selection) -> tuple[str, Composition, bool, str]:
+    """Give what comes back, whether it is confirmed, and why, in words."""
+    found = selection.confirmations
+    plain_rule = random_rule(next(iter(selection.chooser.difficulty)))
+    ahead = [one for one in found if one.is_ahead]
+    if ahead:
+        best = max(ahead, key=lambda one: one.difference)
+        return best.rule, best.composition, True, f"{_sentence(best)}."
+    if found:
+        told = "; ".join(map(_sentence, found))
+        return (
+            RANDOM,
+            plain_rule,
+            False,
+            f"Nothing is surely ahead of random, which is kept: {told}.",
+        )
+    tried = [trial for trial in selection.study.trials if trial.value is not None]
+    stopped = "stopped by the time limit" if selection.limit == "time" else "interrupted"
+    if not tried:
+        return RANDOM, plain_rule, False, f"Nothing was tried: {stopped} before a training ended."
+    if selection.limit is None:
+        return (
+            RANDOM,
+            plain_rule,
+            False,
+            ("Random is kept: too few trainings on fresh seeds gave a score to compare anything."),
+        )
+    best_trial = max(tried, key=lambda trial: trial.value or 0.0)
+    if best_trial.rule == RANDOM:
+        return RANDOM, plain_rule, False, f"Random is kept, the best so far; {stopped}."
+    random_value = next((trial.value for trial in tried if trial.rule == RANDOM), None)
+    beside = "" if random_value is None else f" (random {random_value:.6g})"
+    return (
+        best_trial.rule,
+        best_trial.composition,
+        False,
+        (
+            f"Not confirmed, {stopped}: the best of {len(tried)} trials by one training each, "
+            f"{best_trial.value:.6g}{beside}. It may owe that to luck."
+        ),
+    )
+
+
+def _sentence(one: Confirmation) -> str:
+    low, high = one.interval
+    side = "ahead of" if one.difference >= 0 else "behind"
+    return (
+        f"{one.rule} is {side} random by {abs(one.difference):.4g} (95 % interval {low:.4g} to "
+        f"{high:.4g}, {len(one.values)} paired trainings on fresh seeds)"
+    )
