@@ -219,7 +219,8 @@ def _values(given: Any, name: str, n: int) -> FloatArray:
             f"{name} must be finite, but that of example {bad[0]} is {values[bad[0]]} ({bad.size} "
             "such values); give these examples a difficulty, or leave them out of the data."
         )
-    return values.astype(np.float64)
+    checked: FloatArray = values.astype(np.float64)
+    return checked
 
 
 def _expected(

@@ -21,7 +21,7 @@ class TrainingFault(Exception):
 
 
 class Referee:
-    """Calls ``train`` and keeps the account of it.
+    """Calls ``train``, and tells its faults apart.
 
     Parameters
     ----------
@@ -30,9 +30,6 @@ class Referee:
 
     Attributes
     ----------
-    num_trainings : int
-    training_time : float
-        Seconds in ``train``.
     takes_budget : bool
         Whether ``train`` can be told to train shorter.
 
@@ -44,7 +41,6 @@ class Referee:
 
     def __init__(self, train: Train) -> None:
         self._train = train
-        self.num_trainings, self.training_time = 0, 0.0
         self.takes_budget = _takes_budget(train)
 
     def score(
@@ -66,17 +62,13 @@ class Referee:
             If it returns no number at all.
         """
         started = time.perf_counter()
-        self.num_trainings += 1
         more = {"budget": budget} if self.takes_budget else {}
         try:
             # Copies, so that a training that shuffles in place disturbs nobody.
             found = self._train(kept.copy(), held_out.copy(), seed, **more)
         except Exception as error:
             raise TrainingFault(f"raised {type(error).__name__}: {error}") from error
-        finally:
-            seconds = time.perf_counter() - started
-            self.training_time += seconds
-        return _number(found), seconds
+        return _number(found), time.perf_counter() - started
 
 
 def _takes_budget(train: Any) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from subsetsel.errors import SolverError, TrainingError
 from subsetsel.problem.progress import Limit
@@ -72,6 +71,10 @@ class Selection:
     limit : {None, "time", "interrupted"}
     confirmations : list of Confirmation
     remarks : list of str
+    num_done : int
+        Trainings of this selection, those of earlier calls of the same study included.
+    training_time : float
+        Their seconds.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Selection:
         self.remarks: list[str] = []
         self.held_out = self._set_aside(_HELD_OUT, 0)
         self._search_budget = CHEAP_BUDGET if referee.takes_budget else 1.0
-        self._num_done = 0
+        self.num_done, self.training_time = 0, 0.0
 
     @property
     def elapsed(self) -> float:
@@ -136,6 +139,8 @@ class Selection:
     def _try_all(self) -> None:
         for trial in self.study.trials:
             self._count(f"{trial.rule} (done before)", trial.outcome)
+            if trial.number == 0:
+                self._check_seeds(trial)
         while (number := len(self.study.trials)) < self.settings.num_trials:
             if number and not self._has_time_for(self._num_left_after_search + 1):
                 self.limit = "time"
@@ -216,8 +221,8 @@ class Selection:
                 f"again {trial.number}", trial.composition, self.held_out, seed, rule=trial.rule
             )
             if again.value is not None:
-                values = [again.value] if self.referee.takes_budget else [trial.value, again.value]
-                means[trial.number] = float(np.mean(values))
+                first = again.value if self.referee.takes_budget else trial.value or 0.0
+                means[trial.number] = (first + again.value) / 2
         ranked = sorted(
             (trial for trial in ranked if trial.number in means),
             key=lambda trial: -means[trial.number],
@@ -287,7 +292,7 @@ class Selection:
         budget: float = 1.0,
     ) -> Outcome:
         """Choose, train, judge; a fault of either is an outcome without a value."""
-        started = self.referee.training_time
+        started = time.perf_counter()
         try:
             kept = self.chooser.choose(
                 composition, self.settings.num_kept, seed=seed, held_out=held_out
@@ -296,14 +301,15 @@ class Selection:
                 kept, held_out, seed if train_seed is None else train_seed, budget
             )
         except (TrainingFault, SolverError) as error:
-            return Outcome(None, str(error), self.referee.training_time - started)
+            return Outcome(None, str(error), time.perf_counter() - started)
         return Outcome(value, "", seconds)
 
     def _count(self, what: str, outcome: Outcome) -> None:
-        self._num_done += 1
+        self.num_done += 1
+        self.training_time += outcome.seconds
         result = outcome.reason if outcome.value is None else f"{outcome.value:.6g}"
-        self._say(f"[{self._num_done}/{self.num_to_do}] {what}: {result} ({outcome.seconds:.1f} s)")
-        if self._num_done == 1:
+        self._say(f"[{self.num_done}/{self.num_to_do}] {what}: {result} ({outcome.seconds:.1f} s)")
+        if self.num_done == 1:
             full = outcome.seconds / self._search_budget
             rest = (self.settings.num_trials + 1) * outcome.seconds
             rest += (self.num_to_do - self.settings.num_trials - 2) * full
@@ -311,7 +317,7 @@ class Selection:
 
     def _has_time_for(self, num_trainings: int) -> bool:
         """Whether so many trainings of the kind seen so far end before the deadline."""
-        each = self.referee.training_time / max(1, self.referee.num_trainings)
+        each = self.training_time / max(1, self.num_done)
         return self._clock.remaining > num_trainings * each
 
 
@@ -323,5 +329,5 @@ def _compare(
         both = [(row[column], row[0]) for row in pairs]
         known = [(value, random) for value, random in both if None not in {value, random}]
         if len(known) >= MIN_PAIRS:
-            values, random = (list(map(float, side)) for side in zip(*known, strict=True))  # type: ignore[arg-type]
+            values, random = (list(map(float, side)) for side in zip(*known, strict=True))
             yield Confirmation.of_pairs(rule, replace(composition), values, random)

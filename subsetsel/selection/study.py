@@ -1,7 +1,7 @@
 """Trials on disk, and the search for the next one: Optuna's, with one sampler for each trial.
 
 A sampler is made anew for every trial, from the seed and the number of the trial. What it proposes
-depends on the finished trials alone, so that a search that was killed goes on as if it had not been.
+depends on the finished trials alone, so that a search that was killed goes on as if it were not.
 """
 
 from __future__ import annotations
@@ -301,7 +301,7 @@ def _open(optuna: Any, path: str | PathLike[str] | None) -> Any:
 
 
 def _read_trials(study: Any) -> list[Trial]:
-    found = []
+    found: list[Trial] = []
     for trial in study.get_trials(deepcopy=False):
         about = trial.user_attrs.get("about")
         if about is not None and trial.state.is_finished():
