@@ -67,7 +67,7 @@ def select_for_training(
         ``train(kept, held_out, seed) -> float``: trains anew on the examples ``kept`` and returns
         the score on the examples ``held_out``, higher is better. Both are sorted arrays of indices,
         int64. Initial parameters and the order of batches should follow ``seed``. If it takes
-        ``budget``, a share of a whole training, compositions are searched at a quarter of it.
+        ``budget``, a share of a whole training, compositions are searched at half of it.
     difficulty : array_like of shape (n,), Score, or mapping of name to either
         Higher is harder, such as EL2N of a short training (`subsetsel.scores.TrainingRecorder`). Of
         several the search takes the one that serves best.
