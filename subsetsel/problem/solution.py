@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -10,8 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.errors import FileFormatError
 from subsetsel.problem.kept_share import KEPT_WEIGHT
 from subsetsel.problem.progress import Limit, Progress, Status
+from subsetsel.problem.selected import Selected, facts_of
 from subsetsel.problem.solution_file import SCALARS, decode, encode, read_solution, write_solution
 from subsetsel.rows.base import BoolArray, IndexArray
 from subsetsel.support.text import Facts, as_html, as_lines
@@ -229,13 +232,23 @@ _LIMIT_WORDS = {
 
 def _verdict(solution: Solution) -> str:
     """Say what the subset is and why the search stopped."""
+    selected = _selected(solution)
+    found = str(solution.status) if selected is None else f"{solution.status}, {selected.standing}"
     if solution.limit is None:
-        return str(solution.status)
-    return f"{solution.status} (stopped: {_LIMIT_WORDS[solution.limit]})"
+        return found
+    return f"{found} (stopped: {_LIMIT_WORDS[solution.limit]})"
+
+
+def _selected(solution: Solution) -> Selected | None:
+    """Read what a selection recorded; a file that somebody changed is printed without it."""
+    with suppress(FileFormatError):
+        return Selected.of_record(vars(solution))
+    return None
 
 
 def _facts(solution: Solution) -> Facts:
     """Say what was found and how good it is."""
+    selected = _selected(solution)
     facts: list[tuple[str, str]] = []
     if solution.is_feasible:
         facts.append((
@@ -243,11 +256,13 @@ def _facts(solution: Solution) -> Facts:
             f"{solution.size:,} of {solution.n:,} ({solution.size / solution.n:.1%}), "
             f"kept {solution.n - solution.size:,}",
         ))
-        if np.isnan(solution.norm):
-            facts.append(("norm", "unknown: chosen without influence rows S"))
-        else:
-            facts.append(("norm", f"{solution.norm:.6g}{_allowed(solution)}"))
-            facts.append(("bound", _bound(solution)))
+    if selected is not None:
+        facts += facts_of(selected)
+    if solution.is_feasible:
+        facts += _norm(solution, selected)
+    if selected is not None:
+        # What the message says has been said, name by name.
+        return [*facts, ("solver", f"{solution.solver}, seed {solution.seed}")]
     facts.append((
         "solver",
         f"{solution.solver}, seed {solution.seed}, {solution.solve_time:.2f} s "
@@ -257,6 +272,23 @@ def _facts(solution: Solution) -> Facts:
     if solution.message:
         facts.append(("note", solution.message))
     return facts
+
+
+def _norm(solution: Solution, selected: Selected | None) -> Facts:
+    if selected is not None:
+        return (
+            []
+            if np.isnan(solution.norm)
+            else [
+                (
+                    "norm",
+                    f"{solution.norm:.6g}, which says what happens near the trained parameters",
+                )
+            ]
+        )
+    if np.isnan(solution.norm):
+        return [("norm", "unknown: chosen without influence rows S")]
+    return [("norm", f"{solution.norm:.6g}{_allowed(solution)}"), ("bound", _bound(solution))]
 
 
 def _allowed(solution: Solution) -> str:

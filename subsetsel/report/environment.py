@@ -14,7 +14,7 @@ from subsetsel.support.memory import planned_memory
 # Packages that can change a result.
 _PACKAGES = (
     *("subsetsel", "numpy", "scipy", "torch", "numba"),
-    *("ortools", "cvxpy", "clarabel", "matplotlib", "scikit-learn"),
+    *("ortools", "cvxpy", "clarabel", "matplotlib", "scikit-learn", "optuna"),
 )
 _THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from subsetsel.problem.selected import Selected
 from subsetsel.report.manifest import Manifest
+from subsetsel.report.trials import render_selection, tiles_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 # A page that lists a million ids helps nobody; the manifest has them all.
 MAX_IDS = 1000
 MAX_STEPS = 40
+
+# Parts of the stats that have a place of their own on the page.
+_SHOWN_APART = ("curve", "trials", "confirmation", "remarks")
 
 _STYLE = """
 :root { color-scheme: light dark; --ours: #0b5394; --bad: #c1440e; --line: #8886; --soft: #8881; }
@@ -40,6 +45,7 @@ h2 { font-size: 1.15rem; margin: 2.4rem 0 .8rem; border-bottom: 1px solid var(--
 .pictures-of-run { display: grid; gap: 1.4rem;
   grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 figure { margin: 0; }
+figure.wide { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .4rem; }
 figure img { width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
 figcaption { font-size: .9rem; opacity: .8; }
@@ -47,6 +53,10 @@ table { border-collapse: collapse; }
 th { text-align: left; font-weight: 500; padding: .2rem 1.5rem .2rem 0; vertical-align: top; }
 td { font-variant-numeric: tabular-nums; padding: .2rem 1.5rem .2rem 0; overflow-wrap: anywhere; }
 table.steps td, table.steps th { text-align: right; }
+.scrolls { overflow-x: auto; }
+table.trials th, table.trials td { padding: .2rem .9rem .2rem 0; overflow-wrap: normal; }
+table.trials tr { border-top: 1px solid var(--line); }
+table.trials tr.back { background: var(--soft); font-weight: 600; }
 table.gallery { width: 100%; }
 table.gallery tbody tr { border-top: 1px solid var(--line); }
 table.gallery th, table.gallery td { padding: .45rem .8rem .45rem 0; vertical-align: top; }
@@ -89,8 +99,9 @@ def render_page(
     num_pruned, num_kept = len(manifest.pruned), len(manifest.kept)
     n = num_pruned + num_kept
     title = f"{num_pruned:,} of {n:,} examples pruned ({num_pruned / n if n else 0.0:.1%})"
+    selected = Selected.of_record(manifest.solution)
     stats = manifest.solution.get("stats") or {}
-    solution = {**manifest.solution, "stats": _without(stats, "curve")}
+    solution = {**manifest.solution, "stats": _without(stats, *_SHOWN_APART)}
     check = _without(manifest.verification or {}, "class_sizes", "class_pruned")
     shown = "".join(map(_figure, pictures))
     parts = [
@@ -100,10 +111,11 @@ def render_page(
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
         f'<p class="made">subsetsel {escape(manifest.command)}, {escape(manifest.created)}</p>',
-        _verdict(manifest),
-        _tiles(manifest),
+        _verdict(manifest, selected),
+        _tiles(manifest, [] if selected is None else tiles_of(selected)),
         f'<h2>Pictures</h2><div class="pictures-of-run">{shown}</div>' if pictures else "",
         f"<h2>Kept and pruned, side by side</h2>{gallery}" if gallery else "",
+        "" if selected is None else render_selection(selected),
         _look(remarks),
         _predictions(check),
         _section("Verification by exact refit", check),
@@ -130,10 +142,13 @@ def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in names}
 
 
-def _verdict(manifest: Manifest) -> str:
+def _verdict(manifest: Manifest, selected: Selected | None) -> str:
     """Say in one sentence what can be relied on."""
-    is_good, text = _judge(manifest)
-    return f'<p class="verdict{"" if is_good else " bad"}">{text}</p>'
+    if selected is None:
+        is_good, text = _judge(manifest)
+    else:
+        is_good, text = selected.is_settled, selected.verdict
+    return f'<p class="verdict{"" if is_good else " bad"}">{escape(text)}</p>'
 
 
 def _judge(manifest: Manifest) -> tuple[bool, str]:
@@ -152,10 +167,10 @@ def _judge(manifest: Manifest) -> tuple[bool, str]:
     return False, f"Not verified: {moves} up to {reach:.6g}, more than epsilon = {epsilon:.6g}."
 
 
-def _tiles(manifest: Manifest) -> str:
+def _tiles(manifest: Manifest, more: Sequence[tuple[str, str]]) -> str:
     """Show the few numbers that people look for first."""
     check, solution = manifest.verification or {}, manifest.solution
-    tiles = [(f"{len(manifest.kept):,}", "examples kept")]
+    tiles = [(f"{len(manifest.kept):,}", "examples kept"), *more]
     if check.get("change") is not None:
         tiles.append((f"{check['change']:.4g}", "change of the head"))
     if solution.get("epsilon") is not None:
@@ -263,7 +278,7 @@ def _ids(title: str, ids: Sequence[Any]) -> str:
 
 def _figure(picture: Picture) -> str:
     return (
-        f"<figure><h3>{escape(picture.title)}</h3>"
+        f"<figure{' class=wide' if picture.is_wide else ''}><h3>{escape(picture.title)}</h3>"
         f'<img alt="{escape(picture.title)}" src="{_svg_source(picture.figure)}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 # Distinguishable with every common colour-vision deficiency, and in grey.
 _OURS, _OTHER, _MUTED = "#0b5394", "#c1440e", "#8a8f98"
+# How the examples of a trial were taken: by shape, since colour alone tells not everybody.
+_SHAPES = {
+    "draw": ("o", _OURS, "drawn by lot"),
+    "joint": ("^", _OTHER, "jointly"),
+    "joint in classes": ("D", _OTHER, "jointly in classes"),
+    "joint in cells": ("s", _OTHER, "jointly in strata of classes"),
+}
+# A panel of trials is so many times as high as the upper half of their scores, or a little more.
+_DEPTH, _LITTLE = 4.0, 1.5
 
 
 def draw_tradeoff(
@@ -119,6 +129,104 @@ def draw_progress(
     _finish(axes, "seconds", "joint influence of the subset" if is_norm else "examples pruned")
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A trial as a panel shows it: its place, its score, how its examples were taken."""
+
+    x: float
+    value: float
+    choice: str
+    is_chosen: bool
+
+
+def draw_trials(
+    axes: Axes, dots: Sequence[Dot], label: str, *, random: tuple[float, float, float] | None
+) -> None:
+    """Draw the scores of trials over one part of their composition.
+
+    A line shows random, from the middle of three numbers, and a band the range that the other two
+    span. Scores far below the rest lie at the lower edge, as triangles.
+    """
+    if random is not None:
+        low, middle, high = random
+        axes.axhspan(low, high, color=_MUTED, alpha=0.22, lw=0)
+        axes.axhline(middle, color=_MUTED, lw=1.4, ls="--", label="random")
+    floor = _floor([dot.value for dot in dots], random)
+    for shape, (marker, color, name) in _SHAPES.items():
+        mine = [dot for dot in dots if dot.choice == shape]
+        if not mine:
+            continue
+        above = [dot for dot in mine if dot.value >= floor]
+        axes.plot(
+            [dot.x for dot in above],
+            [dot.value for dot in above],
+            marker,
+            color=color,
+            alpha=0.7,
+            markersize=5,
+            mew=0,
+            label=name,
+        )
+    below = [dot for dot in dots if dot.value < floor]
+    if below:
+        edge = [floor] * len(below)
+        axes.plot([dot.x for dot in below], edge, "v", color=_MUTED, markersize=5, label="below")
+    for dot in dots:
+        if dot.is_chosen:
+            axes.plot(
+                [dot.x],
+                [max(dot.value, floor)],
+                "o",
+                markersize=12,
+                mfc="none",
+                mec="black",
+                mew=1.6,
+                zorder=5,
+                label="came back",
+            )
+    _finish(axes, label, "")
+    axes.margins(x=0.08, y=0.08)
+
+
+def _floor(values: Sequence[float], random: tuple[float, float, float] | None) -> float:
+    """Give the score from which on trials are told apart by height."""
+    middle, best, lowest = float(np.median(values)), max(values), min(values)
+    floor = best - _DEPTH * (best - middle)
+    if random is not None:
+        floor = min(floor, random[0])
+    return lowest if best - lowest <= _LITTLE * (best - floor) else floor
+
+
+def draw_beside(
+    axes: Axes,
+    rows: Sequence[tuple[str, Sequence[float], tuple[float, float, float]]],
+    unit: str,
+) -> None:
+    """Draw differences from random, a row each: every pair, and the mean with its interval.
+
+    A row is its name, the differences pair by pair, and low end, mean and high end.
+    """
+    axes.axvline(0.0, color=_MUTED, lw=1.4, ls="--")
+    _write(axes, "random", (0.0, len(rows) - 0.5), (4, 0), _MUTED, va="top")
+    for place, (_, differences, (low, mean, high)) in enumerate(reversed(rows)):
+        axes.plot([low, high], [place, place], color=_OURS, lw=2.5, solid_capstyle="butt")
+        axes.plot([mean], [place], "D", color=_OURS, markersize=7)
+        axes.plot(
+            differences,
+            [place - 0.2] * len(differences),
+            "o",
+            color=_OURS,
+            markersize=5,
+            mew=0,
+            alpha=0.55,
+        )
+    names = [name for name, _, _ in reversed(rows)]
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.margins(x=0.1)
+    _finish(axes, f"ahead of random{unit}", "", grid="x")
+
+
 def _mark(axes: Axes, x: float, y: float) -> None:
     """Put a ring around the subset that was chosen."""
     axes.plot([x], [y], "o", markersize=13, mfc="none", mec=_OURS, mew=2, zorder=5)
@@ -154,9 +262,9 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _finish(axes: Any, x_label: str, y_label: str) -> None:
+def _finish(axes: Any, x_label: str, y_label: str, grid: str = "y") -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e4e6ea", lw=0.8)
+    axes.grid(axis=grid, color="#e4e6ea", lw=0.8)
     axes.set_axisbelow(True)
