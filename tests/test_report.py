@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subsetsel import ProblemError, Progress, Solution
+from subsetsel import FileFormatError, ProblemError, Progress, Solution
 from subsetsel.problem.tradeoff import Point
 from subsetsel.report.figures import Picture, pictures_of
 from subsetsel.report.gallery import Looks, picture_source, render_gallery
@@ -100,6 +101,24 @@ def test_a_page_lists_no_more_ids_than_can_be_read() -> None:
     """The rest is in the manifest."""
     text = Outline(render_page(make(2 * MAX_IDS + 6))).text
     assert "and 3 more in the manifest" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"verification": {"change": "far"}}, "TypeError"),
+        ({"verification": [1]}, "AttributeError"),
+        ({"solution": {"stats": {"curve": [{"m": 1}]}}}, "KeyError"),
+        ({"solution": {"gap": "1", "bound": 2}}, "ValueError"),
+    ],
+)
+def test_a_manifest_with_what_no_run_writes_is_refused(change: dict[str, Any], words: str) -> None:
+    """In a sentence, and the manifest that the run wrote is shown."""
+    good = make(verification={"change": 0.8, "change_error": 0.1})
+    bad = replace(good, **change)
+    with pytest.raises(FileFormatError, match=f"what no run writes .{words}.*that the run wrote"):
+        render_page(bad)
+    assert "Verified" in render_page(good, pictures=pictures_of(good))
 
 
 def test_class_bars_add_up_to_the_classes() -> None:

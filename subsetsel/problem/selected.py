@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Self
 
 from subsetsel.errors import FileFormatError
@@ -113,14 +114,15 @@ class Beside:
         """Read a confirmation."""
         values, random = (tuple(map(_number, record[name])) for name in ("values", "random"))
         low, high = map(_number, record["interval"])
-        if not values or len(values) != len(random):
+        pairs = list(zip(values, random, strict=True))
+        if not pairs:
             raise ValueError("a confirmation without pairs")
         return cls(
             rule=str(record["rule"]),
             recipe=Recipe.of_record(record["composition"]),
             values=values,
             random=random,
-            difference=_number(record["difference"]),
+            difference=_number(fmean(value - other for value, other in pairs)),
             interval=(low, high),
             is_ahead=low > 0,
         )
@@ -189,8 +191,11 @@ class Selected:
             return None
         try:
             found = cls._read(solution.get("limit"), stats)
-            if found.is_confirmed and not found.winner.is_ahead:
-                raise ValueError("what came back is not ahead")
+            ahead = [one for one in found.confirmations if one.is_ahead and found.came_back(one)]
+            if found.is_confirmed and not ahead:
+                raise ValueError("what came back is confirmed, and no trainings say so")
+            for one in found.confirmations:
+                found.gain(one)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise FileFormatError(
                 f"the record of the selection is damaged ({type(error).__name__}: {error}); select "
@@ -216,13 +221,8 @@ class Selected:
 
     @property
     def winner(self) -> Beside:
-        """The confirmation of what came back; of several of a rule that of its composition."""
-        mine = [
-            one for one in self.confirmations if one.rule == self.rule and one.recipe == self.recipe
-        ]
-        if not mine:
-            raise ValueError("what came back was not confirmed")
-        return mine[0]
+        """The confirmation of what came back, where it is confirmed."""
+        return next(one for one in self.confirmations if self.came_back(one))
 
     def came_back(self, one: Tried | Beside) -> bool:
         """Whether a trial or a confirmation is of what came back."""

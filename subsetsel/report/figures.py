@@ -11,6 +11,7 @@ import numpy as np
 
 from subsetsel.problem.selected import RANDOM, SHARES, Selected, Tried
 from subsetsel.problem.tradeoff import Point, points_of_record
+from subsetsel.report.damage import refusing_damage
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.plots import (
     Dot,
@@ -53,6 +54,7 @@ class Picture:
     is_wide: bool = False
 
 
+@refusing_damage()
 def pictures_of(manifest: Manifest, points: Sequence[Point] = ()) -> list[Picture]:
     """Draw everything that the record holds.
 
@@ -65,6 +67,11 @@ def pictures_of(manifest: Manifest, points: Sequence[Point] = ()) -> list[Pictur
     Returns
     -------
     list of Picture
+
+    Raises
+    ------
+    FileFormatError
+        If the manifest holds what no run writes.
     """
     check, stats = manifest.verification, manifest.solution.get("stats") or {}
     n = len(manifest.kept) + len(manifest.pruned)

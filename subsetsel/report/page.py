@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from subsetsel.problem.selected import Selected
+from subsetsel.report.damage import refusing_damage
 from subsetsel.report.manifest import Manifest
 from subsetsel.report.trials import render_selection, tiles_of
 
@@ -72,6 +73,7 @@ code { overflow-wrap: anywhere; }
 """
 
 
+@refusing_damage()
 def render_page(
     manifest: Manifest,
     *,
@@ -95,11 +97,18 @@ def render_page(
     -------
     str
         HTML.
+
+    Raises
+    ------
+    FileFormatError
+        If the manifest holds what no run writes.
     """
     num_pruned, num_kept = len(manifest.pruned), len(manifest.kept)
     n = num_pruned + num_kept
-    title = f"{num_pruned:,} of {n:,} examples pruned ({num_pruned / n if n else 0.0:.1%})"
     selected = Selected.of_record(manifest.solution)
+    # Who selects thinks of what is kept; who prunes, of what goes.
+    num, done = (num_pruned, "pruned") if selected is None else (num_kept, "kept for training")
+    title = f"{num:,} of {n:,} examples {done} ({num / n if n else 0.0:.1%})"
     stats = manifest.solution.get("stats") or {}
     solution = {**manifest.solution, "stats": _without(stats, *_SHOWN_APART)}
     check = _without(manifest.verification or {}, "class_sizes", "class_pruned")

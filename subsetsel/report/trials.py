@@ -88,7 +88,7 @@ def _trials(selected: Selected) -> str:
             str(one.number),
             one.rule + ("" if one.state == "finished" else f" ({one.state})"),
             _score(one.value),
-            *([one.recipe.score] if has_scores else []),
+            *([one.recipe.score if one.recipe.is_by_difficulty else ""] if has_scores else []),
             *(_percent(share) for share in (one.recipe.hard_cut, one.recipe.easy_cut)),
             *(f"{share:.2f}" for share in (one.recipe.evenness, one.recipe.class_balance)),
             one.recipe.chosen,
