@@ -121,6 +121,13 @@ def test_a_manifest_with_what_no_run_writes_is_refused(change: dict[str, Any], w
     assert "Verified" in render_page(good, pictures=pictures_of(good))
 
 
+def test_no_picture_is_drawn_of_what_no_run_writes() -> None:
+    """The pictures come before the page."""
+    bad = replace(make(), trace=[{"time": "late", "size": 1, "norm": 1.0}] * 2)
+    with pytest.raises(FileFormatError, match="what no run writes"):
+        pictures_of(bad)
+
+
 def test_class_bars_add_up_to_the_classes() -> None:
     """Kept and pruned bars hold every example once."""
     _, (axes,) = new_figure(1, "classes")

@@ -160,6 +160,7 @@ def test_text_and_page_say_what_came_back(
     """The same sentence in both, and on the page nothing about a refit that nobody made."""
     solution = make(limit, **more)
     assert str(solution).startswith(standing)
+    assert ("choice" in str(solution)) == bool(solution.stats["trials"])
     assert words in str(solution)
     page = page_of(solution)
     assert words in page.text
@@ -209,9 +210,18 @@ def test_a_selection_reads_the_same_from_its_file(tmp_path: Path) -> None:
     assert str(Solution.load(tmp_path / "kept.npz")) == str(make())
 
 
-def test_a_solution_with_a_damaged_record_is_printed_without_it() -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"trials": "none"},
+        {"confirmation": [{**beside((0.01, 0.03)), "interval": [0.01, 1e308]}]},
+        {"confirmation": [{**beside((0.01, 0.03)), "values": [], "random": []}]},
+        {"trials": [tried(0, "random", float("nan"))]},
+    ],
+)
+def test_a_solution_with_a_damaged_record_is_printed_without_it(damage: dict[str, Any]) -> None:
     """Looking at a solution never raises."""
-    text = str(make(trials="none"))
+    text = str(make(**damage))
     assert "kept 4" in text
     assert "random" not in text
 
@@ -240,7 +250,9 @@ def test_the_page_names_the_difficulty_only_where_there_are_several() -> None:
     """A column that says the same in every row says nothing."""
     several = [*stats_of()["trials"], tried(5, "strata", 0.7, score="<i>margin")]
     assert "difficulty" not in page_of(make()).text
-    assert "<i>margin" in page_of(make(trials=several)).text
+    text = page_of(make(trials=several)).text
+    assert "<i>margin" in text
+    assert "class-balanced0.810.0%" in text
 
 
 def test_a_large_study_makes_a_page_that_can_be_mailed() -> None:
@@ -354,15 +366,18 @@ def test_a_training_that_came_to_nothing_does_not_flatten_the_others() -> None:
     axes = pictures(trials=trials)[0].figure.axes[0]
     assert axes.get_ylim()[0] > 0.7
     assert "below" in axes.get_legend_handles_labels()[1]
+    near = pictures(trials=[*trials[:-1], tried(5, "strata", 0.72)])[0].figure.axes[0]
+    assert "below" not in near.get_legend_handles_labels()[1]
     assert "below" not in pictures()[0].figure.axes[0].get_legend_handles_labels()[1]
 
 
 def test_several_difficulties_have_a_panel_of_their_own() -> None:
     """Random and balanced classes have none: no difficulty plays a part in them."""
     trials = [*stats_of()["trials"], tried(5, "strata", 0.7, score="margin")]
-    trials.append(tried(6, "class-balanced", 0.7, score="no part"))
-    axes = pictures(trials=trials)[0].figure.axes[-1]
+    trials.append(tried(6, "class-balanced", 0.76, score="no part"))
+    first, *_, axes = pictures(trials=trials)[0].figure.axes
     assert axes.get_xlabel() == "difficulty"
+    assert axes.get_ylim() == first.get_ylim()
     assert [label.get_text() for label in axes.get_xticklabels()] == ["el2n", "margin"]
     num_dots = sum(len(np.asarray(line.get_xdata())) for line in axes.lines[1:])
     assert num_dots == 5  # four of them, and the ring

@@ -114,15 +114,13 @@ class Beside:
         """Read a confirmation."""
         values, random = (tuple(map(_number, record[name])) for name in ("values", "random"))
         low, high = map(_number, record["interval"])
-        pairs = list(zip(values, random, strict=True))
-        if not pairs:
-            raise ValueError("a confirmation without pairs")
+        differences = [value - other for value, other in zip(values, random, strict=True)]
         return cls(
             rule=str(record["rule"]),
             recipe=Recipe.of_record(record["composition"]),
             values=values,
             random=random,
-            difference=_number(fmean(value - other for value, other in pairs)),
+            difference=_number(fmean(differences)),
             interval=(low, high),
             is_ahead=low > 0,
         )

@@ -21,6 +21,7 @@ from subsetsel.report.plots import (
     draw_progress,
     draw_tradeoff,
     draw_trials,
+    floor_of,
 )
 from subsetsel.support.figures import new_figure
 
@@ -208,6 +209,7 @@ def _compositions(selected: Selected, dots: Sequence[Tried], panels: Sequence[_P
     if len(panels) > 1:
         figure.set_size_inches(_PANEL[0] * len(panels) + _EDGE, _PANEL[1])
     random = _random(selected)
+    floor = floor_of([trial.score for trial in dots], random)
     legend: dict[str, Any] = {}
     for one, panel in zip(axes, panels, strict=True):
         shown = [
@@ -215,7 +217,7 @@ def _compositions(selected: Selected, dots: Sequence[Tried], panels: Sequence[_P
             for place, trial in zip(panel.places, dots, strict=True)
             if place is not None
         ]
-        draw_trials(one, shown, panel.label, random=random)
+        draw_trials(one, shown, panel.label, random=random, floor=floor)
         if panel.names is not None:
             one.set_xticks(range(len(panel.names)), panel.names)
         if one is not axes[0]:

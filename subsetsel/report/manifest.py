@@ -258,8 +258,6 @@ def _require_fields(path: str | PathLike[str], record: dict[str, Any]) -> None:
     for name, kind in _REQUIRED.items():
         if not isinstance(record.get(name), kind):
             raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
-    if not isinstance(record["solution"].get("stats"), (dict, type(None))):
-        raise FileFormatError(f"{path}: the stats of the solution must be a record.")
     trace = record.get("trace", [])
     if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
         raise FileFormatError(f"{path}: trace must be a list of records.")

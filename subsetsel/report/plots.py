@@ -140,18 +140,22 @@ class Dot:
 
 
 def draw_trials(
-    axes: Axes, dots: Sequence[Dot], label: str, *, random: tuple[float, float, float] | None
+    axes: Axes,
+    dots: Sequence[Dot],
+    label: str,
+    *,
+    random: tuple[float, float, float] | None,
+    floor: float,
 ) -> None:
     """Draw the scores of trials over one part of their composition.
 
     A line shows random, from the middle of three numbers, and a band the range that the other two
-    span. Scores far below the rest lie at the lower edge, as triangles.
+    span. Scores below ``floor`` lie at it, as triangles.
     """
     if random is not None:
         low, middle, high = random
         axes.axhspan(low, high, color=_MUTED, alpha=0.22, lw=0)
         axes.axhline(middle, color=_MUTED, lw=1.4, ls="--", label="random")
-    floor = _floor([dot.value for dot in dots], random)
     for shape, (marker, color, name) in _SHAPES.items():
         mine = [dot for dot in dots if dot.choice == shape]
         if not mine:
@@ -188,7 +192,7 @@ def draw_trials(
     axes.margins(x=0.08, y=0.08)
 
 
-def _floor(values: Sequence[float], random: tuple[float, float, float] | None) -> float:
+def floor_of(values: Sequence[float], random: tuple[float, float, float] | None) -> float:
     """Give the score from which on trials are told apart by height."""
     middle, best, lowest = float(np.median(values)), max(values), min(values)
     floor = best - _DEPTH * (best - middle)
