@@ -357,7 +357,9 @@ def test_random_is_a_line_with_the_band_of_its_fresh_seeds() -> None:
     (line,) = (line for line in cheap.figure.axes[0].lines if line.get_label() == "random")
     assert np.allclose(np.asarray(line.get_ydata()), 0.80)
     assert "fresh seeds" not in cheap.caption
-    assert cheap.figure.axes[0].get_ylabel() == "score on held-out examples, 25% of a training"
+    assert (
+        cheap.figure.axes[0].get_ylabel() == "score on held-out examples\nafter 25% of a training"
+    )
 
 
 def test_a_training_that_came_to_nothing_does_not_flatten_the_others() -> None:

@@ -226,7 +226,7 @@ def _compositions(selected: Selected, dots: Sequence[Tried], panels: Sequence[_P
         handles, names = one.get_legend_handles_labels()
         legend |= dict(zip(names, handles, strict=True))
     share = selected.search_budget
-    length = "" if share == 1 else f", {share:.0%} of a training"
+    length = "" if share == 1 else f"\nafter {share:.0%} of a training"
     axes[0].set_ylabel(f"score on held-out examples{length}")
     figure.legend(
         list(legend.values()),
