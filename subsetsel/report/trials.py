@@ -41,7 +41,9 @@ def render_selection(selected: Selected) -> str:
     str
         HTML; every text is escaped.
     """
-    parts = [f'<p class="caption">{escape(f"Came back: {selected.rule}: {selected.recipe}.")}</p>']
+    parts = [
+        f'<p class="caption">{escape(f"What came back ({selected.rule}): {selected.recipe}.")}</p>'
+    ]
     if not selected.trials:
         parts = []
     remarks = "".join(f"<li>{escape(_short(text))}</li>" for text in selected.remarks)
