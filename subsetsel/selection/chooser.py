@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.engine.options import COMMON_OPTIONS, Limits
+from subsetsel.engine.registry import get_spec
 from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError, SolverError
 from subsetsel.problem.problem import Problem
@@ -61,7 +63,7 @@ class Chooser:
                     f"rows hold {self.problem.n} examples and labels {self.n}; give those of the "
                     "same examples, in the same order."
                 )
-        self._solve_options = {"bound": False, **(solve_options or {})}
+        self._solve_options = {"bound": False, **_checked_options(solve_options or {})}
 
     def choose(
         self,
@@ -101,7 +103,7 @@ class Chooser:
             kept = generator.choice(np.flatnonzero(is_open), num_kept, replace=False)
             return np.sort(kept).astype(np.int64)
         if composition.choice == "joint":
-            return self._solve({}, is_open, num_kept, seed)
+            return self._solve(self._one_of_each(is_open, num_kept), is_open, num_kept, seed)
         cells, counts = self._quotas(composition, is_open, num_kept, generator)
         if composition.is_joint:
             sizes = np.bincount(cells[is_open], minlength=len(counts))
@@ -109,6 +111,21 @@ class Chooser:
             question = {"groups": np.where(is_open, cells, -1), "group_limits": limits}
             return self._solve(question, is_open, num_kept, seed)
         return _draw(cells, counts, is_open, generator)
+
+    def about_rows(self) -> dict[str, Any]:
+        """Say what joint choices depend on."""
+        given = self.problem
+        if given is None:
+            return {"rows": None}
+        # One number in which every row counts, and its place; digits that rounding does not reach.
+        mark = given.rows.squared_norms @ np.random.default_rng(0).random(self.n)
+        return {
+            "rows": [*given.rows.shape, f"{mark:.6g}", given.normalization, given.hessian],
+            # Callbacks are no part of the question, and bear an address.
+            "solve_options": {
+                name: value for name, value in self._solve_options.items() if not callable(value)
+            },
+        }
 
     def _open(
         self,
@@ -168,6 +185,16 @@ class Chooser:
         expected = _expected(table, weights, num_kept, composition.class_balance)
         return cells, _rounded(expected.ravel(), sizes, num_kept, generator)
 
+    def _one_of_each(self, is_open: BoolArray, num_kept: int) -> dict[str, Any]:
+        """Keep one example of each class that has any, where rows speak of a refitted head."""
+        sizes = np.bincount(self.labels[is_open])
+        present = np.flatnonzero(sizes)
+        is_kept = self.problem is not None and self.problem.normalization == "kept"
+        if not is_kept or len(present) > num_kept:
+            return {}
+        limits = {int(c): (0, int(sizes[c]) - 1) for c in present}
+        return {"groups": np.where(is_open, self.labels, -1), "group_limits": limits}
+
     def _solve(
         self, question: dict[str, Any], is_open: BoolArray, num_kept: int, seed: int
     ) -> IndexArray:
@@ -184,12 +211,30 @@ class Chooser:
             hessian=given.hessian,
             **question,
         )
-        if not question:
-            problem.keep_one_of_each(self.labels)
         found = solve(problem, seed=seed, **self._solve_options)
+        if found.limit == "interrupted":
+            # `solve` gives its best so far; the user wants all of this to end.
+            raise KeyboardInterrupt
         if not found.is_feasible:
             raise SolverError(f"the joint choice of {num_kept} examples found nothing: {found}")
         return found.kept
+
+
+def _checked_options(given: Any) -> dict[str, Any]:
+    """Refuse a wrong option of `solve` before anything is trained."""
+    if not isinstance(given, Mapping):
+        raise OptionError(
+            f"solve_options must be a dictionary of options of subsetsel.solve, got {given!r}."
+        )
+    if not given:
+        return {}
+    if "seed" in given:
+        raise OptionError("solve_options holds seed; each choice has its own, so leave it out.")
+    spec = get_spec(given.get("solver", "anneal"))
+    common = {name: given[name] for name in COMMON_OPTIONS if name in given}
+    Limits(**common)
+    spec.options(spec.load(), {k: v for k, v in given.items() if k not in {"solver", *common}})
+    return dict(given)
 
 
 def _difficulties(given: Any, n: int) -> dict[str, FloatArray]:

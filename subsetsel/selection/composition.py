@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from subsetsel.errors import OptionError
 from subsetsel.scores.strata import gentle_cut, hardest_cut
 
@@ -51,7 +53,7 @@ class Composition:
     def __post_init__(self) -> None:
         for name in _SHARES:
             value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and 0 <= value <= 1):
+            if not (isinstance(value, (int, float, np.number)) and 0 <= value <= 1):
                 raise OptionError(f"{name} must be a share, 0 to 1, got {value!r}.")
             object.__setattr__(self, name, float(value))
         if self.hard_cut + self.easy_cut >= 1:
