@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,14 +44,8 @@ class Referee:
 
     def score(
         self, kept: IndexArray, held_out: IndexArray, seed: int, budget: float = 1.0
-    ) -> tuple[float, float]:
+    ) -> float:
         """Train on ``kept``, judge on ``held_out``.
-
-        Returns
-        -------
-        score : float
-        seconds : float
-            Of this training.
 
         Raises
         ------
@@ -61,14 +54,13 @@ class Referee:
         OptionError
             If it returns no number at all.
         """
-        started = time.perf_counter()
         more = {"budget": budget} if self.takes_budget else {}
         try:
             # Copies, so that a training that shuffles in place disturbs nobody.
             found = self._train(kept.copy(), held_out.copy(), seed, **more)
         except Exception as error:
             raise TrainingFault(f"raised {type(error).__name__}: {error}") from error
-        return _number(found), time.perf_counter() - started
+        return _number(found)
 
 
 def _takes_budget(train: Any) -> bool:
@@ -99,6 +91,8 @@ def _number(found: Any) -> float:
             "train returned None; let it return the score on held_out, a float, higher is better."
         )
     try:
+        if isinstance(found, (str, bytes, bool, np.bool_)):
+            raise TypeError
         value = float(found)
     except (TypeError, ValueError) as error:
         raise OptionError(
@@ -118,4 +112,6 @@ def set_aside(n: int, share: float, seed: int) -> IndexArray:
 
 def seed_of(*numbers: int) -> int:
     """Turn numbers into one seed below 2^31, which every library takes."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
+    # As a spawn key each number counts; as entropy (0,) and (0, 0) are the same.
+    sequence = np.random.SeedSequence(numbers[0], spawn_key=numbers[1:])
+    return int(sequence.generate_state(1)[0] >> 1)

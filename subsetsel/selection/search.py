@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from subsetsel.errors import SolverError, TrainingError
 from subsetsel.problem.progress import Limit
 from subsetsel.rows.base import IndexArray
 from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import Composition, random_rule
-from subsetsel.selection.confirm import MIN_PAIRS, Confirmation
+from subsetsel.selection.confirm import Confirmation, compare
 from subsetsel.selection.referee import Referee, TrainingFault, seed_of, set_aside
 from subsetsel.selection.study import Outcome, Study, Trial
-from subsetsel.support.clock import Clock
+from subsetsel.support.clock import Clock, TimeIsUp
 from subsetsel.support.text import spoken_time
 
 # Where `train` takes a budget, compositions are searched with a part of it. With a quarter of 600
@@ -95,9 +97,12 @@ class Selection:
         self.limit: Limit | None = None
         self.confirmations: list[Confirmation] = []
         self.remarks: list[str] = []
-        self.held_out = self._set_aside(_HELD_OUT, 0)
+        self.held_out = set_aside(
+            chooser.n, settings.held_out, seed_of(settings.seed, _HELD_OUT, 0)
+        )
         self._search_budget = CHEAP_BUDGET if referee.takes_budget else 1.0
         self.num_done, self.training_time = 0, 0.0
+        self._budget_done, self._has_told_time = 0.0, False
 
     @property
     def elapsed(self) -> float:
@@ -128,6 +133,8 @@ class Selection:
         try:
             self._try_all()
             self._confirm(self._finalists())
+        except TimeIsUp:
+            self.limit = "time"
         except KeyboardInterrupt:
             self.limit = "interrupted"
 
@@ -139,11 +146,11 @@ class Selection:
 
     def _try_all(self) -> None:
         for trial in self.study.trials:
-            self._count(f"{trial.rule} (done before)", trial.outcome)
+            self._count(f"{trial.rule} (done before)", trial.outcome, self._search_budget)
             if trial.number == 0:
                 self._check_seeds(trial)
         while (number := len(self.study.trials)) < self.settings.num_trials:
-            if number and not self._has_time_for(self._num_left_after_search + 1):
+            if number and not self._has_time_for(self._search_budget + self._num_after_search):
                 self.limit = "time"
                 return
             trial = self._try(number)
@@ -153,8 +160,8 @@ class Selection:
                 return
 
     @property
-    def _num_left_after_search(self) -> int:
-        return self.num_to_do - self.settings.num_trials
+    def _num_after_search(self) -> int:
+        return self.num_to_do - self.settings.num_trials - 2
 
     def _try(self, number: int) -> Trial:
         if number < len(self._fixed):
@@ -172,7 +179,7 @@ class Selection:
         except BaseException:
             self.study.give_up(token)
             raise
-        self._count(rule, outcome)
+        self._count(rule, outcome, self._search_budget, is_new=True)
         if number == 0 and outcome.value is None:
             raise TrainingError(
                 f"train {outcome.reason} on {self.settings.num_kept} random examples (seed "
@@ -204,20 +211,26 @@ class Selection:
             )
         elif other is not None and other == again:
             self.remarks.append(
-                f"train gave {first.value:.6g} for two seeds on the same examples: it ignores its "
-                "seed. That is right for a model that is fitted exactly; a network should draw its "
-                "initial parameters and the order of its batches from the seed."
+                f"train gave {first.value:.6g} for two seeds on the same examples: it seems to "
+                "ignore its seed. That is right for a model that is fitted exactly; a network "
+                "should draw its initial parameters and the order of its batches from the seed."
             )
 
     # --- finalists ------------------------------------------------------------------------------
 
     def _finalists(self) -> list[tuple[str, Composition]]:
         """Train the best again, and give those that are to be confirmed."""
-        others = [t for t in self.study.trials if t.value is not None and t.rule != "random"]
-        ranked = sorted(others, key=lambda trial: -(trial.value or 0.0))
+        # Each once: where little is cut, both rules by strata are the same.
+        others = {
+            trial.composition: trial
+            for trial in reversed(self.study.trials)
+            if trial.value is not None and not trial.composition.is_plain
+        }
+        ranked = sorted(others.values(), key=lambda t: (-(t.value or 0.0), t.number))
         seed = seed_of(self.settings.seed, _AGAIN)
         means: dict[int, float] = {}
         for trial in ranked[: self.num_again]:
+            self._require_time([f"again {trial.number}"])
             again = self._recalled(
                 f"again {trial.number}", trial.composition, self.held_out, seed, rule=trial.rule
             )
@@ -228,7 +241,7 @@ class Selection:
             (trial for trial in ranked if trial.number in means),
             key=lambda trial: -means[trial.number],
         )
-        default = [trial for trial in others if trial.rule == self.settings.default]
+        default = [trial for trial in others.values() if trial.rule == self.settings.default]
         ranked = [*default, *(trial for trial in ranked if trial not in default)]
         return [(trial.rule, trial.composition) for trial in ranked[:NUM_CONFIRMED]]
 
@@ -239,30 +252,35 @@ class Selection:
         pairs: list[list[float | None]] = []
         try:
             for number in range(settings.num_confirmations if finalists else 0):
-                if not self._has_time_for(len(rules)):
-                    self.limit = "time"
-                    return
-                # Examples set aside anew: a composition that suits one part by luck is found out.
-                held_out = self._set_aside(_CONFIRM, number)
+                size = self._num_held_out_anew
+                keys = [f"confirm {number} on {size} {one.record()}" for _, one in rules]
+                self._require_time(keys)
+                held_out = self._set_aside_anew(number)
                 seed = seed_of(settings.seed, _CONFIRM, number)
                 pairs.append([
-                    self._recalled(
-                        f"confirm {number} {composition.record()}",
-                        composition,
-                        held_out,
-                        seed,
-                        rule=rule,
-                    ).value
-                    for rule, composition in rules
+                    self._recalled(key, composition, held_out, seed, rule=rule).value
+                    for key, (rule, composition) in zip(keys, rules, strict=True)
                 ])
         finally:
-            self.confirmations = list(_compare(rules, pairs))
+            self.confirmations = list(compare(rules, pairs))
 
     # --- trainings ------------------------------------------------------------------------------
 
-    def _set_aside(self, *kind: int) -> IndexArray:
-        seed = seed_of(self.settings.seed, _HELD_OUT, *kind)
-        return set_aside(self.chooser.n, self.settings.held_out, seed)
+    def _set_aside_anew(self, number: int) -> IndexArray:
+        """Give a held-out part for a confirmation.
+
+        It has nothing of the part that the composition was found with, which it may suit by luck,
+        and nothing of the other confirmations, so that the pairs are independent.
+        """
+        generator = np.random.default_rng(seed_of(self.settings.seed, _HELD_OUT, 1))
+        others = np.setdiff1d(np.arange(self.chooser.n), self.held_out)
+        size = self._num_held_out_anew
+        return np.sort(generator.permutation(others)[number * size : (number + 1) * size])
+
+    @property
+    def _num_held_out_anew(self) -> int:
+        most = (self.chooser.n - len(self.held_out)) // self.settings.num_confirmations
+        return min(len(self.held_out), most)
 
     def _recalled(
         self,
@@ -277,10 +295,11 @@ class Selection:
     ) -> Outcome:
         """Train, unless this training is in the study."""
         outcome = self.study.recall(key)
+        is_new = outcome is None
         if outcome is None:
             outcome = self._train(composition, held_out, seed, train_seed=train_seed, budget=budget)
             self.study.remember(key, outcome)
-        self._count(f"{key.partition(' ')[0]} {rule}", outcome)
+        self._count(f"{key.partition(' ')[0]} {rule}", outcome, budget, is_new=is_new)
         return outcome
 
     def _train(
@@ -298,37 +317,32 @@ class Selection:
             kept = self.chooser.choose(
                 composition, self.settings.num_kept, seed=seed, held_out=held_out
             )
-            value, seconds = self.referee.score(
+            value = self.referee.score(
                 kept, held_out, seed if train_seed is None else train_seed, budget
             )
         except (TrainingFault, SolverError) as error:
             return Outcome(None, str(error), time.perf_counter() - started)
-        return Outcome(value, "", seconds)
+        return Outcome(value, "", time.perf_counter() - started)
 
-    def _count(self, what: str, outcome: Outcome) -> None:
+    def _count(self, what: str, outcome: Outcome, budget: float, *, is_new: bool = False) -> None:
         self.num_done += 1
+        self._budget_done += budget
         self.training_time += outcome.seconds
         result = outcome.reason if outcome.value is None else f"{outcome.value:.6g}"
         self._say(f"[{self.num_done}/{self.num_to_do}] {what}: {result} ({outcome.seconds:.1f} s)")
-        if self.num_done == 1:
-            full = outcome.seconds / self._search_budget
-            rest = (self.settings.num_trials + 1) * outcome.seconds
-            rest += (self.num_to_do - self.settings.num_trials - 2) * full
+        if is_new and not self._has_told_time:
+            self._has_told_time = True
+            whole = (self.settings.num_trials + 2) * self._search_budget + self._num_after_search
+            rest = max(0.0, whole - self._budget_done) * outcome.seconds / budget
             self._say(f"all of them would take about {spoken_time(rest)} more")
 
-    def _has_time_for(self, num_trainings: int) -> bool:
-        """Whether so many trainings of the kind seen so far end before the deadline."""
-        each = self.training_time / max(1, self.num_done)
-        return self._clock.remaining > num_trainings * each
+    def _has_time_for(self, budget: float) -> bool:
+        """Whether so many whole trainings, as fast as those so far, end before the deadline."""
+        each = self.training_time / max(self._budget_done, self._search_budget)
+        return self._clock.remaining > budget * each
 
-
-def _compare(
-    rules: list[tuple[str, Composition]], pairs: list[list[float | None]]
-) -> Iterator[Confirmation]:
-    """Test every rule against the first, by the pairs in which both have a value."""
-    for column, (rule, composition) in enumerate(rules[1:], 1):
-        both = [(row[column], row[0]) for row in pairs]
-        known = [(value, random) for value, random in both if None not in {value, random}]
-        if len(known) >= MIN_PAIRS:
-            values, random = (list(map(float, side)) for side in zip(*known, strict=True))
-            yield Confirmation.of_pairs(rule, replace(composition), values, random)
+    def _require_time(self, keys: list[str]) -> None:
+        """Begin no training that would not end in time; what is in the study takes none."""
+        num_new = sum(self.study.recall(key) is None for key in keys)
+        if num_new and not self._has_time_for(num_new):
+            raise TimeIsUp

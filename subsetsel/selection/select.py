@@ -9,13 +9,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsetsel.engine.options import Limits, require_integer
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.goal import Goal
 from subsetsel.problem.solution import Solution
 from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import CHOICES, Choice, Composition, reference_rules
+from subsetsel.selection.confirm import MIN_PAIRS
 from subsetsel.selection.referee import Referee, Train, seed_of
-from subsetsel.selection.search import Selection, Settings
+from subsetsel.selection.search import CHEAP_BUDGET, Selection, Settings
 from subsetsel.selection.study import Space, Study, Trial, earlier_compositions, only_run
 from subsetsel.selection.verdict import conclude
 from subsetsel.support.clock import Clock
@@ -76,7 +78,8 @@ def select_for_training(
     num_kept, fraction : optional
         How many are kept, or the share that is pruned. Exactly one.
     rows : Problem or whatever `Problem` takes, optional
-        Influence of the same examples; opens joint choices. Its own goal plays no part.
+        Influence of the same examples; opens joint choices. Its own goal and constraints play no
+        part.
     start : {"scratch", "trained"}
         Whether ``train`` starts from random parameters, or goes on from a model that was trained on
         all the data: there the joint choice is the default, and ``rows`` are needed.
@@ -144,9 +147,17 @@ def select_for_training(
     >>> len(sol.kept)
     30
     """
+    # Callbacks of another signature, and checked alike.
+    calls: dict[str, Any] = {"callback": callback, "progress": progress}
+    Limits(time_limit=time_limit, seed=seed, **calls)
     clock = Clock(time_limit)
     referee = Referee(train)
     chooser = Chooser(difficulty, labels, rows, solve_options=solve_options)
+    if (num_kept is None) == (fraction is None):
+        raise OptionError(
+            f"give exactly one of num_kept, how many are kept, and fraction, the share that is "
+            f"pruned; got {'none' if num_kept is None else 'both'}."
+        )
     goal = Goal.parse(chooser.n, num_kept=num_kept, fraction=fraction)
     assert goal.size is not None
     kept = chooser.n - goal.size
@@ -154,10 +165,11 @@ def select_for_training(
     choices: tuple[str, ...] = _CHOICES[start] if rows is not None else ("draw",)
     space = Space(tuple(chooser.difficulty), choices, room=1 - kept / pool)
     fixed = _fixed(chooser, kept, pool, space, warm_start, has_search=start == "scratch")
+    num_rules = sum(rule not in {"searched", "earlier"} for rule, _ in fixed)
     most = _NUM_TRIALS if start == "scratch" else len(fixed)
     settings = Settings(
         num_kept=kept,
-        num_trials=max(most if num_trials is None else num_trials, len(fixed)),
+        num_trials=max(most if num_trials is None else num_trials, num_rules),
         num_confirmations=num_confirmations,
         held_out=held_out,
         seed=seed,
@@ -165,7 +177,9 @@ def select_for_training(
     )
     say = progress or (lambda line: None)
     with only_run(study):
-        log = Study(study, _about(chooser, settings, start, space), space, seed)
+        about = _about(chooser, settings, start, space, fixed)
+        about |= {"budget": CHEAP_BUDGET if referee.takes_budget else 1.0}
+        log = Study(study, about, space, seed)
         selection = Selection(
             settings, chooser, referee, log, fixed, clock=clock, say=say, callback=callback
         )
@@ -183,7 +197,7 @@ def _check(
 ) -> int:
     """Refuse what makes no sense; give how many examples there are to choose from."""
     n = chooser.n
-    if not (isinstance(held_out, (int, float)) and 0 < held_out <= 0.5):
+    if not (isinstance(held_out, (int, float, np.floating)) and 0 < held_out <= 0.5):
         raise OptionError(
             f"held_out is a share of the data, 0 < held_out <= 0.5; got {held_out!r}."
         )
@@ -194,19 +208,21 @@ def _check(
             "start='trained' chooses jointly and needs rows, such as Problem.from_model(model, "
             "dataset, l2=..., num_kept=...); without them use start='scratch'."
         )
-    for name, value, least in (
-        ("num_trials", num_trials, 1),
-        ("num_confirmations", num_confirmations, 3),
-    ):
-        is_count = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (is_count and value >= least):
-            raise OptionError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    if num_trials is not None:
+        require_integer("num_trials", num_trials, 1)
+    require_integer("num_confirmations", num_confirmations, MIN_PAIRS)
     pool = n - max(1, round(held_out * n))
     if not 0 < num_kept < pool:
         raise ProblemError(
             f"num_kept = {num_kept} of {n} leaves no choice: {n - pool} examples are set aside for "
             f"the referee, and 1 to {pool - 1} of the {pool} others can be kept. Keep fewer, or "
             "take a smaller held_out."
+        )
+    if pool < num_confirmations:
+        raise ProblemError(
+            f"num_confirmations = {num_confirmations}, but there are only {pool} examples that are "
+            "not held out in the search, and each confirmation holds out some of its own; take at "
+            f"most {pool}, or more examples."
         )
     return pool
 
@@ -233,9 +249,17 @@ def _fixed(
     return fixed
 
 
-def _about(chooser: Chooser, settings: Settings, start: str, space: Space) -> dict[str, Any]:
+def _about(
+    chooser: Chooser,
+    settings: Settings,
+    start: str,
+    space: Space,
+    fixed: list[tuple[str, Composition]],
+) -> dict[str, Any]:
     """Say what a study is about, so that another search does not go on with it."""
     return {
+        # Their order counts: the fixed rules take the first.
+        "scores": space.scores,
         "num_kept": settings.num_kept,
         "held_out": settings.held_out,
         "seed": settings.seed,
@@ -243,5 +267,6 @@ def _about(chooser: Chooser, settings: Settings, start: str, space: Space) -> di
         "choices": space.choices,
         "labels": sha256_of_array(chooser.labels),
         "difficulty": {name: sha256_of_array(v) for name, v in chooser.difficulty.items()},
-        "rows": None if chooser.problem is None else chooser.problem.rows.shape,
+        "warm_start": [one.record() for rule, one in fixed if rule == "earlier"],
+        **chooser.about_rows(),
     }

@@ -23,6 +23,8 @@ from subsetsel.support.records import plain
 
 _FORMAT = "subsetsel-study-1"
 _NAME = "select_for_training"
+# How an Optuna journal begins.
+_FIRST_BYTES = b'{"op_code":'
 # The first proposals of the sampler are by lot, beside the fixed rules that come before it.
 _NUM_STARTUP = 10
 
@@ -162,8 +164,12 @@ class Study:
             )
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state == self._optuna.trial.TrialState.RUNNING:
-                # Its run was killed; the same proposal will be made again.
-                self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+                # Its run was killed: after its training, or before the end of it. Then the same
+                # proposal will be made again.
+                if "about" in trial.user_attrs:
+                    self._study.tell(trial.number, self._told(trial.user_attrs["about"]["value"]))
+                else:
+                    self.give_up(trial.number)
 
     @property
     def trials(self) -> list[Trial]:
@@ -178,7 +184,7 @@ class Study:
             deterministic_objective=False,
             warn_independent_sampling=False,
         )
-        with _quietly():
+        with _quietly(self._optuna):
             trial = self._study.ask(self._space.distributions(self._optuna))
         return trial, self._space.composition(trial.params)
 
@@ -190,19 +196,12 @@ class Study:
     def finish(self, token: Any, rule: str, composition: Composition, outcome: Outcome) -> Trial:
         """Write a trial down; it is on the disk when this returns."""
         number = len(self.trials)
-        about = {
-            "rule": rule,
-            "composition": composition.record(),
-            "reason": outcome.reason,
-            "seconds": outcome.seconds,
-        }
-        states = self._optuna.trial.TrialState
-        state = states.FAIL if outcome.value is None else states.COMPLETE
+        about = {"rule": rule, "composition": composition.record(), **plain(outcome)}
+        told = self._told(outcome.value)
         if token is None:
             self._study.add_trial(
                 self._optuna.create_trial(
-                    state=state,
-                    value=outcome.value,
+                    value=told,
                     params=composition.record(),
                     distributions=self._space.distributions(self._optuna),
                     user_attrs={"about": about},
@@ -210,8 +209,14 @@ class Study:
             )
         else:
             token.set_user_attr("about", about)
-            self._study.tell(token, outcome.value, state=state)
+            self._study.tell(token, told)
         return Trial(number, rule, composition, outcome)
+
+    def _told(self, value: float | None) -> float:
+        """Tell the sampler of a failure as of the worst score: else it proposes the same again."""
+        if value is not None:
+            return value
+        return min(trial.value for trial in self.trials if trial.value is not None)
 
     def recall(self, key: str) -> Outcome | None:
         """Find another training of this search that was done before."""
@@ -235,10 +240,10 @@ def earlier_compositions(path: str | PathLike[str], num: int, space: Space) -> l
     """
     if not Path(path).is_file():
         raise FileNotFoundError(2, "warm_start names a study that does not exist", str(path))
-    study = _open(_import_optuna(), path)
+    study = _open(_import_optuna(), path, is_read_only=True)
     about = study.user_attrs.get("about")
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise FileFormatError(f"{path} is no study of select_for_training.")
+        raise FileFormatError(f"{path} is no study of select_for_training; name another file.")
     ranked = sorted(
         (trial for trial in _read_trials(study) if trial.value is not None),
         key=lambda trial: -(trial.value or 0.0),
@@ -261,11 +266,15 @@ def only_run(path: str | PathLike[str] | None) -> Iterator[None]:
     ------
     FolderInUseError
         If another run is at work on it.
+    FileFormatError
+        If it is no study; it is left as it is.
     """
     if path is None:
         yield
         return
     file = Path(path)
+    if file.is_dir():
+        raise OptionError(f"study {str(path)!r} is a folder; name a file in it.")
     with locked(file.parent, name=f".{file.name}"):
         # Optuna's own lock outlives a process that is killed while it writes.
         Path(f"{file}.lock").unlink(missing_ok=True)
@@ -274,24 +283,28 @@ def only_run(path: str | PathLike[str] | None) -> Iterator[None]:
 
 
 def _cut_torn_line(file: Path) -> None:
-    """Cut off the end of a line that a killed run did not finish."""
+    """Cut off the end of a line that a killed run did not finish, of a journal and nothing else."""
     if file.is_file() and file.stat().st_size:
         with file.open("r+b") as stream:
             written = stream.read()
+            if not _FIRST_BYTES.startswith(written[: len(_FIRST_BYTES)]):
+                raise FileFormatError(f"{file} is no study of select_for_training; name another.")
             if not written.endswith(b"\n"):
                 stream.truncate(written.rfind(b"\n") + 1)
 
 
-def _open(optuna: Any, path: str | PathLike[str] | None) -> Any:
+def _open(optuna: Any, path: str | PathLike[str] | None, *, is_read_only: bool = False) -> Any:
     if path is None:
-        return optuna.create_study(direction="maximize")
+        with _quietly(optuna):
+            return optuna.create_study(direction="maximize")
     journal = import_extra("optuna.storages.journal", "select", "searches for a composition")
     try:
-        with _quietly():
+        with _quietly(optuna):
             storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(path)))
-            return optuna.create_study(
-                storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True
-            )
+            names = {study.study_name for study in storage.get_all_studies()}
+            if is_read_only or _NAME in names:
+                return optuna.load_study(storage=storage, study_name=_NAME)
+            return optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
     except OSError:
         raise
     except Exception as error:
@@ -305,21 +318,24 @@ def _read_trials(study: Any) -> list[Trial]:
     for trial in study.get_trials(deepcopy=False):
         about = trial.user_attrs.get("about")
         if about is not None and trial.state.is_finished():
-            outcome = Outcome(trial.value, about["reason"], about["seconds"])
+            outcome = Outcome(about["value"], about["reason"], about["seconds"])
             composition = Composition.of_record(about["composition"])
             found.append(Trial(len(found), about["rule"], composition, outcome))
     return found
 
 
 def _import_optuna() -> Any:
-    optuna = import_extra("optuna", "select", "searches for a composition")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
+    return import_extra("optuna", "select", "searches for a composition")
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep Optuna's remarks on its own experimental parts from users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _quietly(optuna: Any) -> Iterator[None]:
+    """Keep Optuna's remarks on studies and on its experimental parts from users."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -109,8 +109,10 @@ def _decide(selection: Selection) -> tuple[str, Composition, bool, str]:
 
 def _sentence(one: Confirmation) -> str:
     low, high = one.interval
-    side = "ahead of" if one.difference >= 0 else "behind"
+    side = "ahead of" if one.difference > 0 else "behind"
+    by = f"{side} random by {abs(one.difference):.4g}" if one.difference else "level with random"
     return (
-        f"{one.rule} is {side} random by {abs(one.difference):.4g} (95 % interval {low:.4g} to "
-        f"{high:.4g}, {len(one.values)} paired trainings on fresh seeds)"
+        f"{one.rule} is {by} (95 % interval {low:.4g} to {high:.4g}, "
+        f"{len(one.values)} paired trainings on fresh seeds"
+        f"{f'; {one.num_failed} others of it gave no score' if one.num_failed else ''})"
     )
