@@ -429,6 +429,25 @@ def test_no_training_is_begun_that_would_not_end_in_time(
     assert (True, "time") in set(zip(is_confirmed, limits, strict=True))
 
 
+@pytest.mark.parametrize("time_limit", [0, 25, 75])
+def test_what_follows_a_finished_search_keeps_to_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, time_limit: float
+) -> None:
+    """The best again, and every round of confirmation, begin only if they end in time."""
+    watch = Watch(monkeypatch, Task())
+
+    def search(kept: Any, held_out: Any, seed: int) -> float:
+        if len(watch.task.calls) == 9 + 2:
+            raise KeyboardInterrupt
+        return watch.train(kept, held_out, seed)
+
+    watch.task.select(search, study=tmp_path / "s")
+    watch.now = 0.0
+    solution = watch.task.select(watch.train, study=tmp_path / "s", time_limit=time_limit)
+    assert time_limit - 30 < watch.now <= time_limit
+    assert (solution.limit, solution.stats["is_confirmed"]) == ("time", False)
+
+
 def test_a_time_limit_of_nothing_still_gives_random() -> None:
     """One training and its check; the message says why there is no more."""
     solution = Task().select(time_limit=0)

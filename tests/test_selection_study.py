@@ -17,7 +17,7 @@ from selecting import N, Task, answer
 import subsetsel
 from subsetsel.errors import FileFormatError, FolderInUseError, OptionError
 from subsetsel.selection.composition import Composition
-from subsetsel.selection.study import Outcome, Space, Study
+from subsetsel.selection.study import Outcome, Space, Study, only_run
 
 
 @pytest.fixture(scope="module")
@@ -102,18 +102,29 @@ def test_a_search_that_is_killed_goes_on_to_the_same_end(
 
 
 def test_a_proposal_whose_run_was_killed_after_its_training_is_not_trained_again(
-    finished: Path, uninterrupted: dict[str, Any], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    """The last line of a trial says that it is over; the line before has all that came of it."""
-    lines = finished.read_bytes().splitlines(keepends=True)
-    ends = [i for i, line in enumerate(lines) if b'"state":1' in line and b'"trial_id":8' in line]
-    assert ends
-    path = tmp_path / "study"
+    """The last line of a trial says that it is over; the line before has all that came of it.
+
+    What is proposed after it depends on it, too.
+    """
+    path, whole = tmp_path / "study", Task()
+    wanted = answer(whole.select(study=path, num_trials=11))
+    lines = path.read_bytes().splitlines(keepends=True)
+    ends = [i for i, line in enumerate(lines) if b'"state":1' in line and b'"trial_id":9' in line]
     path.write_bytes(b"".join(lines[: ends[-1]]))
     task = Task()
-    assert answer(task.select(study=path)) == uninterrupted
-    # Four again and three rounds of confirmation come after that line.
-    assert len(task.calls) == 4 + 3 * 3
+    assert answer(task.select(study=path, num_trials=11)) == wanted
+    # One trial, four again and three rounds of confirmation come after that line.
+    assert len(task.calls) == 1 + 4 + 3 * 3
+
+
+def test_the_lock_of_a_run_that_was_killed_is_taken_away_at_once(tmp_path: Path) -> None:
+    """Optuna would wait for half a minute, for a run that the lock beside it shows to be over."""
+    lock = tmp_path / "study.lock"
+    lock.symlink_to(tmp_path / "study")
+    with only_run(tmp_path / "study"):
+        assert not lock.is_symlink()
 
 
 def rows(seed: int = 0) -> np.ndarray[Any, Any]:
