@@ -226,7 +226,9 @@ def test_what_fails_in_some_confirmations_is_not_taken_for_the_lucky_rest() -> N
     first = solution.stats["confirmation"][0]
     assert first["interval"][0] > 0
     assert (first["is_ahead"], first["num_failed"], len(first["values"])) == (False, 2, 4)
-    assert "2 others of it gave no score" in solution.message
+    remark = f"{first['rule']} gave no score in 2 trainings on fresh seeds"
+    assert solution.stats["remarks"][0].startswith(remark)
+    assert remark in solution.message
 
 
 def test_a_random_training_that_fails_leaves_the_other_pairs() -> None:
@@ -274,6 +276,8 @@ def test_a_budget_is_half_in_the_search_and_whole_in_what_counts() -> None:
     assert budgets[:num_short] == [0.5] * num_short
     assert set(budgets[num_short:]) == {1.0}
     assert len(budgets) == solution.stats["num_trainings"]
+    assert solution.stats["search_budget"] == 0.5
+    assert Task().select().stats["search_budget"] == 1.0
 
 
 def test_seeds_of_different_numbers_differ() -> None:

@@ -60,8 +60,8 @@ def select_for_training(
 
     A random part of the data is set aside. Compositions (which difficulty, which classes, drawn or
     chosen jointly) are tried: each is what ``train`` is given to train on, and is judged on that
-    part. The best two are then trained on fresh seeds beside random, each time with another part
-    set aside. Random is what comes back unless one of them is ahead of it.
+    part. The best two are then trained on fresh seeds beside random, each time judged on examples
+    that nothing was judged on before. Random is what comes back unless one of them is ahead of it.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 from subsetsel.problem.solution import Solution
 from subsetsel.selection.composition import Composition, random_rule
 from subsetsel.selection.confirm import Confirmation
-from subsetsel.selection.search import Selection
+from subsetsel.selection.search import CHEAP_BUDGET, Selection
 from subsetsel.support.records import plain
 
 RANDOM = "random"
@@ -30,6 +30,12 @@ def conclude(
             f"{len(failed)} of {len(trials)} trials gave no score; the first, trial {one.number} "
             f"({one.rule}), {one.outcome.reason}."
         )
+    remarks.extend(
+        f"{one.rule} gave no score in {one.num_failed} trainings on fresh seeds: what the others "
+        "gave is no ground to choose it."
+        for one in selection.confirmations
+        if one.num_failed
+    )
     mask = np.zeros(chooser.n, dtype=np.bool_)
     if trials:
         # What was set aside for the referee is open to the choice now.
@@ -46,6 +52,8 @@ def conclude(
         "num_trainings": selection.num_done,
         "training_time": selection.training_time,
         "num_held_out": len(selection.held_out),
+        # Scores of shorter trainings compare with each other alone.
+        "search_budget": CHEAP_BUDGET if selection.referee.takes_budget else 1.0,
         "remarks": remarks,
         "study": None if study is None else str(study),
     }
@@ -113,6 +121,5 @@ def _sentence(one: Confirmation) -> str:
     by = f"{side} random by {abs(one.difference):.4g}" if one.difference else "level with random"
     return (
         f"{one.rule} is {by} (95 % interval {low:.4g} to {high:.4g}, "
-        f"{len(one.values)} paired trainings on fresh seeds"
-        f"{f'; {one.num_failed} others of it gave no score' if one.num_failed else ''})"
+        f"{len(one.values)} paired trainings on fresh seeds)"
     )
