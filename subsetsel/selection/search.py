@@ -212,8 +212,9 @@ class Selection:
         elif other is not None and other == again:
             self.remarks.append(
                 f"train gave {first.value:.6g} for two seeds on the same examples: it seems to "
-                "ignore its seed. That is right for a model that is fitted exactly; a network "
-                "should draw its initial parameters and the order of its batches from the seed."
+                "ignore its seed, or few held-out examples made them equal by chance. To ignore it "
+                "is right for a model that is fitted exactly; a network should draw its initial "
+                "parameters and the order of its batches from the seed."
             )
 
     # --- finalists ------------------------------------------------------------------------------

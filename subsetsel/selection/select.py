@@ -82,7 +82,9 @@ def select_for_training(
         part.
     start : {"scratch", "trained"}
         Whether ``train`` starts from random parameters, or goes on from a model that was trained on
-        all the data: there the joint choice is the default, and ``rows`` are needed.
+        all the data: there the joint choice is the default, and ``rows`` are needed. Such a model
+        has seen what is held out, so its scores are high there; let ``train`` judge on examples of
+        its own that the model has not seen, where there are some.
     held_out : float
         Share of the data that is set aside for the referee; it is open to the choice at the end.
     num_trials : int, optional
