@@ -163,7 +163,8 @@ def select_for_training(
     goal = Goal.parse(chooser.n, num_kept=num_kept, fraction=fraction)
     assert goal.size is not None
     kept = chooser.n - goal.size
-    pool = _check(chooser, kept, held_out, start, num_trials, num_confirmations)
+    pool = check_settings(chooser.n, kept, held_out, num_trials, num_confirmations)
+    _check_start(chooser, start)
     choices: tuple[str, ...] = _CHOICES[start] if rows is not None else ("draw",)
     space = Space(tuple(chooser.difficulty), choices, room=1 - kept / pool)
     fixed = _fixed(chooser, kept, pool, space, warm_start, has_search=start == "scratch")
@@ -189,26 +190,13 @@ def select_for_training(
         return conclude(selection, start, seed_of(seed), study)
 
 
-def _check(
-    chooser: Chooser,
-    num_kept: int,
-    held_out: float,
-    start: str,
-    num_trials: int | None,
-    num_confirmations: int,
+def check_settings(
+    n: int, num_kept: int, held_out: float, num_trials: int | None, num_confirmations: int
 ) -> int:
-    """Refuse what makes no sense; give how many examples there are to choose from."""
-    n = chooser.n
+    """Refuse what makes no sense; give how many of n examples there are to choose from."""
     if not (isinstance(held_out, (int, float, np.floating)) and 0 < held_out <= 0.5):
         raise OptionError(
             f"held_out is a share of the data, 0 < held_out <= 0.5; got {held_out!r}."
-        )
-    if start not in get_args(Start):
-        raise OptionError(f"start must be 'scratch' or 'trained', got {start!r}.")
-    if start == "trained" and chooser.problem is None:
-        raise OptionError(
-            "start='trained' chooses jointly and needs rows, such as Problem.from_model(model, "
-            "dataset, l2=..., num_kept=...); without them use start='scratch'."
         )
     if num_trials is not None:
         require_integer("num_trials", num_trials, 1)
@@ -227,6 +215,16 @@ def _check(
             f"most {pool}, or more examples."
         )
     return pool
+
+
+def _check_start(chooser: Chooser, start: str) -> None:
+    if start not in get_args(Start):
+        raise OptionError(f"start must be 'scratch' or 'trained', got {start!r}.")
+    if start == "trained" and chooser.problem is None:
+        raise OptionError(
+            "start='trained' chooses jointly and needs rows, such as Problem.from_model(model, "
+            "dataset, l2=..., num_kept=...); without them use start='scratch'."
+        )
 
 
 def _fixed(
