@@ -16,6 +16,7 @@ from subsetsel.cli.demo import demo
 from subsetsel.cli.interrupt import MESSAGE, is_interrupt, raises_interrupt
 from subsetsel.cli.prune import prune
 from subsetsel.cli.report import report
+from subsetsel.cli.select import select
 from subsetsel.cli.solve import solve
 from subsetsel.cli.stdin import temporary_files
 from subsetsel.cli.verify import verify
@@ -96,6 +97,6 @@ def options(
 
 for _command in (
     *(demo, prune, verify, solve, compare_solvers),
-    *(compare, report, solvers, info),
+    *(select, compare, report, solvers, info),
 ):
     app.command(no_args_is_help=False)(_command)

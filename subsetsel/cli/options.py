@@ -207,6 +207,70 @@ ListMethods = Annotated[
 ]
 
 
+# --- selection for a training -------------------------------------------------------------------
+
+Pool = Annotated[
+    Path,
+    _argument(
+        "Pictures: a folder with a folder per class, a .csv of file names and labels, a saved "
+        "Hugging Face data set, IDX or CIFAR files (the training half), an .npz with X of bytes "
+        "and y; or features and labels, as of `prune`."
+    ),
+]
+KeptOut = Annotated[
+    Path,
+    _option(
+        "Where to save what is kept: .npz, .safetensors, .parquet, .csv, .tsv; the list (.txt), "
+        "the manifest, the page and the study are put beside it."
+    ),
+]
+OneNetwork = Annotated[str, _option("Trained on what is kept: a network by its name.")]
+OwnModel = Annotated[
+    str | None,
+    _option(
+        "Your own network: a function without arguments that gives a torch module, or one and the "
+        "transform of a picture. It is called anew for each training.",
+        "--model",
+        metavar="MODULE:FUNCTION",
+    ),
+]
+SizeOfPictures = Annotated[
+    str | None,
+    _option("Scale picture files to this size.", metavar="SIDE|HEIGHTxWIDTH"),
+]
+ScorerOf = Annotated[
+    str | None,
+    _option("Network that says what is hard; strided, or that of --model where one is given."),
+]
+NumFolds = Annotated[
+    int | None,
+    _option("Let each example be judged by a training on the other folds; so many folds."),
+]
+NumTrials = Annotated[
+    int | None,
+    _option("Compositions that are tried; 24 for pictures, the fixed rules for features."),
+]
+NumConfirmations = Annotated[
+    int, _option("Fresh seeds with which the best two are compared with random; 3 at least.")
+]
+HeldOut = Annotated[float, _option("Share of the examples that is set aside for judging.")]
+StudyFile = Annotated[
+    Path | None,
+    _option("Every training is written here; the same command goes on. Beside --out by default."),
+]
+EarlierStudy = Annotated[
+    Path | None, _option("An earlier study, whose best compositions are tried first.")
+]
+TimeOfAll = Annotated[
+    float | None, _option("Seconds; no training is begun that would not end in time.")
+]
+PageOut = Annotated[Path | None, _option("The page (.html); beside --out by default.")]
+ListOut = Annotated[
+    Path | None,
+    _option("The list of what is kept (.txt), one name or number a line; beside --out by default."),
+]
+
+
 def names_in(texts: list[str] | None) -> tuple[str, ...]:
     """Read names with commas between; an empty one is that of an index which pandas wrote."""
     return tuple(name.strip() for text in texts or [] for name in text.split(","))

@@ -73,7 +73,7 @@ def report(
         check_places({"--out": page}, [manifest])
     if data is None and (curve or examples is not None or image_shape is not None):
         raise OptionError("--curve, --examples and --image-shape need the examples: --data.")
-    draws = _can_draw(needed=curve)
+    draws = can_draw(needed=curve)
     points: list[Point] = []
     gallery = ""
     look = None if record.look is None else Look.of_record(record.look)
@@ -96,7 +96,7 @@ def report(
         print_result({"files": [str(page)], "points": points}, f"wrote {page}", as_json=as_json)
 
 
-def _can_draw(*, needed: bool) -> bool:
+def can_draw(*, needed: bool) -> bool:
     """Find out before the work whether there is a package that draws, and say what brings it."""
     try:
         import_extra("matplotlib.figure", "plots", "pictures")

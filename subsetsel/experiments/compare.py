@@ -19,6 +19,7 @@ from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import ScorerSource
 from subsetsel.experiments.selector import Indices, Selector
 from subsetsel.experiments.train import evaluate, train
+from subsetsel.experiments.training import builder
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence.device import algebra_device
 from subsetsel.support.files import written_whole
@@ -104,7 +105,8 @@ class Comparison:
         num_scorers = sum(not self._scorers.path(seed).exists() for seed in seeds)
         if num_scorers:
             recipe = plan.scorer_recipe
-            pace = measure_pace(plan.scorer, self.pictures, self.num_classes, recipe)
+            build = builder(plan.scorer, self.pictures, self.num_classes)
+            pace = measure_pace(build, self.pictures, recipe)
             num_steps = recipe.num_steps(n)
             num_epochs = -(-num_steps * recipe.batch_size // n)
             each = num_steps * pace.step_time + num_epochs * n * pace.reading_time
@@ -113,7 +115,8 @@ class Comparison:
             mine = [cell for cell in todo if cell.network == name]
             if not mine:
                 continue
-            pace = measure_pace(name, self.pictures, self.num_classes, plan.recipe)
+            build = builder(name, self.pictures, self.num_classes)
+            pace = measure_pace(build, self.pictures, plan.recipe)
             num_steps = sum(plan.recipe_of(cell.method).num_steps(cell.num_kept) for cell in mine)
             num_read = len(mine) * len(self.validation or self.test)
             if self.validation is not None:

@@ -12,7 +12,7 @@ import torch
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.train import outputs, train
-from subsetsel.experiments.zoo import build_network
+from subsetsel.experiments.training import Build
 from subsetsel.support.text import spoken_time
 
 _WARM_UP, _MEASURED = 3, 8
@@ -34,10 +34,10 @@ class Pace:
     reading_time: float
 
 
-def measure_pace(name: str, pictures: Pictures, num_classes: int, recipe: Recipe) -> Pace:
+def measure_pace(build: Build, pictures: Pictures, recipe: Recipe) -> Pace:
     """Take a few steps with a network and time them."""
     device = pictures.labels.device
-    network = build_network(name, pictures.shape, num_classes, 0).to(device)
+    network = build(0).to(device)
     few = pictures.subset(np.arange(min(len(pictures), recipe.batch_size)))
 
     def steps(num: int) -> Callable[[], object]:
