@@ -102,40 +102,48 @@ def select(
         --warm-start kept.study.jsonl
       subsetsel select features.npz --l2 1e-3 --num-kept 500 --out kept.csv
     """
-    goal = given.one_goal({"num_kept": num_kept, "fraction": fraction})
     settings = _Settings(
-        goal, trials, confirmations, held_out, out_of_fold, seed, warm_start, time_limit, device
+        goal=given.one_goal({"num_kept": num_kept, "fraction": fraction}),
+        num_trials=trials,
+        num_confirmations=confirmations,
+        held_out=held_out,
+        num_folds=out_of_fold,
+        seed=seed,
+        warm_start=warm_start,
+        time_limit=time_limit,
+        device=device,
     )
     settings.check()
-    places = _Places.of(out, kept, page, study)
-    read = (data, warm_start, labels)
-    places.check([path for path in read if path is not None], as_json=as_json)
-    said = {name for name in ctx.params if _is_said(ctx, name)}
-    clock = Clock(time_limit)
+    clock, places = Clock(time_limit), _Places.of(out, kept, page, study)
+    places.check([path for path in (data, warm_start, labels) if path], as_json=as_json)
+    task = _task(ctx, data, settings)
+    if dry_run:
+        raise typer.Exit(_show_cost(task, settings, as_json=as_json))
+    raise typer.Exit(_run(task, settings, places, data, clock, as_json=as_json))
+
+
+def _task(ctx: typer.Context, data: Path, settings: _Settings) -> Task:
+    """Read the data, and take the flags that go with data of their kind."""
+    if data == STANDARD:
+        raise OptionError("- is standard input, from which nothing can go on; name a file instead.")
     with working("loading"), quits_at_once():
         from subsetsel.cli import select_tasks as tasks
         from subsetsel.experiments.training_data import holds_pictures
 
         import_extra("optuna", "select", "searches for a composition")
-    draws = can_draw(needed=False)
-    task: Task
-    if model is not None or holds_pictures(data, label=label, identity=identity):
+    flags, said = ctx.params, {name for name in ctx.params if _is_said(ctx, name)}
+    names = {name: flags[name] for name in ("label", "identity")}
+    if flags["model"] is not None or holds_pictures(data, **names):
         _refuse(said & _OF_FEATURES, data, "pictures, which a network is trained on")
         if said >= {"network", "model"}:
             raise OptionError("give --network or --model, not both.")
-        flags = tasks.PictureFlags(network, model, image_size, scorer, label, identity)
-        common = {"batch_size": batch_size, "lr": lr, "padding": padding}
-        recipes = tasks.recipes_of(epochs, iterations, scorer_epochs, common)
-        task = tasks.picture_task(data, flags, recipes, settings.measuring)
-    else:
-        _refuse(said & _OF_PICTURES, data, "features, on which a head is fitted exactly")
-        text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-        reading = unusual(features=features, drop=drop, keep_na=keep_na, **text)
-        how = reading_of(label, identity, labels=labels, **reading)
-        task = tasks.feature_task(data, how, l2, hessian, goal, settings.measuring)
-    if dry_run:
-        raise typer.Exit(_show_cost(task, settings, as_json=as_json))
-    raise typer.Exit(_run(task, settings, places, data, clock, draws=draws, as_json=as_json))
+        own = {name: flags[name] for name in _OF_PICTURES}
+        return tasks.picture_task(data, tasks.PictureFlags(**names, **own), settings.measuring)
+    _refuse(said & _OF_PICTURES, data, "features, on which a head is fitted exactly")
+    own = {name: flags[name] for name in _OF_FEATURES - {"l2", "hessian", "labels"}}
+    how = reading_of(**names, labels=flags["labels"], **unusual(**own))
+    question = {**settings.goal, "hessian": flags["hessian"]}
+    return tasks.feature_task(data, how, flags["l2"], question, settings.measuring)
 
 
 def _is_said(ctx: typer.Context, name: str) -> bool:
@@ -146,7 +154,9 @@ def _is_said(ctx: typer.Context, name: str) -> bool:
 def _refuse(said: set[str], data: Path, what: str) -> None:
     """Refuse flags that play no part in data of this kind, rather than pass over them."""
     if said:
-        raise OptionError(f"{data} holds {what}: leave out {', '.join(map(given.flag, said))}.")
+        raise OptionError(
+            f"{data} holds {what}: leave out {', '.join(map(given.flag, sorted(said)))}."
+        )
 
 
 @dataclass(frozen=True)
@@ -232,10 +242,10 @@ def _run(
     data: Path,
     clock: Clock,
     *,
-    draws: bool,
     as_json: bool,
 ) -> ExitCode:
     """Choose, save, show."""
+    draws = can_draw(needed=False)
     if places.kept is not None:
         check_kept(places.kept, data, task.n, task.ids)
     solution = _select(task, settings, places, clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,34 +84,42 @@ class Task:
 
 @dataclass(frozen=True)
 class PictureFlags:
-    """Flags that speak of pictures."""
+    """Flags that speak of pictures, by their names."""
 
+    label: str
+    identity: str
     network: str
     model: str | None
     image_size: str | None
     scorer: str | None
-    label: str
-    id: str
+    scorer_epochs: int
+    epochs: int | None
+    iterations: int | None
+    batch_size: int
+    lr: float
+    padding: int
+
+    @property
+    def recipes(self) -> tuple[Recipe, Recipe]:
+        """How the network is trained, and how the one that measures difficulty."""
+        if self.epochs is None and self.iterations is None:
+            raise OptionError("give --epochs or --iterations: how long to train on what is kept.")
+        whole = Recipe(
+            epochs=self.epochs,
+            iterations=self.iterations,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            padding=self.padding,
+        )
+        return whole, replace(whole, epochs=self.scorer_epochs, iterations=None)
 
 
-def recipes_of(
-    epochs: int | None, iterations: int | None, scorer_epochs: int, common: Mapping[str, Any]
-) -> tuple[Recipe, Recipe]:
-    """Say how the network is trained, and how the one that measures difficulty."""
-    if epochs is None and iterations is None:
-        raise OptionError("give --epochs or --iterations: how long to train on what is kept.")
-    scorer_recipe = Recipe(epochs=scorer_epochs, **common)
-    return Recipe(epochs=epochs, iterations=iterations, **common), scorer_recipe
-
-
-def picture_task(
-    path: Path, flags: PictureFlags, recipes: tuple[Recipe, Recipe], measuring: Mapping[str, Any]
-) -> Task:
+def picture_task(path: Path, flags: PictureFlags, measuring: Mapping[str, Any]) -> Task:
     """Read pictures, and make the training of a network the judge.
 
     ``measuring`` says by which seed, in how many folds and on which device difficulty is measured.
     """
-    recipe, scorer_recipe = recipes
+    recipe, scorer_recipe = flags.recipes
     data, pixels = _read_pictures(path, flags)
     num_classes, codes = _codes(path, data.labels)
     device = feature_device(measuring["device"])
@@ -154,7 +162,7 @@ def _read_pictures(path: Path, flags: PictureFlags) -> tuple[TrainingData, Any]:
     """Find the pictures, and give them as bytes or as what a transform makes of them."""
     size = None if flags.image_size is None else parse_size(flags.image_size)
     with working(f"looking at {path}"):
-        data = read_training_data(path, label=flags.label, identity=flags.id)
+        data = read_training_data(path, label=flags.label, identity=flags.identity)
     _tell_what_is_read(path, data)
     transform = None
     if flags.model is not None:
@@ -200,7 +208,7 @@ def _networks(
     what, scorer = f"--network {name}", flags.scorer or "strided"
     if flags.model is not None:
         model = flags.model
-        name, build = model, own_builder(lambda: load_network(model)[0])
+        name, build = model, own_builder(lambda: load_network(model)[0], num_classes)
         what = f"--model {name}"
     check_network(build, pictures, num_classes, what)
     if flags.model is not None and flags.scorer is None:
@@ -225,11 +233,13 @@ def feature_task(
     path: Path,
     how: Reading,
     l2: float | None,
-    hessian: str,
-    goal: Mapping[str, Any],
+    question: Mapping[str, Any],
     measuring: Mapping[str, Any],
 ) -> Task:
-    """Read features, and make the exact refit of a head the judge."""
+    """Read features, and make the exact refit of a head the judge.
+
+    ``question`` holds what `Problem.from_features` is asked, ``measuring`` is that of pictures.
+    """
     if l2 is None:
         raise OptionError("--l2 is needed for features: the weight decay of the head, as 1e-3.")
     with working(f"reading {path}"):
@@ -242,8 +252,7 @@ def feature_task(
     @cache
     def rows() -> Problem:
         with working(f"training the head on {data.n:,} examples, computing S"):
-            question = {**fit, **goal, "hessian": hessian}
-            return Problem.from_features(data.X, codes, **question)
+            return Problem.from_features(data.X, codes, **fit, **question)
 
     def measure() -> Difficulty:
         if measuring["num_folds"]:
@@ -270,6 +279,10 @@ def feature_task(
         measure=measure,
         rows=rows,
         cost=cost,
-        about={"features": sha256_of_array(np.asarray(data.X)), "l2": l2, "hessian": hessian},
+        about={
+            "features": sha256_of_array(np.asarray(data.X)),
+            "l2": l2,
+            "hessian": question["hessian"],
+        },
         look=show_look(data),
     )

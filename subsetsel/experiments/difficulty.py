@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def measure_difficulty(
     n = len(pictures)
     if not num_folds:
         recorder = TrainingRecorder(n, num_classes)
-        found = _error_lengths(build(seed), pictures, pictures, recipe, seed, recorder)
+        watch = _Watch(recorder, recipe)
+        found = _error_lengths(build(seed), pictures, pictures, recipe, seed, watch)
         return {"el2n": found, "forgetting": recorder.forgetting().values}
     lengths = np.empty(n)
     order = np.random.default_rng(seed).permutation(n)
@@ -86,11 +87,7 @@ def _error_lengths(
 
     def read_off(_: int) -> None:
         logits = outputs(network, judged)[1].astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise ProblemError(
-                "the training that measures difficulty diverged, its outputs are not finite; take "
-                f"a smaller --lr than {recipe.lr:g}."
-            )
+        _require_finite(logits, recipe)
         lengths.append(el2n(softmax(logits, axis=1), labels).values)
 
     network.to(pictures.labels.device)
@@ -98,6 +95,31 @@ def _error_lengths(
     train(network, pictures, whole, seed=seed, recorder=recorder, after_epoch=read_off)
     found: NDArray[np.float64] = np.mean(lengths, axis=0)
     return found
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Hands batches on, and tells a training that diverges from data that are wrong."""
+
+    recorder: TrainingRecorder
+    recipe: Recipe
+
+    def update(self, ids: Any, logits: Any, labels: Any) -> None:
+        """Take in a batch."""
+        _require_finite(logits.cpu().numpy(), self.recipe)
+        self.recorder.update(ids, logits, labels)
+
+    def end_epoch(self) -> None:
+        """Close an epoch."""
+        self.recorder.end_epoch()
+
+
+def _require_finite(logits: NDArray[Any], recipe: Recipe) -> None:
+    if not np.isfinite(logits).all():
+        raise ProblemError(
+            "the training that measures difficulty diverged, its outputs are not finite; take a "
+            f"smaller --lr than {recipe.lr:g}."
+        )
 
 
 def _covering(recipe: Recipe, n: int) -> Recipe:

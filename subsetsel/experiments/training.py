@@ -59,24 +59,28 @@ class OwnNetwork(Classifier):
     ----------
     network : torch.nn.Module
         Pictures (b, c, h, w) -> logits (b, C), or an object that holds them as ``logits``.
+    num_classes : int
+        Of more outputs, as a network for other classes has them, only the first are used.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, num_classes: int) -> None:
         super().__init__(network, 1, 1)
         self.classifier = nn.Identity()  # type: ignore[assignment]
+        self._num_classes = num_classes
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Give the logits: there is no other layer that could be told from the rest."""
         made = self.trunk(pictures)
         logits: torch.Tensor = getattr(made, "logits", made)
-        return logits
+        is_table = isinstance(logits, torch.Tensor) and logits.ndim == 2
+        return logits[:, : self._num_classes] if is_table else logits
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Logits, shape (b, C)."""
         return self.features(pictures)
 
 
-def own_builder(make: Callable[[], nn.Module]) -> Build:
+def own_builder(make: Callable[[], nn.Module], num_classes: int) -> Build:
     """Call ``make`` for each training, with PyTorch's generator set to the seed.
 
     A network that ``make`` gives twice is copied before it is trained, so that no training goes on
@@ -86,7 +90,7 @@ def own_builder(make: Callable[[], nn.Module]) -> Build:
     def build(seed: int) -> Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return OwnNetwork(copy.deepcopy(make()))
+            return OwnNetwork(copy.deepcopy(make()), num_classes)
 
     return build
 

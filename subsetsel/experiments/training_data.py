@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,14 +174,26 @@ class TrainingData:
 
 
 def holds_pictures(path: Path, *, label: str = "y", identity: str = "id") -> bool:
-    """Tell pictures from features by what a file or a folder holds."""
+    """Tell pictures from features by what a file or a folder holds.
+
+    Raises
+    ------
+    DataMissingError
+        If there is nothing of that name, and it is no pattern for the names of several files.
+    """
+    _require(path)
     if path.is_dir():
         return not any(path.glob("*.parquet"))
     suffix = path.suffix.lower()
-    if suffix == ".npz" and path.exists():
+    if suffix == ".npz":
         names = npz_names(path)
         return "train" in names or ("X" in names and _is_stack(read_npz(path, ["X"])["X"]))
-    return suffix in {".csv", ".tsv"} and path.exists() and _is_list(path, label, identity)
+    return suffix in {".csv", ".tsv"} and _is_list(path, label, identity)
+
+
+def _require(path: Path) -> None:
+    if not path.exists() and not glob.has_magic(str(path)):
+        raise DataMissingError(f"there is no file or folder {path}; correct the name.")
 
 
 def _is_stack(X: NDArray[Any]) -> bool:
@@ -222,8 +235,7 @@ def read_training_data(path: Path, *, label: str = "y", identity: str = "id") ->
     FileFormatError
         If it is none of these, or is damaged.
     """
-    if not path.exists():
-        raise DataMissingError(f"there is no file or folder {path}.")
+    _require(path)
     if path.suffix.lower() == ".npz":
         return _of_arrays(path)
     if path.is_dir() and any(any(path.glob(mark)) for mark in _ARRAYS):
