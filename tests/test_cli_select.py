@@ -22,6 +22,7 @@ from subsetsel.experiments import training_data
 from subsetsel.experiments.training import PictureTraining
 from subsetsel.formats import read_solution
 from subsetsel.report.manifest import Manifest
+from subsetsel.selection import select as selection
 
 N, KEPT = 72, 12
 # The fixed rules and as few confirmations as there may be: 23 trainings of some milliseconds.
@@ -158,6 +159,12 @@ def test_the_cost_is_said_before_the_first_training(npz: Path, tmp_path: Path) -
     assert sum(line.startswith("[") for line in lines) == 23
 
 
+def test_the_cost_counts_the_trials_that_a_search_has_by_default(npz: Path, tmp_path: Path) -> None:
+    """As many as `select_for_training` makes where nothing is said."""
+    run = ("select", npz, "--out", tmp_path / "kept.csv", "--num-kept", KEPT, *SHORT, "--dry-run")
+    assert f"{selection._NUM_TRIALS + 2 + 4 + 18} trainings of 4 steps" in call(*run).stdout
+
+
 def test_a_dry_run_says_the_cost_and_writes_nothing(npz: Path, tmp_path: Path) -> None:
     """For people and for machines."""
     out = tmp_path / "dry" / "kept.csv"
@@ -264,7 +271,10 @@ def test_features_are_judged_by_exact_refits(form: str, tmp_path: Path) -> None:
         frame = pd.DataFrame(X, columns=list("abcd")).assign(y=y)
         frame.to_csv(path, index=False) if form == "csv" else frame.to_parquet(path)
     out = tmp_path / "kept.csv"
-    call("select", path, "--out", out, "--num-kept", 15, "--l2", 1e-2, "--confirmations", 3)
+    run = ("select", path, "--out", out, "--num-kept", 15, "--l2", 1e-2, "--confirmations", 3)
+    told = call(*run).stderr
+    assert "22 exact refits" in told, "the cost counts"
+    assert "at most 22 trainings" in told, "what is done"
     assert len(names_in(tmp_path / "kept.txt")) == 15
     stats = Manifest.read(tmp_path / "kept.manifest.json").solution["stats"]
     assert stats["start"] == "trained"
