@@ -129,7 +129,8 @@ def picture_task(path: Path, flags: PictureFlags, measuring: Mapping[str, Any]) 
 
     def measure() -> Difficulty:
         how = {"seed": measuring["seed"], "num_folds": num_folds}
-        return measure_difficulty(pictures, build_scorer, scorer_recipe, num_classes, **how)
+        with working(f"measuring the difficulty of {len(pictures):,} pictures"):
+            return measure_difficulty(pictures, build_scorer, scorer_recipe, num_classes, **how)
 
     def cost(num_trainings: int, num_kept: int) -> Cost:
         items = _cost_of_scorer(pictures, build_scorer, scorer_recipe, num_folds)
