@@ -281,6 +281,20 @@ def test_features_are_judged_by_exact_refits(form: str, tmp_path: Path) -> None:
     assert {"random", "joint", "joint in classes"} <= {one["rule"] for one in stats["trials"]}
 
 
+def test_rows_are_written_as_they_came(tmp_path: Path) -> None:
+    """With the delimiter that the table was read with, and a line break within a cell."""
+    X, y = blobs(0, 60)
+    rows = [f'{a};{b};"one\ntwo";{label}' for (a, b, *_), label in zip(X, y, strict=True)]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["a;b;note;y", *rows]) + "\n")
+    run = ("select", table, "--delimiter", ";", "--drop", "note", "--num-kept", 12, "--l2", 1e-2)
+    more = ("--confirmations", 3, "--kept", tmp_path / "rows.csv")
+    call(*run, *more, "--out", tmp_path / "kept.csv")
+    kept = (tmp_path / "rows.csv").read_text()
+    assert kept.startswith("a;b;note;y\n")
+    assert sum(row in kept for row in rows) == kept.count("one\ntwo") == 12
+
+
 def test_difficulty_can_be_measured_out_of_fold(npz: Path, tmp_path: Path) -> None:
     """Of pictures and of features alike; then there is no forgetting."""
     select(npz, tmp_path / "kept.csv", "--out-of-fold", 3)

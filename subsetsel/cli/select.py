@@ -247,7 +247,7 @@ def _run(
     """Choose, save, show."""
     draws = can_draw(needed=False)
     if places.kept is not None:
-        check_kept(places.kept, data, task.n, task.ids)
+        check_kept(places.kept, data, task.n, task.ids, task.delimiter)
     solution = _select(task, settings, places, clock)
     manifest = Manifest.of(
         solution,
@@ -263,7 +263,7 @@ def _run(
         written = save(solution, manifest, places.out, task.ids)
         if places.kept is not None:
             examples = Data(task.labels, task.labels, task.ids)
-            written += write_rows(places.kept, data, solution, examples, None)
+            written += write_rows(places.kept, data, solution, examples, task.delimiter)
         if places.page is not None:
             gallery = _gallery(task, solution)
             remarks = [] if task.look is None else task.look.lines()
@@ -286,7 +286,7 @@ def _select(task: Task, settings: _Settings, places: _Places, clock: Clock) -> S
     if places.difficulty is None or not places.difficulty.exists():
         print_note(str(_cost(task, settings)))
     difficulty = stored_difficulty(places.difficulty, places.study, about, task.measure)
-    print_note(f"difficulty measured ({', '.join(difficulty)}), {spoken_time(clock.elapsed)}")
+    print_note(f"difficulty: {', '.join(difficulty)} ({spoken_time(clock.elapsed)} so far)")
     near: dict[str, Any] = {}
     if task.rows is not None:
         near = {"rows": task.rows(), "start": "trained"}

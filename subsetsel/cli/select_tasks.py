@@ -63,6 +63,8 @@ class Task:
         To be shown.
     look : Look or None
         What stands out in features.
+    delimiter : str or None
+        Between the cells of a text table, if it was named.
     """
 
     labels: Any
@@ -75,6 +77,7 @@ class Task:
     rows: Callable[[], Problem] | None = None
     pictures: Any = None
     look: Look | None = None
+    delimiter: str | None = None
 
     @property
     def n(self) -> int:
@@ -286,4 +289,5 @@ def feature_task(
             "hessian": question["hessian"],
         },
         look=show_look(data),
+        delimiter=how.text.delimiter,
     )
