@@ -83,7 +83,8 @@ def _numbers(column: Any, name: str, start: int) -> Array:
         raise ProblemError(
             f"column {name!r} holds {column.type}, not numbers. Turn texts into embeddings and "
             "categories into numbers first, or leave the column out (--drop on the command line). "
-            "Columns of labels and ids are no features: name them (--label and --id)."
+            "Columns of labels and ids are no features: name them (--label and --id), as those of "
+            "weights, which are numbers (--weight)."
         )
     return numbers.reshape(num_rows, -1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats.arrays import Arrays
-from subsetsel.formats.data import Array, Data, Table
+from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.reading import Reading
 from subsetsel.formats.text import MISSING, other_delimiter
 
@@ -165,7 +165,7 @@ def _array_of_features(table: Arrays, names: Sequence[str]) -> str:
 
 def _without_missing(table: Table, y: Array, how: Reading) -> Array:
     """Refuse labels that are none, and labels that only spaces tell apart."""
-    if y.dtype.kind == "f" and np.isnan(y).any():
+    if y.ndim and y.dtype.kind == "f" and np.isnan(y).any():
         bad = np.isnan(y.reshape(len(y), -1)).any(axis=1)
     elif y.dtype.kind == "U" and y.ndim == 1:
         classes = np.unique(y)
@@ -201,11 +201,11 @@ def _weights(tables: Sequence[Table], name: str | None) -> Array | None:
     if table is None:
         refuse_missing(tables[0], name, "Name that of the weights with --weight.")
         raise AssertionError
-    weights = table.numbers([name])
+    weights = numbers_of(table, [name])
     if weights.size != len(weights):
         raise FileFormatError(
             f"{table.path}: {table.kind} {name!r} must hold one weight per example, it has shape "
-            f"{weights.shape}."
+            f"{weights.shape}. Name another with --weight."
         )
     weights = weights.reshape(-1).astype(np.float64)
     bad = ~(np.isfinite(weights) & (weights > 0))
