@@ -24,7 +24,8 @@ from subsetsel.cli.output import (
     save,
     show,
 )
-from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from, unusual
+from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
 from subsetsel.cli.stdin import STANDARD, files_of
 from subsetsel.cli.with_model import ImageSize, ModelName, write_features
 from subsetsel.errors import OptionError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from subsetsel.problem.problem import Problem
 
 
+@takes_reading
 def prune(
     data: given.DataOfRun = None,
     l2: given.L2 = None,
@@ -61,17 +63,10 @@ def prune(
     test: given.Test = None,
     label: given.Label = "y",
     identity: given.Identity = "id",
-    features: given.Features = None,
-    drop: given.Drop = None,
-    weight: given.Weight = None,
-    labels: given.Labels = None,
-    keep_na: given.KeepNa = False,
+    *,
+    how: ReadingFlags,
     model: ModelName = None,
     image_size: ImageSize = None,
-    delimiter: given.Delimiter = None,
-    decimal: given.Decimal = ".",
-    encoding: given.Encoding = "utf-8",
-    file_format: given.Format = None,
     device: given.Device = "auto",
     source: given.From = None,
     dry_run: given.DryRun = False,
@@ -108,18 +103,16 @@ def prune(
     goals |= {"size": size, "fraction": fraction, "num_kept": num_kept}
     limits: dict[str, Any] = {"max_loss_gap": max_loss_gap, "max_accuracy_drop": max_accuracy_drop}
     limits |= {"min_curvature": min_curvature, "keep_per_class": keep_per_class}
-    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     earlier = Manifest.read(source) if source else None
     others: dict[str, Any] = {"device": device, "label": label, "id": identity, "hessian": hessian}
     others["search"] = given.search_settings(solver, time_limit, seed, num_workers, option)
-    plan = _plan(earlier, model, goals, limits, l2=l2, reading=reading, **others)
-    named = {"data": data, "labels": labels, "test": test, "validation": validation}
+    plan = _plan(earlier, model, goals, limits, l2=l2, reading=how.settings, **others)
+    named = {"data": data, "labels": how.labels, "test": test, "validation": validation}
     inputs = inputs_of(named, earlier)
     output = _Output(out, certificate, kept, as_json)
     _check(plan, inputs, output)
     inputs = _with_features(inputs, model, image_size, out or kept, others)
-    files = files_of(inputs, file_format)
+    files = files_of(inputs, how.file_format)
     if dry_run:
         raise typer.Exit(_show_cost(plan, inputs, files, as_json=as_json))
     raise typer.Exit(_run(plan, inputs, files, output, earlier))
