@@ -89,3 +89,27 @@ def test_arrays_without_rows_are_refused(
     cured: dict[str, Any] = {"weight": "k"} if "weight" in wanted else {}
     label = "k" if "y" in arrays else "y"
     assert read_data(tmp_path / "d.npz", features=("U",), label=label, **cured).n == 6
+
+
+@pytest.mark.parametrize(
+    ("ids", "which"),
+    [
+        ([1.0, np.inf, 2.0, 3.0, 4.0, 5.0], "example 1: no id, but inf"),
+        ([1.0, np.nan, 2.0, 3.0, 4.0, 5.0], "example 1: no id, but nan"),
+        (np.array(["2020-01-01", *["NaT"] * 5], dtype="M8[D]"), "example 1: no id, but NaT"),
+        (np.array([b"a", b"b", b"c", b"d", b"", b"e"]), "example 4: no id"),
+        (np.arange(6)[:, None], r"the ids have shape \(6, 1\), not one dimension"),
+    ],
+    ids=["infinite", "NaN", "no date", "no bytes", "two dimensions"],
+)
+def test_ids_by_which_nothing_is_found_are_refused(ids: Any, which: str, tmp_path: Path) -> None:
+    """Before any work, whatever their type; another array is named instead.
+
+    Mutation: `_check_ids` that looks for NaN and empty texts alone: infinity, date and bytes fail.
+    """
+    np.savez(tmp_path / "d.npz", X=X, y=KINDS, ids=ids, names=[f"n{i}" for i in range(6)])
+    with pytest.raises(FileFormatError, match=f"{which}.* with --id"):
+        read_data(tmp_path / "d.npz", features=("X",))
+    data = read_data(tmp_path / "d.npz", features=("X",), identity="names")
+    assert data.ids is not None
+    assert data.ids[5] == "n5"

@@ -11,7 +11,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress, working
-from subsetsel.cli.examples import check_examples, check_held_out, show_look
+from subsetsel.cli.examples import check_held_out, show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.kept import KeptRows, certify, write_rows
 from subsetsel.cli.output import (
@@ -203,7 +203,6 @@ def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> 
     with working(f"reading {inputs['data']}"):
         examples = plan.read(files)
     data = examples["data"]
-    check_examples(data, str(inputs["data"]))
     for name in examples.keys() & {"test", "validation"}:
         check_held_out(data, examples[name], f"--{name}")
     return examples

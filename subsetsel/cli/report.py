@@ -12,7 +12,7 @@ import numpy as np
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
-from subsetsel.cli.examples import check_examples, show_look
+from subsetsel.cli.examples import show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import check_places, is_standard
 from subsetsel.cli.reading import ReadingFlags, takes_reading
@@ -77,7 +77,6 @@ def report(
         file = file_of(data, how.file_format)
         with working(f"reading {data}"):
             known = read_data(file, again)
-        check_examples(known, str(data))
         mask = record.mask(known.ids)
         compare_digest(record, file, known.ids)
         gallery = _gallery(known, mask, examples, image_shape, again)

@@ -240,12 +240,15 @@ def _check_ids(table: Table, ids: Array | None, name: str | None) -> None:
         + ", or write each once."
     )
     if ids.ndim != 1:
-        raise FileFormatError(f"{table.path}: the ids have shape {ids.shape}, not one dimension.")
-    if ids.dtype.kind == "f" and np.isnan(ids).any():
-        row = int(np.flatnonzero(np.isnan(ids))[0])
-        raise FileFormatError(f"{table.path}, {table.place(row)}: no id. {cure}")
+        raise FileFormatError(
+            f"{table.path}: the ids have shape {ids.shape}, not one dimension. {cure}"
+        )
+    # By NaN, an infinity or a date that is none nothing is found again.
+    if ids.dtype.kind in "fcmM" and not np.isfinite(ids).all():
+        row = int(np.flatnonzero(~np.isfinite(ids))[0])
+        raise FileFormatError(f"{table.path}, {table.place(row)}: no id, but {ids[row]}. {cure}")
     found, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    if found.dtype.kind == "U" and found.size and not found[0]:
+    if found.dtype.kind in "US" and found.size and not found[0]:
         raise FileFormatError(f"{table.path}, {table.place(int(first[0]))}: no id. {cure}")
     if found.size < ids.size:
         twice = found[int(np.argmax(counts > 1))]
