@@ -128,12 +128,22 @@ def _plan(
     """Take the settings from the flags, or from the manifest of an earlier run."""
     if earlier is None:
         if model is not None:
+            _refuse_columns(flags["reading"])
             # The features of a network lie in a file of our own making.
             flags |= {"label": "y", "id": "id"}
         return Plan.of_flags(goals, limits, **flags)
     mine = {"l2": flags["l2"], "model": model}
     refuse_beside_from(goals | limits | mine | flags["reading"])
     return Plan.of_manifest(earlier)
+
+
+def _refuse_columns(reading: Mapping[str, Any]) -> None:
+    """Refuse, before a network runs, what says how tables are read: pictures have no columns."""
+    for name in reading.keys() - {"keep_na"}:
+        raise OptionError(
+            f"{given.flag(name)} speaks of a table, and with --model the data are pictures; leave "
+            "it out. A list of files is read in UTF-8, with commas (.csv) or tabs (.tsv) between."
+        )
 
 
 def _with_features(

@@ -138,7 +138,10 @@ def _refuse_differences(first: Path, expected: Any, part: Path, schema: Any) -> 
         (first, set(schema.names) - set(expected.names), part),
     ):
         if names:
-            raise FileFormatError(f"{one} has no column {min(names)!r}, which {other} has.")
+            raise FileFormatError(
+                f"{one} has no column {min(names)!r}, which {other} has. Write both with the same "
+                "columns, or name one of them."
+            )
     for name in expected.names:
         wanted, found = expected.field(name).type, schema.field(name).type
         if wanted != found:
