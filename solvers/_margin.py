@@ -16,8 +16,6 @@ from subsetsel.rows.base import BoolArray, FloatArray
 
 # Halvings of the interval in which a temperature is looked for: to the precision of float64.
 _NUM_HALVINGS = 60
-# lam is a divisor; radii and slopes may lie hundreds of decades apart.
-_LEAST_LAM = 1e-280
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Margin:
         slope = float(np.linalg.norm(dual.u))
         # With epsilon = 0 the energy still needs a scale.
         radius = max(problem.epsilon, 1e-6 * typical)
-        lam = max(radius / slope if slope > 0 else radius * typical, _LEAST_LAM)
+        lam = radius / slope if slope > 0 else radius * typical
         worth = np.ones(problem.n)
         if len(problem.constraints):
             worth -= problem.constraints.matrix.T @ dual.y
@@ -86,7 +84,8 @@ class Margin:
             return high
         for _ in range(_NUM_HALVINGS):
             middle = 0.5 * (low + high)
-            ratios = np.minimum(costs / max(middle, 1e-300), 700.0)
+            unit = max(middle, 1e-300)
+            ratios = np.minimum(costs, 700.0 * unit) / unit
             energy = 0.5 * num_dimensions * middle + float((costs / (1.0 + np.exp(ratios))).sum())
             low, high = (low, middle) if energy > excess else (middle, high)
         return high

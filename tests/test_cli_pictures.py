@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import call, prune, refused
+from commands import QUICK, call, prune, refused
 from PIL import Image
 from torch import nn
 
@@ -315,6 +315,54 @@ def test_features_need_a_place(beside: Path | None, tmp_path: Path) -> None:
     """They lie beside the result, so there must be one."""
     with pytest.raises(OptionError, match=r"such as --out kept\.npz"):
         write_features({"data": folder(tmp_path / "p", 3)}, "mynet:make", beside=beside)
+
+
+@pytest.mark.parametrize("name", ["kept", "my-data-set", "data-kept"])
+def test_features_are_named_for_the_result(name: str, tmp_path: Path) -> None:
+    """Whatever that is called: two results never share one file.
+
+    Mutation: `data-` taken out of the whole name: fails for all but the first.
+    """
+    inputs = {"data": folder(tmp_path / "p", 6), "test": folder(tmp_path / "t", 3)}
+    made = write_features(inputs, "mynet:make", beside=tmp_path / f"{name}.npz")
+    assert {key: path.name for key, path in made.items()} == {
+        "data": f"{name}.features.npz",
+        "test": f"{name}.test-features.npz",
+    }
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--weight", "w"),
+        ("--features", "u"),
+        ("--drop", "u"),
+        ("--delimiter", ";"),
+        ("--decimal", ","),
+        ("--encoding", "latin-1"),
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_what_speaks_of_a_table_is_refused_before_the_network_runs(
+    flags: tuple[str, str], tmp_path: Path
+) -> None:
+    """Pictures have no columns; without the flag the same command prunes them.
+
+    Mutation: `_refuse_columns` left out: three flags fail after the work, three go unheard.
+    """
+    asked = ("prune", folder(tmp_path / "p"), "--model", "mynet:make", "--l2", 1e-2, *QUICK)
+    out = ("--fraction", 0.3, "--out", tmp_path / "k.npz")
+    assert f"{flags[0]} speaks of a table" in refused(*asked, *out, *flags)
+    assert not list(tmp_path.glob("*.npz"))
+    call(*asked, *out)
+
+
+def test_a_class_may_be_called_none_in_a_folder(tmp_path: Path) -> None:
+    """--keep-na speaks of labels, which pictures have."""
+    data = folder(tmp_path / "p")
+    (data / "ant").rename(data / "none")
+    asked = ("prune", data, "--model", "mynet:make", "--l2", 1e-2, "--fraction", 0.3, *QUICK)
+    call(*asked, "--keep-na", "--out", tmp_path / "k.npz")
 
 
 # --- Hugging Face data sets ----------------------------------------------------------------------

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import subsetsel
+from subsetsel.bounds.relaxation import SHARP, Ascent
 from subsetsel.errors import ProblemError
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import euclidean
+from subsetsel.rows.dense import DenseRows
 
 SOLVERS = subsetsel.available_solvers()
 _BASE = np.random.default_rng(0).normal(size=(6, 2))
@@ -97,13 +100,63 @@ FIXED: list[tuple[Any, dict[str, Any]]] = [
 def test_what_fuzzing_found_is_solved(number: int, solver: str) -> None:
     """A radius without a square; free rows of nothing beside a fixed one; 290 decades in one S.
 
-    Mutation: `Problem.radius` without its cap, or lam without its limits: each fails.
+    Mutation: `Problem` without its cap on epsilon fails.
     """
     S, question = FIXED[number]
     found = subsetsel.solve(S, solver=solver, max_iterations=200, **question)
     # Where must_prune is given, the example that must go is too long by itself.
     assert found.is_feasible is ("must_prune" not in question)
     assert exact_norm(S, found.mask) <= question["epsilon"] * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"max_size": 4},
+        {"groups": [0, 1] * 6, "group_limits": {0: (None, 2), 1: (1, 4)}},
+        {"max_size": 4, "normalization": "kept"},
+    ],
+    ids=["cap", "groups", "kept"],
+)
+@pytest.mark.parametrize(("length", "epsilon"), [(1.0, 1e160), (1e139, 1e300), (1e8, 1e308)])
+def test_a_radius_that_no_norm_reaches_leaves_the_rest_to_decide(
+    length: float, epsilon: float, question: dict[str, Any], solver: str
+) -> None:
+    """Where epsilon has no square, the cap and the groups say how many are pruned.
+
+    Mutation: `Problem` without its cap on epsilon: anneal ends in an OverflowError.
+    """
+    S = np.random.default_rng(0).normal(size=(12, 3)) * length
+    limit: dict[str, Any] = {"time_limit": 1} if solver in {"cpsat", "exact"} else {}
+    found = subsetsel.solve(S, epsilon=epsilon, solver=solver, **limit, **question)
+    assert found.size == (4 if "max_size" in question else 6)
+    assert found.is_feasible
+    assert found.norm == pytest.approx(exact_norm(S, found.mask), rel=1e-9)
+
+
+class _Unproved(DenseRows):
+    """Rows that are found by an iteration: no error of theirs is known."""
+
+    is_exact = False
+
+
+@pytest.mark.parametrize("tiny", [1e-140, 1e-200, 1e-290, 1e-310, 5e-324])
+@pytest.mark.parametrize("is_zero", [True, False])
+def test_rows_without_a_square_are_relaxed_beside_fixed_ones(tiny: float, is_zero: bool) -> None:
+    """Where no rounding error is known, the least price of a row may be next to nothing.
+
+    Mutation: `best_scale` without the least price: the slope overflows, or lam is 0 and divides.
+    """
+    S = np.abs(np.random.default_rng(0).normal(size=(9, 3)))
+    S[:3] *= tiny
+    epsilon = 0.0 if is_zero else tiny
+    problem = Problem(_Unproved(S), epsilon=epsilon, must_keep=range(3, 9))
+    ascent = Ascent(problem)
+    assert 0 < ascent.lam < np.inf
+    relaxation = ascent.run(SHARP)
+    assert relaxation.weights[:3].tolist() == [1.0, 1.0, 1.0]
+    assert subsetsel.solve(problem, max_iterations=200).is_feasible
 
 
 @pytest.mark.parametrize("solver", ["anneal", "greedy"])

@@ -205,7 +205,7 @@ def test_a_point_among_decimal_commas_is_refused(tmp_path: Path) -> None:
 def test_another_encoding_is_named_by_its_flag(encoding: str, tmp_path: Path) -> None:
     """The message of the failure names the cure."""
     path = write(tmp_path / "d.csv", "u,y\n1,ä\n2,ö\n", encoding)
-    with pytest.raises(FileFormatError, match=r"is not a table in UTF-8.*--encoding"):
+    with pytest.raises(FileFormatError, match=r"is no text in UTF-8.*--encoding"):
         read_data(path)
     assert read_data(path, text=Text(encoding=encoding)).y.tolist() == ["ä", "ö"]
 

@@ -152,7 +152,7 @@ def test_parquet_is_read_over_several_batches(
         ({"e": [None, [1.0], [2.0]], "y": [0, 1, 2]}, "'e' has no value in row 0"),
         ({"p": [1.0, None], "y": [0, 1]}, "'p' has no value in row 1"),
         ({"e": [["red"], ["blue"]], "y": [0, 1]}, "holds list<.*string>, not numbers"),
-        ({"p": [1.0, 2.0], "y": [0, None]}, "column 'y' has no value in row 1"),
+        ({"p": [1.0, 2.0], "y": [0, None]}, r"column 'y' has no value in row 1\. Fill it in"),
         ({"y": [0, 1]}, "no column of features"),
         ({"p": [], "y": []}, "holds no example"),
     ],

@@ -48,6 +48,21 @@ def test_one_of_each_class_is_kept_and_said() -> None:
     assert solve(largest, solver="greedy").is_feasible
 
 
+def test_a_size_that_leaves_a_class_without_examples_is_told_its_range_with_refits_too() -> None:
+    """hessian="kept" says the same; the largest size that the message names is then pruned.
+
+    Mutation: `why_no_size` that asks for a radius with hessian="kept": a ProblemError comes out.
+    """
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 2)), np.arange(12) % 3
+    how: dict[str, Any] = {"l2": 0.1, "hessian": "kept"}
+    refused = solve(Problem.from_features(X, y, size=11, **how), max_iterations=100)
+    assert refused.status == "infeasible"
+    assert "which allow 0 to 9" in refused.message
+    cured = solve(Problem.from_features(X, y, size=9, **how), max_iterations=100)
+    assert cured.size == 9
+
+
 def test_where_no_size_is_allowed_that_is_said() -> None:
     """Limits that contradict each other leave nothing to ask for."""
     limits: dict[str, Any] = {"must_prune": [0], "groups": _GROUPS, "group_limits": {0: (0, 0)}}

@@ -29,6 +29,8 @@ from subsetsel.support.clock import NO_CLOCK, Clock
 BALANCED, DRIFTING = 0.1, 4.0
 # Where the relaxed minimum of Eq. 4 is below this share of ||S^T 1|| the rows cancel after all.
 CANCELLING = 1e-3
+# Of a direction whose largest entry is 1: where all entries of a row are smaller, its square is 0.
+_LEAST_PRICE = 1e-140
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,10 @@ def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
     always = problem.must_prune
     slope = constant - float(prices[always].sum())
     free = prices[problem.free]
-    slope -= float(free[free <= 0].sum())
-    positive = np.sort(free[free > 0])
+    # A price lost beside the largest, or without a square, would take the scale out of float64.
+    least = max(UNIT * float(free.max(initial=0.0)), _LEAST_PRICE)
+    slope -= float(free[free <= least].sum())
+    positive = np.sort(free[free > least])
     # At t = 0 all are active; the example with the largest price leaves first, at t = 1 / price.
     slope -= float(positive.sum())
     if slope >= 0:

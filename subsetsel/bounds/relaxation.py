@@ -33,7 +33,6 @@ _MAX_DRIFT = 0.2
 _MOST_STRIDE = 30.0
 # Until a point within the ball is known where scaling leads to none, a smaller ball is the goal.
 _WITHIN = 1.0 - 1e-3
-_LARGEST_LAM = 1e280
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ class Ascent(Descent):
             total,
             constraints.columns(weights),
             penalties=1.0 / np.maximum(spread, 1.0),
-            # lam is a divisor; the slope may be infinite where rows differ by hundreds of decades.
-            lam=min(_LARGEST_LAM, max(1.0 / _LARGEST_LAM, lam)),
+            lam=lam,
             radius=radius,
         )
         # The nearer the fixed part is to the ball, the less its length answers to lam.

@@ -8,24 +8,10 @@ from subsetsel.cli.console import print_note
 from subsetsel.errors import ProblemError
 from subsetsel.formats import Data
 from subsetsel.report.look import Look, first_look
-from subsetsel.support.ids import check_ids
-
-
-def check_examples(data: Data, what: str) -> None:
-    """Demand one label for each example, and one id where there are ids."""
-    if np.shape(data.y)[:1] != (data.n,):
-        raise ProblemError(
-            f"{what}: X has {data.n} rows but y has shape {np.shape(data.y)}; there must be one "
-            "label per example."
-        )
-    if data.ids is not None:
-        check_ids(what, data.ids, data.n)
 
 
 def check_held_out(data: Data, other: Data, flag: str) -> None:
     """Refuse held-out examples that the head of the data could not be tried on."""
-    if np.shape(other.y)[:1] != (other.n,):
-        check_examples(other, flag)
     if other.num_features != data.num_features:
         raise ProblemError(
             f"{flag}: its examples have {other.num_features} features, those of the data "

@@ -59,7 +59,10 @@ def _find(module: str, what: str, name: str) -> Any:
             f"looked for in {here} and among the packages that are installed."
         ) from error
     if not callable(found):
-        raise OptionError(f"--model {name} is a {type(found).__name__} and no function.")
+        raise OptionError(
+            f"--model {name} is a {type(found).__name__} and no function; name one that gives the "
+            "network, or the network itself."
+        )
     return found
 
 

@@ -11,7 +11,7 @@ import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress, working
-from subsetsel.cli.examples import check_examples, check_held_out, show_look
+from subsetsel.cli.examples import check_held_out, show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.kept import KeptRows, certify, write_rows
 from subsetsel.cli.output import (
@@ -24,7 +24,8 @@ from subsetsel.cli.output import (
     save,
     show,
 )
-from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from, unusual
+from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
 from subsetsel.cli.stdin import STANDARD, files_of
 from subsetsel.cli.with_model import ImageSize, ModelName, write_features
 from subsetsel.errors import OptionError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from subsetsel.problem.problem import Problem
 
 
+@takes_reading
 def prune(
     data: given.DataOfRun = None,
     l2: given.L2 = None,
@@ -61,17 +63,10 @@ def prune(
     test: given.Test = None,
     label: given.Label = "y",
     identity: given.Identity = "id",
-    features: given.Features = None,
-    drop: given.Drop = None,
-    weight: given.Weight = None,
-    labels: given.Labels = None,
-    keep_na: given.KeepNa = False,
+    *,
+    how: ReadingFlags,
     model: ModelName = None,
     image_size: ImageSize = None,
-    delimiter: given.Delimiter = None,
-    decimal: given.Decimal = ".",
-    encoding: given.Encoding = "utf-8",
-    file_format: given.Format = None,
     device: given.Device = "auto",
     source: given.From = None,
     dry_run: given.DryRun = False,
@@ -108,18 +103,16 @@ def prune(
     goals |= {"size": size, "fraction": fraction, "num_kept": num_kept}
     limits: dict[str, Any] = {"max_loss_gap": max_loss_gap, "max_accuracy_drop": max_accuracy_drop}
     limits |= {"min_curvature": min_curvature, "keep_per_class": keep_per_class}
-    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
     earlier = Manifest.read(source) if source else None
     others: dict[str, Any] = {"device": device, "label": label, "id": identity, "hessian": hessian}
     others["search"] = given.search_settings(solver, time_limit, seed, num_workers, option)
-    plan = _plan(earlier, model, goals, limits, l2=l2, reading=reading, **others)
-    named = {"data": data, "labels": labels, "test": test, "validation": validation}
+    plan = _plan(earlier, model, goals, limits, l2=l2, reading=how.settings, **others)
+    named = {"data": data, "labels": how.labels, "test": test, "validation": validation}
     inputs = inputs_of(named, earlier)
     output = _Output(out, certificate, kept, as_json)
     _check(plan, inputs, output)
     inputs = _with_features(inputs, model, image_size, out or kept, others)
-    files = files_of(inputs, file_format)
+    files = files_of(inputs, how.file_format)
     if dry_run:
         raise typer.Exit(_show_cost(plan, inputs, files, as_json=as_json))
     raise typer.Exit(_run(plan, inputs, files, output, earlier))
@@ -135,12 +128,22 @@ def _plan(
     """Take the settings from the flags, or from the manifest of an earlier run."""
     if earlier is None:
         if model is not None:
+            _refuse_columns(flags["reading"])
             # The features of a network lie in a file of our own making.
             flags |= {"label": "y", "id": "id"}
         return Plan.of_flags(goals, limits, **flags)
     mine = {"l2": flags["l2"], "model": model}
     refuse_beside_from(goals | limits | mine | flags["reading"])
     return Plan.of_manifest(earlier)
+
+
+def _refuse_columns(reading: Mapping[str, Any]) -> None:
+    """Refuse, before a network runs, what says how tables are read: pictures have no columns."""
+    for name in reading.keys() - {"keep_na"}:
+        raise OptionError(
+            f"{given.flag(name)} speaks of a table, and with --model the data are pictures; leave "
+            "it out. A list of files is read in UTF-8, with commas (.csv) or tabs (.tsv) between."
+        )
 
 
 def _with_features(
@@ -210,7 +213,6 @@ def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> 
     with working(f"reading {inputs['data']}"):
         examples = plan.read(files)
     data = examples["data"]
-    check_examples(data, str(inputs["data"]))
     for name in examples.keys() & {"test", "validation"}:
         check_held_out(data, examples[name], f"--{name}")
     return examples

@@ -12,10 +12,11 @@ import numpy as np
 
 from subsetsel.cli import options as given
 from subsetsel.cli.console import print_note, print_result, working
-from subsetsel.cli.examples import check_examples, show_look
+from subsetsel.cli.examples import show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import check_places, is_standard
-from subsetsel.cli.settings import Plan, reading_again, unusual
+from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.settings import Plan, reading_again
 from subsetsel.cli.stdin import STANDARD, file_of
 from subsetsel.cli.verify import compare_digest
 from subsetsel.errors import FileFormatError, MissingExtraError, OptionError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from subsetsel.rows.base import BoolArray
 
 
+@takes_reading
 def report(
     manifest: given.ManifestFile,
     data: given.DataOfPage = None,
@@ -43,15 +45,8 @@ def report(
     curve: given.Curve = False,
     label: given.LabelAgain = None,
     identity: given.IdentityAgain = None,
-    features: given.Features = None,
-    drop: given.Drop = None,
-    weight: given.Weight = None,
-    labels: given.Labels = None,
-    keep_na: given.KeepNa = False,
-    delimiter: given.Delimiter = None,
-    decimal: given.Decimal = ".",
-    encoding: given.Encoding = "utf-8",
-    file_format: given.Format = None,
+    *,
+    how: ReadingFlags,
     device: given.Device = "auto",
     out: given.Page = None,
     as_json: given.Json = False,
@@ -78,16 +73,13 @@ def report(
     gallery = ""
     look = None if record.look is None else Look.of_record(record.look)
     if data is not None:
-        text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-        reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
-        how = reading_again(record, label, identity, labels, reading)
-        file = file_of(data, file_format)
+        again = reading_again(record, label, identity, how.labels, how.settings)
+        file = file_of(data, how.file_format)
         with working(f"reading {data}"):
-            known = read_data(file, how)
-        check_examples(known, str(data))
+            known = read_data(file, again)
         mask = record.mask(known.ids)
         compare_digest(record, file, known.ids)
-        gallery = _gallery(known, mask, examples, image_shape, how)
+        gallery = _gallery(known, mask, examples, image_shape, again)
         look = show_look(known) if look is None else look
         points = _measure(record, known, mask, device) if curve else []
     remarks = [] if look is None else look.lines()

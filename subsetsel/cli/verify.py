@@ -16,7 +16,8 @@ from subsetsel.cli.console import ExitCode, print_note, print_result, working
 from subsetsel.cli.examples import check_held_out
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
-from subsetsel.cli.settings import Plan, read_examples, reading_again, unusual
+from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.settings import Plan, read_examples, reading_again
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import Data, read_solution
@@ -28,6 +29,7 @@ from subsetsel.support.ids import find_places
 from subsetsel.support.records import sha256_of_file
 
 
+@takes_reading
 def verify(
     claim: given.Claim,
     data: given.Data,
@@ -35,15 +37,8 @@ def verify(
     test: given.Test = None,
     label: given.LabelAgain = None,
     identity: given.IdentityAgain = None,
-    features: given.Features = None,
-    drop: given.Drop = None,
-    weight: given.Weight = None,
-    labels: given.Labels = None,
-    keep_na: given.KeepNa = False,
-    delimiter: given.Delimiter = None,
-    decimal: given.Decimal = ".",
-    encoding: given.Encoding = "utf-8",
-    file_format: given.Format = None,
+    *,
+    how: ReadingFlags,
     device: given.Device = "auto",
     as_json: given.Json = False,
 ) -> None:
@@ -61,12 +56,10 @@ def verify(
       subsetsel verify pruned.parquet --data data.parquet --label species --id name
       xzcat data.csv.xz | subsetsel verify pruned.npz --data - --format csv
     """
-    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    reading = unusual(features=features, drop=drop, weight=weight, keep_na=keep_na, **text)
-    file = file_of(data, file_format)
-    how = reading_again(_manifest_of(claim), label, identity, labels, reading)
+    file = file_of(data, how.file_format)
+    again = reading_again(_manifest_of(claim), label, identity, how.labels, how.settings)
     with working(f"reading {data}"):
-        read = read_examples(file, {} if test is None else {"test": test}, how)
+        read = read_examples(file, {} if test is None else {"test": test}, again)
     examples, held_out = read["data"], read.get("test")
     if claim.suffix.lower() == ".json" and _is_certificate(claim):
         raise typer.Exit(_recheck(claim, examples, as_json=as_json))

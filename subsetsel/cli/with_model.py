@@ -140,10 +140,8 @@ def _places(inputs: Mapping[str, Path], beside: Path | None) -> dict[str, Path]:
         )
     beside.parent.mkdir(parents=True, exist_ok=True)
     stem = beside.with_suffix("")
-    return {
-        name: stem.with_name(f"{stem.name}.{name}-features.npz".replace("data-", ""))
-        for name in inputs
-    }
+    kinds = {name: "features" if name == "data" else f"{name}-features" for name in inputs}
+    return {name: stem.with_name(f"{stem.name}.{kind}.npz") for name, kind in kinds.items()}
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -42,16 +42,22 @@ class Arrays:
         """Read one array as it lies in the file."""
         return self._read(name)
 
-    def numbers(self, names: Sequence[str]) -> Array:
+    def _numbers(self, names: Sequence[str]) -> Array:
         """Read one array as it is, or several side by side, one row per example."""
         arrays = [self._read(name) for name in names]
         for name, array in zip(names, arrays, strict=True):
             if array.dtype.kind not in "fiub":
                 raise FileFormatError(
-                    f"{self.path}: {self.kind} {name!r} must hold real numbers to be a feature, it "
-                    f"holds {array.dtype}."
+                    f"{self.path}: {self.kind} {name!r} must hold real numbers to be a feature or "
+                    f"a weight, it holds {array.dtype}. Name another with --features or --weight, "
+                    "or turn it into numbers first."
                 )
-            if len(arrays) > 1 and array.shape[:1] != arrays[0].shape[:1]:
+            if not array.ndim:
+                raise FileFormatError(
+                    f"{self.path}: {self.kind} {name!r} holds a single number, not one row per "
+                    "example. Name another with --features or --weight, or write one per example."
+                )
+            if array.shape[:1] != arrays[0].shape[:1]:
                 raise FileFormatError(
                     f"{self.path}: {self.kind} {name!r} has shape {array.shape}, and "
                     f"{names[0]!r} has {arrays[0].shape}; each needs one row per example."
@@ -64,7 +70,7 @@ class Arrays:
         self, features: Sequence[str], label: str | None, identity: str | None
     ) -> tuple[Array | None, Array | None, Array | None]:
         """Read features, labels and ids."""
-        X = self.numbers(features) if features else None
+        X = self._numbers(features) if features else None
         y, ids = (None if name is None else self._read(name) for name in (label, identity))
         return X, y, ids
 

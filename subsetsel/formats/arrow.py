@@ -83,7 +83,8 @@ def _numbers(column: Any, name: str, start: int) -> Array:
         raise ProblemError(
             f"column {name!r} holds {column.type}, not numbers. Turn texts into embeddings and "
             "categories into numbers first, or leave the column out (--drop on the command line). "
-            "Columns of labels and ids are no features: name them (--label and --id)."
+            "Columns of labels and ids are no features: name them (--label and --id), as those of "
+            "weights, which are numbers (--weight)."
         )
     return numbers.reshape(num_rows, -1)
 
@@ -106,7 +107,9 @@ def read_labels(what: str, column: Any, name: str) -> Array:
         column = column.dictionary_decode()
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise ProblemError(f"column {name!r} has no value in row {row}.")
+        raise ProblemError(
+            f"column {name!r} has no value in row {row}. Fill it in, or leave the example out."
+        )
     if (
         types.is_string(column.type)
         or types.is_large_string(column.type)
@@ -115,5 +118,8 @@ def read_labels(what: str, column: Any, name: str) -> Array:
         return as_text(f"{what}: column {name!r}", column.to_pylist())
     values: Array = column.to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "fiub":
-        raise ProblemError(f"column {name!r} holds {column.type}, neither numbers nor text.")
+        raise ProblemError(
+            f"column {name!r} holds {column.type}, neither numbers nor text. Write it as text, or "
+            "name another column."
+        )
     return values

@@ -9,7 +9,7 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats.arrays import Arrays
-from subsetsel.formats.data import Array, Data, Table
+from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.reading import Reading
 from subsetsel.formats.text import MISSING, other_delimiter
 
@@ -165,7 +165,7 @@ def _array_of_features(table: Arrays, names: Sequence[str]) -> str:
 
 def _without_missing(table: Table, y: Array, how: Reading) -> Array:
     """Refuse labels that are none, and labels that only spaces tell apart."""
-    if y.dtype.kind == "f" and np.isnan(y).any():
+    if y.ndim and y.dtype.kind == "f" and np.isnan(y).any():
         bad = np.isnan(y.reshape(len(y), -1)).any(axis=1)
     elif y.dtype.kind == "U" and y.ndim == 1:
         classes = np.unique(y)
@@ -201,11 +201,11 @@ def _weights(tables: Sequence[Table], name: str | None) -> Array | None:
     if table is None:
         refuse_missing(tables[0], name, "Name that of the weights with --weight.")
         raise AssertionError
-    weights = table.numbers([name])
+    weights = numbers_of(table, [name])
     if weights.size != len(weights):
         raise FileFormatError(
             f"{table.path}: {table.kind} {name!r} must hold one weight per example, it has shape "
-            f"{weights.shape}."
+            f"{weights.shape}. Name another with --weight."
         )
     weights = weights.reshape(-1).astype(np.float64)
     bad = ~(np.isfinite(weights) & (weights > 0))
@@ -240,12 +240,15 @@ def _check_ids(table: Table, ids: Array | None, name: str | None) -> None:
         + ", or write each once."
     )
     if ids.ndim != 1:
-        raise FileFormatError(f"{table.path}: the ids have shape {ids.shape}, not one dimension.")
-    if ids.dtype.kind == "f" and np.isnan(ids).any():
-        row = int(np.flatnonzero(np.isnan(ids))[0])
-        raise FileFormatError(f"{table.path}, {table.place(row)}: no id. {cure}")
+        raise FileFormatError(
+            f"{table.path}: the ids have shape {ids.shape}, not one dimension. {cure}"
+        )
+    # By NaN, an infinity or a date that is none nothing is found again.
+    if ids.dtype.kind in "fcmM" and not np.isfinite(ids).all():
+        row = int(np.flatnonzero(~np.isfinite(ids))[0])
+        raise FileFormatError(f"{table.path}, {table.place(row)}: no id, but {ids[row]}. {cure}")
     found, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    if found.dtype.kind == "U" and found.size and not found[0]:
+    if found.dtype.kind in "US" and found.size and not found[0]:
         raise FileFormatError(f"{table.path}, {table.place(int(first[0]))}: no id. {cure}")
     if found.size < ids.size:
         twice = found[int(np.argmax(counts > 1))]

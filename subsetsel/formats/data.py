@@ -71,19 +71,22 @@ class Table(Protocol):
     names: Sequence[str]
     index: Sequence[str]
 
-    def numbers(self, names: Sequence[str]) -> Array:
-        """Read features, side by side in one array."""
-        ...
-
     def take(
         self, features: Sequence[str], label: str | None, identity: str | None
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """Read features, labels and ids; None for each that is not asked for."""
+        """Read features side by side, labels and ids; None for each that is not asked for."""
         ...
 
     def place(self, row: int) -> str:
         """Say where a row is found in the file: by its line, if it has lines."""
         ...
+
+
+def numbers_of(table: Table, names: Sequence[str]) -> Array:
+    """Read columns of numbers alone, side by side in one array."""
+    X, _, _ = table.take(names, None, None)
+    assert X is not None
+    return X
 
 
 def as_text(what: str, values: Sequence[str]) -> Array:

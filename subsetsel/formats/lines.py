@@ -6,9 +6,7 @@ for dates.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,16 +35,10 @@ class LinesTable:
             raise FileFormatError(f"{path} holds no example.")
         self.names: Sequence[str] = list(first[1])
 
-    def numbers(self, names: Sequence[str]) -> Array:
-        """Read fields of numbers, or of lists of as many numbers, float64."""
-        X, _, _ = self.take(names, None, None)
-        assert X is not None
-        return X
-
     def take(
         self, features: Sequence[str], label: str | None, identity: str | None
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """Read features, labels and ids in one pass."""
+        """Read fields of numbers, or lists of as many, as float64; labels and ids as they are."""
         out = Blocks(self.path)
         batch: list[list[float]] = []
         known: dict[str, list[Any]] = {name: [] for name in (label, identity) if name is not None}
@@ -86,20 +78,10 @@ class LinesTable:
         return f"line {line}"
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        try:
-            with open_text(Path(self.path), self._encoding) as stream:
-                for line, text in enumerate(stream, start=1):
-                    if text.strip():
-                        yield line, self._parsed(text, line)
-        except UnicodeError as error:
-            raise FileFormatError(
-                f"{self.path} is not in {self._encoding.upper()}: {error}. Name its encoding with "
-                "--encoding."
-            ) from error
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise FileFormatError(
-                f"{self.path} is no gzip file, or is damaged: {error}."
-            ) from error
+        with open_text(Path(self.path), self._encoding) as stream:
+            for line, text in enumerate(stream, start=1):
+                if text.strip():
+                    yield line, self._parsed(text, line)
 
     def _parsed(self, text: str, line: int) -> dict[str, Any]:
         try:
@@ -135,7 +117,8 @@ class LinesTable:
         except (TypeError, OverflowError):
             raise FileFormatError(
                 f"{self.path}, line {line}: field {name!r} holds {str(value)[:40]!r}, not a "
-                "number. Leave such fields out (--drop), or name those of numbers (--features)."
+                "number. Leave such fields out (--drop), or name those of numbers (--features, "
+                "--weight)."
             ) from None
 
     def _scalar(self, value: Any, name: str, line: int) -> Any:

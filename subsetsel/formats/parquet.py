@@ -41,18 +41,17 @@ class ParquetTable:
         if not sum(self._rows):
             raise FileFormatError(f"{path} holds no example.")
 
-    def numbers(self, names: Sequence[str]) -> Array:
-        """Read columns of numbers, or of lists of as many numbers."""
-        with _named(self.path):
-            return join_features(self.path, sum(self._rows), names, self._batches(names))
-
     def take(
         self, features: Sequence[str], label: str | None, identity: str | None
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """Read features as they are stored, labels and ids."""
+        """Read columns of numbers, or of lists of as many, as they are stored; labels and ids."""
         y = None if label is None else self._column(label)
         ids = None if identity is None else self._column(identity, is_id=True)
-        return self.numbers(features) if features else None, y, ids
+        if not features:
+            return None, y, ids
+        with _named(self.path):
+            X = join_features(self.path, sum(self._rows), features, self._batches(features))
+        return X, y, ids
 
     def place(self, row: int) -> str:
         """Say in which row, and of which part."""
@@ -139,7 +138,10 @@ def _refuse_differences(first: Path, expected: Any, part: Path, schema: Any) -> 
         (first, set(schema.names) - set(expected.names), part),
     ):
         if names:
-            raise FileFormatError(f"{one} has no column {min(names)!r}, which {other} has.")
+            raise FileFormatError(
+                f"{one} has no column {min(names)!r}, which {other} has. Write both with the same "
+                "columns, or name one of them."
+            )
     for name in expected.names:
         wanted, found = expected.field(name).type, schema.field(name).type
         if wanted != found:

@@ -9,7 +9,7 @@ from typing import Any
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.arrays import map_npy, open_arrays
 from subsetsel.formats.choose import examples_of, matrix_columns, refuse_missing
-from subsetsel.formats.data import Array, Data, Table
+from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.lines import LinesTable
 from subsetsel.formats.parquet import ParquetTable
 from subsetsel.formats.reading import PLAIN_TEXT, Reading, Text
@@ -70,7 +70,7 @@ def read_matrix(
         array = arrays.get(key or names[0])
     else:
         table = _open(path, ending, text, is_matrix=True)
-        array = table.numbers(matrix_columns(table, drop))
+        array = numbers_of(table, matrix_columns(table, drop))
     if array.dtype.kind not in "fiu":
         raise FileFormatError(f"{path}: the array must hold real numbers, it holds {array.dtype}.")
     return array

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -42,12 +42,6 @@ class TextTable:
         self.names: Sequence[str] = names
         # pandas writes the index of a frame as a first column without a name.
         self.index: Sequence[str] = [""] if names[0] == "" else []
-
-    def numbers(self, names: Sequence[str]) -> Array:
-        """Read columns of numbers, float64."""
-        X, _, _ = self.take(names, None, None)
-        assert X is not None
-        return X
 
     def take(
         self, features: Sequence[str], label: str | None, identity: str | None
@@ -115,8 +109,8 @@ class TextTable:
             "If a comma begins its decimals, say --decimal , (and --delimiter, if the cells are "
             "separated by another character)."
             if comma
-            else "Columns of text cannot be features: leave them out (--drop), name those of "
-            "numbers (--features), or turn text into numbers first."
+            else "Columns of text cannot be features or weights: leave them out (--drop), name "
+            "those of numbers (--features, --weight), or turn text into numbers first."
         )
         return FileFormatError(
             f"{place}: {cell!r} in column {column + 1}, {name!r}, is not a number. {cure}"
@@ -148,18 +142,8 @@ class TextTable:
     @contextmanager
     def _blocks(self) -> Iterator[Iterator[Array]]:
         """Give the cells as text: the first line, then blocks of rows of the same length."""
-        try:
-            with open_text(Path(self.path), self._text.encoding) as stream:
-                yield self._cells(stream)
-        except UnicodeError as error:
-            raise FileFormatError(
-                f"{self.path} is not a table in {self._text.encoding.upper()}: {error}. Name its "
-                "encoding with --encoding, such as utf-16 or latin-1."
-            ) from error
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise FileFormatError(
-                f"{self.path} is no gzip file, or is damaged: {error}."
-            ) from error
+        with open_text(Path(self.path), self._text.encoding) as stream:
+            yield self._cells(stream)
 
     def _cells(self, stream: IO[str]) -> Iterator[Array]:
         import pandas as pd
@@ -206,13 +190,29 @@ def other_delimiter(names: Sequence[str]) -> str | None:
     return mark and f"The cells seem to be separated by {shown}: say --delimiter {shown}."
 
 
-def open_text(path: Path, encoding: str) -> IO[str]:
-    """Open a file of text, which gzip may have packed."""
+@contextmanager
+def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a file of text, which gzip may have packed; name it where it cannot be read."""
     # A mark of the byte order may begin a file in UTF-8.
     name = "utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding=name, newline="")
-    return path.open(encoding=name, newline="")
+    is_packed = path.name.lower().endswith(".gz")
+    try:
+        with (
+            gzip.open(path, "rt", encoding=name, newline="")
+            if is_packed
+            else path.open(encoding=name, newline="")
+        ) as stream:
+            yield cast(IO[str], stream)
+    except UnicodeError as error:
+        raise FileFormatError(
+            f"{path} is no text in {encoding.upper()}: {error}. Name its encoding with "
+            "--encoding, such as utf-16 or latin-1."
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FileFormatError(
+            f"{path} is no gzip file, or is damaged: {error}. Pack it again, or name it without "
+            ".gz if it is not packed."
+        ) from error
 
 
 def _with_points(cells: Array) -> Array:

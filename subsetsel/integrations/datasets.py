@@ -95,7 +95,8 @@ def mark_pruned(dataset: Any, solution: Solution, column: str = "pruned") -> Any
     _check_split(dataset, "mark_pruned")
     if len(dataset) != solution.n:
         raise ProblemError(
-            f"the solution speaks of {solution.n} examples, and the data set holds {len(dataset)}."
+            f"the solution speaks of {solution.n} examples, and the data set holds {len(dataset)}; "
+            "give the one that was pruned."
         )
     if column in dataset.column_names:
         raise ProblemError(

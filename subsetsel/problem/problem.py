@@ -144,6 +144,9 @@ class Problem(FromData):
         )
         self.normalization = normalization
         self.epsilon, self.size, self.max_size = parsed.epsilon, parsed.size, parsed.max_size
+        if self.epsilon is not None:
+            # No norm is larger than this, and its square does not overflow.
+            self.epsilon = min(self.epsilon, _LARGEST_RADIUS)
         self.must_prune, self.must_keep = must_prune, must_keep
         # As the user gave it, for `replace`.
         self._cap = max_size
@@ -190,17 +193,15 @@ class Problem(FromData):
         """
         if self.epsilon is None:
             return float("inf")
-        # No norm is larger than this, and its square does not overflow.
-        epsilon = min(self.epsilon, _LARGEST_RADIUS)
-        return (
-            epsilon if self.normalization == "full" else epsilon * self._kept_share.most(num_pruned)
-        )
+        if self.normalization == "full":
+            return self.epsilon
+        return self.epsilon * self._kept_share.most(num_pruned)
 
     def allowed(self, mask: BoolArray) -> float:
         """Largest ||W^T S||_2 allowed when these are pruned, mask (n,); inf without epsilon."""
         if self.epsilon is None or self.shares is None:
             return self.radius(int(np.count_nonzero(mask)))
-        return min(self.epsilon, _LARGEST_RADIUS) * self._kept_share.of(mask)
+        return self.epsilon * self._kept_share.of(mask)
 
     def kept_share(self, mask: ArrayLike) -> float:
         """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""

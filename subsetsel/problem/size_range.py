@@ -44,7 +44,8 @@ def why_no_size(problem: Problem, clock: Clock = NO_CLOCK) -> str:
     if problem.size is None:
         return ""
     try:
-        found = size_range(problem.replace(epsilon=_ANY_NORM), clock)
+        # `with_rows` asks for first order: a radius does not go with hessian="kept".
+        found = size_range(problem.with_rows(problem.rows).replace(epsilon=_ANY_NORM), clock)
     except TimeIsUp:
         return ""
     what = f"proved: no subset of size = {problem.size:,} satisfies the limits"
