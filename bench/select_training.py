@@ -73,8 +73,9 @@ class Cell:
 
 def cells(setting: Setting) -> Iterator[Cell]:
     """List what is to be done: searches first, then seed by seed."""
+    num_searches = setting.num_searches if REFEREE in setting.methods else 0
     for num_kept in setting.num_kept:
-        for number in range(setting.num_searches):
+        for number in range(num_searches):
             yield Cell(num_kept, SEARCH, number)
     for seed in in_turn(setting):
         for num_kept in setting.num_kept:
