@@ -37,7 +37,7 @@ class Setting:
         They took no part in any search.
     methods : tuple of str
     num_searches : int
-        The n-th search, with everything it draws and its own scorer, serves every n-th seed.
+        Each has everything it draws to itself, a scorer too, and serves an equal part of the seeds.
     searched_network, searched_recipe : str, Recipe, optional
         The referee's, where it is another than what is trained in the end.
     first_recipe : Recipe, optional
@@ -104,3 +104,22 @@ _WARM = Setting(
 _MADE = Setting("made", "", "logistic regression", LENET_CPU, (100,), tuple(range(20)), (REFEREE,))
 
 SETTINGS = {one.name: one for one in (_FMNIST, _CIFAR, _CONVNET, _WARM, _MADE)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search, or one training on what one method keeps for one seed."""
+
+    num_kept: int
+    method: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What is not done twice."""
+        return f"{self.num_kept} {self.method} {self.seed}"
+
+
+def search_of(setting: Setting, seed: int) -> int:
+    """Say which search serves a seed: the first the first part of the seeds, and so on."""
+    return setting.seeds.index(seed) * setting.num_searches // len(setting.seeds)

@@ -12,274 +12,41 @@ method chosen from all training pictures, trained once, and judged on the offici
 last step. The methods of a seed share scorer and parameters, so differences are taken seed by seed.
 
 Times are of one core (``OMP_NUM_THREADS=1``), which others may use too. Every run is written as
-soon as it ends; the same command with the same ``--out`` goes on where it stopped.
+soon as it ends; the same command with the same ``--out`` goes on where it stopped. A folder belongs
+to one process; what two wrote with ``--search 0`` and ``--search 1`` is joined by appending one
+``runs.jsonl`` to the other.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from data import find_folder
 from heads import default_cache_dir
-from numpy.typing import NDArray
 from recording import environment, new_parser, typed_command
 from select_made import made_run
+from select_networks import FromScratch, NearTheta
 from select_report import write_report
-from select_settings import FIXED, HERDING, KEPT_HESSIAN, REFEREE, SEARCH, SETTINGS, Setting
+from select_settings import REFEREE, SEARCH, SETTINGS, Cell, Setting, search_of
 
-import subsetsel
-from subsetsel import scores
-from subsetsel.experiments.images import Images
 from subsetsel.experiments.load import load_images
-from subsetsel.experiments.networks import Classifier
-from subsetsel.experiments.pictures import Pictures
 from subsetsel.experiments.runs import Record, RunLog
-from subsetsel.experiments.scorer import ScorerSource
-from subsetsel.experiments.train import evaluate, outputs, train
-from subsetsel.experiments.training import PictureTraining
-from subsetsel.experiments.zoo import build_network
-from subsetsel.selection.chooser import Chooser
-from subsetsel.selection.composition import Composition, reference_rules
-
-HEAD_L2 = 1e-3
-# The answer at this limit is level with that without one, which takes twice as long.
-KEPT_HESSIAN_LIMIT = 30.0
-
-Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One search, or one training on what one method keeps for one seed."""
-
-    num_kept: int
-    method: str
-    seed: int
-
-    @property
-    def key(self) -> str:
-        """What is not done twice."""
-        return f"{self.num_kept} {self.method} {self.seed}"
-
-
-def cells(setting: Setting) -> Iterator[Cell]:
-    """List what is to be done: searches first, then seed by seed."""
-    num_searches = setting.num_searches if REFEREE in setting.methods else 0
-    for num_kept in setting.num_kept:
-        for number in range(num_searches):
-            yield Cell(num_kept, SEARCH, number)
-    for seed in in_turn(setting):
-        for num_kept in setting.num_kept:
-            for method in setting.methods:
-                yield Cell(num_kept, method, seed)
-
-
-def in_turn(setting: Setting) -> list[int]:
-    """Order seeds so that every search has had as many whenever the run is stopped."""
-    half = -(-len(setting.seeds) // max(1, setting.num_searches))
-    return sorted(setting.seeds, key=lambda s: (setting.seeds.index(s) % half, s))
-
-
-def search_of(setting: Setting, seed: int) -> int:
-    """Say which search serves a seed: the first the first part of the seeds, and so on."""
-    return setting.seeds.index(seed) * setting.num_searches // len(setting.seeds)
-
-
-class FromScratch:
-    """The trainings of one setting.
-
-    Parameters
-    ----------
-    setting : Setting
-    images : Images
-    cache_dir : Path
-        Where scorers and studies are kept.
-    found : callable
-        Number of kept examples and of the search -> the composition that came back.
-    """
-
-    def __init__(
-        self,
-        setting: Setting,
-        images: Images,
-        cache_dir: Path,
-        found: Callable[[int, int], Record],
-    ) -> None:
-        self.setting, self.num_classes, self._found = setting, images.num_classes, found
-        device = torch.device("cpu")
-        self.pictures = Pictures.of(images.train, images.train_labels, device)
-        self.test = Pictures.of(images.test, images.test_labels, device, like=self.pictures)
-        self._folder = cache_dir / "select" / setting.name
-        self._source = ScorerSource(
-            cache_dir / "select" / "scorers",
-            setting.scorer,
-            setting.scorer_recipe,
-            self.pictures,
-            self.test,
-            self.num_classes,
-        )
-        # Of one seed at a time: the next has another scorer, and needs its room.
-        self._state: tuple[int, Any] = (-1, None)
-
-    def make(self, cell: Cell) -> Record:
-        """Do a cell."""
-        record = self._search(cell) if cell.method == SEARCH else self._train(cell)
-        return {"key": cell.key, **asdict(cell), **record, "date": time.strftime("%Y-%m-%d")}
-
-    def build(self, name: str, seed: int) -> Classifier:
-        """Make a network with the parameters of a seed."""
-        return build_network(name, self.pictures.shape, self.num_classes, seed)
-
-    def _search(self, cell: Cell) -> Record:
-        setting = self.setting
-        name = setting.searched_network or setting.network
-        recipe = setting.searched_recipe or setting.recipe
-        self._folder.mkdir(parents=True, exist_ok=True)
-        scorer = self._source.scorer(cell.seed)
-        started = time.perf_counter()
-        answer = subsetsel.select_for_training(
-            PictureTraining(self.pictures, lambda seed: self.build(name, seed), recipe),
-            difficulty={"el2n": scorer.el2n},
-            labels=scorer.labels,
-            num_kept=cell.num_kept,
-            seed=cell.seed,
-            study=self._folder / f"{cell.num_kept}-{cell.seed}.journal",
-        )
-        stats = {**answer.stats, "study": None}
-        # The score of what came back, beside random on the same seeds where it was confirmed.
-        values = [one["values"] for one in stats["confirmation"] if one["rule"] == stats["rule"]]
-        values = values or [one["random"] for one in stats["confirmation"]]
-        return {
-            "accuracy": float(np.mean(values[0])) if values else float("nan"),
-            "train_time": time.perf_counter() - started,
-            "message": answer.message,
-            "stats": stats,
-        }
-
-    def _train(self, cell: Cell) -> Record:
-        composition, network = self._composition(cell), self._network(cell.seed)
-        started = time.perf_counter()
-        kept = self._keep(cell, composition)
-        select_time = time.perf_counter() - started
-        done = train(network, self.pictures.subset(kept), self.setting.recipe, seed=cell.seed)
-        return {
-            "accuracy": evaluate(network, self.test),
-            "train_time": done.train_time,
-            "select_time": select_time,
-            "composition": None if composition is None else composition.record(),
-            **self._about(cell.seed),
-        }
-
-    def _composition(self, cell: Cell) -> Composition | None:
-        """Say what a method keeps; None where it is not said by a composition."""
-        if cell.method == REFEREE:
-            found = self._found(cell.num_kept, search_of(self.setting, cell.seed))
-            return Composition.of_record(found["stats"]["composition"])
-        n, choices = len(self.pictures), ("draw", "joint")
-        rules = reference_rules("el2n", cell.num_kept, n, self.num_classes, choices)
-        return (rules | FIXED).get(cell.method)
-
-    def _keep(self, cell: Cell, composition: Composition | None) -> Indices:
-        assert composition is not None
-        return self._chooser(cell.seed).choose(composition, cell.num_kept, seed=cell.seed)
-
-    def _chooser(self, seed: int) -> Chooser:
-        if self._state[0] != seed:
-            scorer = self._source.scorer(seed)
-            self._state = seed, (Chooser({"el2n": scorer.el2n}, scorer.labels), scorer.accuracy)
-        chooser: Chooser = self._state[1][0]
-        return chooser
-
-    def _network(self, seed: int) -> Classifier:
-        return self.build(self.setting.network, seed)
-
-    def _about(self, seed: int) -> Record:
-        self._chooser(seed)
-        return {"scorer_accuracy": self._state[1][1]}
-
-
-class Trained:
-    """A network that was trained on everything, and what it says of every example."""
-
-    def __init__(self, network: Classifier, el2n: NDArray[np.float64], pictures: Pictures) -> None:
-        self.network, self.el2n = network, el2n
-        self.labels: Indices = pictures.labels.numpy()
-        self.features, _ = outputs(network, pictures)
-
-    def _rows(self, hessian: Any) -> subsetsel.Problem:
-        return subsetsel.Problem.from_features(
-            self.features, self.labels, l2=HEAD_L2, size=1, hessian=hessian
-        )
-
-    @cached_property
-    def chooser(self) -> Chooser:
-        """First order, on the network's own features."""
-        return Chooser({"el2n": self.el2n}, self.labels, self._rows("all"))
-
-    @cached_property
-    def kept_chooser(self) -> Chooser:
-        """The same, on rows that say what refitting does."""
-        options = {"time_limit": KEPT_HESSIAN_LIMIT}
-        return Chooser({"el2n": self.el2n}, self.labels, self._rows("kept"), solve_options=options)
-
-    @cached_property
-    def herding(self) -> scores.Score:
-        """The order of herding within each class."""
-        return scores.herding(self.features, self.labels)
-
-
-class NearTheta(FromScratch):
-    """The network goes on from what it learned of everything, on what is kept alone."""
-
-    def _of(self, seed: int) -> tuple[Trained, float]:
-        if self._state[0] != seed:
-            assert self.setting.first_recipe is not None
-            network = self.build(self.setting.network, seed)
-            lengths: list[NDArray[np.float64]] = []
-
-            def read_off(_epoch: int) -> None:
-                _, logits = outputs(network, self.pictures)
-                shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-                shares = shifted / shifted.sum(axis=1, keepdims=True)
-                lengths.append(scores.el2n(shares, self.pictures.labels.numpy()).values)
-
-            recipe = self.setting.first_recipe
-            train(network, self.pictures, recipe, seed=seed, after_epoch=read_off)
-            found = Trained(network, np.mean(lengths, axis=0), self.pictures)
-            self._state = seed, (found, evaluate(network, self.test))
-        state: tuple[Trained, float] = self._state[1]
-        return state
-
-    def _chooser(self, seed: int) -> Chooser:
-        return self._of(seed)[0].chooser
-
-    def _network(self, seed: int) -> Classifier:
-        return copy.deepcopy(self._of(seed)[0].network)
-
-    def _keep(self, cell: Cell, composition: Composition | None) -> Indices:
-        trained, balance = self._of(cell.seed)[0], "proportional"
-        if cell.method == HERDING:
-            labels = trained.labels
-            ranked = trained.herding
-            return scores.select(
-                ranked, num_kept=cell.num_kept, labels=labels, balanced=balance
-            ).kept
-        if cell.method == KEPT_HESSIAN:
-            joint = Composition("el2n", choice="joint")
-            return trained.kept_chooser.choose(joint, cell.num_kept, seed=cell.seed)
-        return super()._keep(cell, composition)
-
-    def _about(self, seed: int) -> Record:
-        return {"accuracy_before": self._of(seed)[1]}
+def cells(setting: Setting, only: int | None = None) -> Iterator[Cell]:
+    """List what is to be done: the first searches with the seeds that they serve, and so on."""
+    for number in range(max(1, setting.num_searches)) if only is None else (only,):
+        if setting.num_searches and REFEREE in setting.methods:
+            yield from (Cell(num_kept, SEARCH, number) for num_kept in setting.num_kept)
+        for seed in setting.seeds:
+            if search_of(setting, seed) == number:
+                for num_kept in setting.num_kept:
+                    yield from (Cell(num_kept, method, seed) for method in setting.methods)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -289,6 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("setting", choices=list(SETTINGS))
     add("--num-kept", nargs="+", type=int, metavar="NUMBER", help="these alone")
     add("--seeds", type=int, metavar="NUMBER", help="the first ones alone")
+    add("--search", type=int, metavar="NUMBER", help="with the seeds that it serves, alone")
     add("--methods", nargs="+", metavar="NAME", help="these alone; may name what is not default")
     add("--iterations", type=int, metavar="NUMBER", help="steps of each training")
     add("--lr", type=float, metavar="RATE")
@@ -309,12 +77,11 @@ def asked_setting(asked: argparse.Namespace) -> Setting:
 def todo_of(setting: Setting, asked: argparse.Namespace, log: RunLog) -> list[Cell]:
     """List the cells that were asked for and are not done."""
     wanted = setting if asked.methods is None else replace(setting, methods=tuple(asked.methods))
-    seeds = in_turn(setting)[: asked.seeds]
     return [
         cell
-        for cell in cells(wanted)
+        for cell in cells(wanted, asked.search)
         if cell.key not in log
-        and (cell.method == SEARCH or cell.seed in seeds)
+        and (cell.method == SEARCH or cell.seed in setting.seeds[: asked.seeds])
         and (asked.num_kept is None or cell.num_kept in asked.num_kept)
     ]
 
