@@ -103,6 +103,7 @@ class FromScratch:
             num_kept=cell.num_kept,
             seed=cell.seed,
             study=self._folder / f"{cell.num_kept}-{cell.seed}.journal",
+            progress=lambda line: print(f"  {line}", flush=True),
         )
         stats = {**answer.stats, "study": None}
         # The score of what came back, beside random on the same seeds where it was confirmed.
@@ -158,10 +159,26 @@ class FromScratch:
 
 
 class Trained:
-    """A network that was trained on everything, and what it says of every example."""
+    """A network that was trained on everything, and what it says of every example.
 
-    def __init__(self, network: Classifier, el2n: NDArray[np.float64], pictures: Pictures) -> None:
-        self.network, self.el2n = network, el2n
+    Parameters
+    ----------
+    network : Classifier
+    el2n : ndarray of shape (n,)
+    pictures : Pictures
+        What it was trained on.
+    num_kept : int
+        Most that herding is asked for.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        el2n: NDArray[np.float64],
+        pictures: Pictures,
+        num_kept: int,
+    ) -> None:
+        self.network, self.el2n, self._num_kept = network, el2n, num_kept
         self.labels: Indices = pictures.labels.numpy()
         self.features, _ = outputs(network, pictures)
 
@@ -183,8 +200,8 @@ class Trained:
 
     @cached_property
     def herding(self) -> scores.Score:
-        """The order of herding within each class."""
-        return scores.herding(self.features, self.labels)
+        """The order of herding within each class; the rest of it would cost more than all else."""
+        return scores.herding(self.features, self.labels, num_ranked=self._num_kept)
 
 
 class NearTheta(FromScratch):
@@ -204,7 +221,8 @@ class NearTheta(FromScratch):
 
             recipe = self.setting.first_recipe
             train(network, self.pictures, recipe, seed=seed, after_epoch=read_off)
-            found = Trained(network, np.mean(lengths, axis=0), self.pictures)
+            most = max(self.setting.num_kept)
+            found = Trained(network, np.mean(lengths, axis=0), self.pictures, most)
             self._state = seed, (found, evaluate(network, self.test))
         state: tuple[Trained, float] = self._state[1]
         return state
