@@ -25,14 +25,16 @@ def made_task(num: int, seed: int) -> tuple[Any, Any]:
     return centres[labels] + rng.normal(size=(num, NUM_FEATURES)), labels
 
 
-def made_run(num_kept: int, seed: int) -> dict[str, Any]:
-    """Search, then fit what came back beside random on fresh draws, judged on fresh examples.
+def made_difficulty(seed: int) -> Any:
+    """Draw difficulty by lot: whatever it cuts, what is left is a sample like any other."""
+    return np.random.default_rng(20_000 + seed).random(NUM_TRAIN)
 
-    Difficulty is drawn by lot: whatever it cuts, what is left is a sample like any other.
-    """
+
+def made_run(num_kept: int, seed: int) -> dict[str, Any]:
+    """Search, then fit what came back beside random on fresh draws, judged on fresh examples."""
     X, y = made_task(NUM_TRAIN, seed)
     X_test, y_test = made_task(NUM_TEST, 10_000 + seed)
-    noise = np.random.default_rng(20_000 + seed).random(NUM_TRAIN)
+    noise = made_difficulty(seed)
 
     def train(kept: Any, held_out: Any, seed: int) -> float:
         return float(LogisticRegression().fit(X[kept], y[kept]).score(X[held_out], y[held_out]))
