@@ -55,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("setting", choices=list(SETTINGS))
     add("--num-kept", nargs="+", type=int, metavar="NUMBER", help="these alone")
-    add("--seeds", type=int, metavar="NUMBER", help="the first ones alone")
+    add("--seeds", nargs="*", type=int, metavar="NUMBER", help="these alone; none: only searches")
     add("--search", type=int, metavar="NUMBER", help="with the seeds that it serves, alone")
     add("--methods", nargs="+", metavar="NAME", help="these alone; may name what is not default")
     add("--iterations", type=int, metavar="NUMBER", help="steps of each training")
@@ -81,7 +81,7 @@ def todo_of(setting: Setting, asked: argparse.Namespace, log: RunLog) -> list[Ce
         cell
         for cell in cells(wanted, asked.search)
         if cell.key not in log
-        and (cell.method == SEARCH or cell.seed in setting.seeds[: asked.seeds])
+        and (cell.method == SEARCH or asked.seeds is None or cell.seed in asked.seeds)
         and (asked.num_kept is None or cell.num_kept in asked.num_kept)
     ]
 

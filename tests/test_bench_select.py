@@ -264,8 +264,8 @@ def test_same_command_goes_on_where_it_stopped(
         return {"accuracy": 0.5, "train_time": 0.0, "rule": "random", **same}
 
     monkeypatch.setattr(select_training, "made_run", made_run)
-    for seeds in ("2", "3"):
-        assert select_training.main(["made", "--seeds", seeds, "--out", str(tmp_path)]) == 0
+    for seeds in (["0", "1"], ["0", "1", "2"]):
+        assert select_training.main(["made", "--seeds", *seeds, "--out", str(tmp_path)]) == 0
     assert calls == [0, 1, 2]
     assert "random came back in 3 of 3 runs" in capsys.readouterr().out
 
