@@ -49,13 +49,23 @@ def read_runs(folder: Path) -> list[Record]:
 
 
 def by_size(runs: list[Record]) -> dict[int, ByMethod]:
-    """Sort trainings: number kept -> method -> seed -> accuracy."""
+    """Sort trainings: number kept -> method -> seed -> accuracy; of whole seeds alone.
+
+    A seed of which some methods are still to be trained would shift the means of the others.
+    """
     found: dict[int, ByMethod] = {}
     for run in runs:
         if run["method"] != SEARCH:
             methods = found.setdefault(run["num_kept"], {})
             methods.setdefault(run["method"], {})[run["seed"]] = run["accuracy"]
-    return dict(sorted(found.items()))
+    return {k: _whole(methods) for k, methods in sorted(found.items())}
+
+
+def _whole(methods: ByMethod) -> ByMethod:
+    seeds = sorted(set.intersection(*(set(runs) for runs in methods.values())))
+    return (
+        {name: {s: runs[s] for s in seeds} for name, runs in methods.items()} if seeds else methods
+    )
 
 
 def is_fixed(method: str) -> bool:
@@ -74,7 +84,8 @@ def _difference(mine: dict[int, float], others: dict[int, float]) -> str:
     if not common:
         return "-"
     mean, (low, high) = paired([mine[s] for s in common], [others[s] for s in common])
-    return f"{100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+    interval = f" ({100 * low:+.2f} to {100 * high:+.2f})" if len(common) > 1 else ""
+    return f"{100 * mean:+.2f}{interval}"
 
 
 def rows_of(methods: ByMethod) -> list[str]:
