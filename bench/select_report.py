@@ -165,11 +165,12 @@ def told_losses(methods: ByMethod, num_kept: int) -> list[str]:
 def told(setting: Setting, runs: list[Record], sittings: list[Record]) -> str:
     """Write the page of one setting."""
     lines = [f"## {setting.name}: {setting.network} on {setting.data or 'a made task'}", ""]
-    lines += [
+    # A run that went on where it stopped has said the same several times.
+    lines += dict.fromkeys(
         f"{one['date'][:10]}, {one['cpu']}, {one['cores']} cores, {one['threads']} thread a "
         f"process; `{one['command']}`"
         for one in sittings
-    ]
+    )
     recipe = setting.recipe
     if setting.data:
         lines += [
@@ -194,6 +195,7 @@ def told(setting: Setting, runs: list[Record], sittings: list[Record]) -> str:
         losses += told_losses(methods, num_kept)
     searches = told_searches(runs)
     if searches:
+        lines += ["", "Seeds are those of scorers and trainings, given what these searches found:"]
         lines += ["", "### What the searches found", "", *searches]
         lines += ["", "### Where a fixed rule is ahead of the referee", ""]
         lines += losses or ["Nowhere."]
@@ -237,9 +239,9 @@ def draw(setting: Setting, sizes: dict[int, ByMethod], path: Path) -> None:
             right.axhline(0, color=f"C{place}", label=name)
             continue
         points = [_beside(runs, sizes[k].get("random", {})) for k, runs in mine.items()]
-        right.errorbar(
-            list(mine), [mean for mean, _ in points], [half for _, half in points], **look
-        )
+        # Moved a little aside, so that intervals do not lie on each other.
+        moved = [k * 1.03 ** (place - len(names) / 2) for k in mine]
+        right.errorbar(moved, [mean for mean, _ in points], [half for _, half in points], **look)
     for axis in (left, right):
         axis.set(xscale="log", xlabel="examples kept", xticks=list(sizes))
         axis.set_xticklabels([f"{k:,}" for k in sizes])
