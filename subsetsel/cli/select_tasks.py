@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from subsetsel.cli.console import print_note, working
-from subsetsel.cli.examples import check_examples, show_look
+from subsetsel.cli.examples import show_look
 from subsetsel.cli.load_network import load_network
 from subsetsel.cli.settings import read_examples
 from subsetsel.cli.with_model import parse_size
@@ -248,7 +248,6 @@ def feature_task(
         raise OptionError("--l2 is needed for features: the weight decay of the head, as 1e-3.")
     with working(f"reading {path}"):
         data = read_examples(path, {}, how)["data"]
-    check_examples(data, str(path))
     num_classes, codes = _codes(path, data.y)
     fit: dict[str, Any] = {"l2": l2, "num_classes": num_classes, "device": measuring["device"]}
     training = HeadTraining(data.X, codes, **fit)
