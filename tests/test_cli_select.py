@@ -508,7 +508,10 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_same_command_goes_on(
 def test_ctrl_c_in_the_first_training_writes_no_subset(
     npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is none yet; an earlier result stays."""
+    """There is none yet; an earlier result stays.
+
+    Mutation: a subset written whatever it is: fails.
+    """
     (tmp_path / "kept.txt").write_text("earlier\n")
     stopped_at(1, monkeypatch)
     result = select(npz, tmp_path / "kept.csv", expect=130)

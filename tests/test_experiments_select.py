@@ -60,7 +60,10 @@ def test_a_wrong_label_is_hard(num_folds: int) -> None:
 def test_out_of_fold_no_example_is_judged_by_a_training_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each is judged once, and the folds are not those of the order in the data."""
+    """Each is judged once, and the folds are not those of the order in the data.
+
+    Mutation: trained on the fold too: fails.
+    """
     pixels, labels = stripes(31)
     pictures = pictures_of(pixels, labels)
     seen: list[tuple[set[int], set[int]]] = []
@@ -100,7 +103,10 @@ def test_a_training_that_diverges_says_so() -> None:
 
 
 def test_stored_difficulties_are_measured_once(tmp_path: Path) -> None:
-    """Until the settings change while there is no study yet; with one they are refused."""
+    """Until the settings change while there is no study yet; with one they are refused.
+
+    Mutation: difficulties never read back: fails.
+    """
     path, study, count = tmp_path / "d.npz", tmp_path / "study.jsonl", [0]
 
     def measure() -> Any:
@@ -157,7 +163,10 @@ def test_a_training_follows_its_seed_and_leaves_the_generator_alone() -> None:
 
 
 def test_a_network_that_is_given_twice_is_trained_anew() -> None:
-    """A function that gives the same network each time starts no training where another ended."""
+    """A function that gives the same network each time starts no training where another ended.
+
+    Mutation: the network itself, no copy: fails.
+    """
     layer = nn.Linear(64, 3)
     network, before = nn.Sequential(nn.Flatten(), layer), layer.weight.detach().clone()
     pictures = pictures_of(*stripes())

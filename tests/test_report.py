@@ -113,7 +113,10 @@ def test_a_page_lists_no_more_ids_than_can_be_read() -> None:
     ],
 )
 def test_a_manifest_with_what_no_run_writes_is_refused(change: dict[str, Any], words: str) -> None:
-    """In a sentence, and the manifest that the run wrote is shown."""
+    """In a sentence, and the manifest that the run wrote is shown.
+
+    Mutation: the page without its guard: fails.
+    """
     good = make(verification={"change": 0.8, "change_error": 0.1})
     bad = replace(good, **change)
     with pytest.raises(FileFormatError, match=f"what no run writes .{words}.*that the run wrote"):

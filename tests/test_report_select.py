@@ -291,7 +291,10 @@ def test_the_command_shows_it_from_the_manifest_alone(tmp_path: Path) -> None:
 
 
 def test_a_manifest_with_another_verdict_than_its_numbers_is_refused() -> None:
-    """No page says what no training says."""
+    """No page says what no training says.
+
+    Mutation: the verdict believed: fails.
+    """
     manifest = manifest_of(make(confirmation=[beside((-0.01, 0.02))]))
     with pytest.raises(FileFormatError, match=r"damaged .*select again with the same study"):
         render_page(manifest)
@@ -347,7 +350,10 @@ def test_draw_and_joint_differ_in_shape_and_what_came_back_has_a_ring() -> None:
 
 
 def test_random_is_a_line_with_the_band_of_its_fresh_seeds() -> None:
-    """Where trials were trained as long as they; else random's own trial is the line."""
+    """Where trials were trained as long as they; else random's own trial is the line.
+
+    Mutation: every trial taken for a whole training: fails.
+    """
     (axes, *_), caption = pictures()[0].figure.axes, pictures()[0].caption
     (line,) = (line for line in axes.lines if line.get_label() == "random")
     assert np.allclose(np.asarray(line.get_ydata()), np.mean(RANDOM))

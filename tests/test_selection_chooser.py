@@ -360,7 +360,10 @@ def test_a_class_that_is_held_out_whole_does_not_stop_a_joint_choice() -> None:
 
 
 def test_ctrl_c_in_a_joint_choice_ends_the_selection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`solve` takes Ctrl-C for its own end, gives its best, and the selection must not go on."""
+    """`solve` takes Ctrl-C for its own end, gives its best, and the selection must not go on.
+
+    Mutation: the interruption of `solve` taken for its end: fails.
+    """
     from subsetsel.selection import chooser as room
 
     def pressed(*arguments: Any, **options: Any) -> Any:

@@ -217,7 +217,10 @@ def test_what_fails_in_every_confirmation_is_not_taken() -> None:
 
 
 def test_what_fails_in_some_confirmations_is_not_taken_for_the_lucky_rest() -> None:
-    """A composition that diverges on one fresh seed in three is no ground to leave random."""
+    """A composition that diverges on one fresh seed in three is no ground to leave random.
+
+    Mutation: pairs that are left decide: fails.
+    """
     task = Task()
     ahead = Task().select(num_confirmations=6)
     assert ahead.stats["is_confirmed"]

@@ -107,6 +107,8 @@ def test_a_proposal_whose_run_was_killed_after_its_training_is_not_trained_again
     """The last line of a trial says that it is over; the line before has all that came of it.
 
     What is proposed after it depends on it, too.
+
+    Mutation: the killed trial given up: fails.
     """
     path, whole = tmp_path / "study", Task()
     wanted = answer(whole.select(study=path, num_trials=11))
@@ -234,7 +236,10 @@ FOREIGN = {
 def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(
     kind: str, role: str, tmp_path: Path
 ) -> None:
-    """A slip in a path must not cost a file, not even its last line."""
+    """A slip in a path must not cost a file, not even its last line.
+
+    Mutation: no look at the first bytes: fails.
+    """
     path, task = tmp_path / "precious", Task()
     path.write_bytes(FOREIGN[kind])
     with pytest.raises(FileFormatError, match=r"(?s)precious.* name another"):
@@ -363,7 +368,10 @@ def test_an_earlier_study_that_is_missing_is_named(tmp_path: Path, finished: Pat
 
 
 def test_what_fails_is_not_proposed_again_and_again() -> None:
-    """Were a failure nothing to the sampler, it would look for its maximum at the same place."""
+    """Were a failure nothing to the sampler, it would look for its maximum at the same place.
+
+    Mutation: a failure told as the best score: fails.
+    """
     study = Study(None, {}, Space(("el2n",), ("draw",), 0.9), seed=0)
 
     def tried(token: Any, composition: Composition) -> bool:
