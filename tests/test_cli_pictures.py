@@ -363,6 +363,8 @@ def test_a_class_may_be_called_none_in_a_folder(tmp_path: Path) -> None:
     (data / "ant").rename(data / "none")
     asked = ("prune", data, "--model", "mynet:make", "--l2", 1e-2, "--fraction", 0.3, *QUICK)
     call(*asked, "--keep-na", "--out", tmp_path / "k.npz")
+    with np.load(tmp_path / "k.features.npz") as features:
+        assert "none" in features["y"]
 
 
 # --- Hugging Face data sets ----------------------------------------------------------------------
