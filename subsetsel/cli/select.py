@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from subsetsel.experiments.cost import Cost
     from subsetsel.problem.solution import Solution
 
-# The trials that there are by default: of a search, and the fixed rules with the joint ones.
-_TRIALS, _TRIALS_OF_FEATURES = 24, 7
 _OF_PICTURES = {
     *("network", "model", "image_size", "scorer", "scorer_epochs", "epochs", "iterations"),
     *("batch_size", "lr", "padding"),
@@ -323,13 +321,12 @@ def _num_kept(task: Task, settings: _Settings) -> int:
 
 def _cost(task: Task, settings: _Settings) -> Cost:
     """Estimate what all trainings take, by some steps that are measured."""
-    from subsetsel.selection.search import NUM_AGAIN, NUM_CONFIRMED
+    from subsetsel.selection.count import NUM_TRIALS, Trainings
 
     num_kept = _num_kept(task, settings)
-    num_trials = settings.num_trials or (_TRIALS if task.rows is None else _TRIALS_OF_FEATURES)
-    # Two more tell whether the training follows its seed.
-    num = num_trials + 2 + min(NUM_AGAIN, num_trials)
-    return task.cost(num + settings.num_confirmations * (NUM_CONFIRMED + 1), num_kept)
+    usual = NUM_TRIALS["scratch" if task.rows is None else "trained"]
+    count = Trainings(settings.num_trials or usual, settings.num_confirmations)
+    return task.cost(count.num_all, num_kept)
 
 
 def _gallery(task: Task, solution: Solution) -> str:

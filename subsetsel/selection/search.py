@@ -14,6 +14,7 @@ from subsetsel.rows.base import IndexArray
 from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import Composition, random_rule
 from subsetsel.selection.confirm import Confirmation, compare
+from subsetsel.selection.count import NUM_CHECKS, NUM_CONFIRMED, Trainings
 from subsetsel.selection.referee import Referee, TrainingFault, seed_of, set_aside
 from subsetsel.selection.study import Outcome, Study, Trial
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -22,10 +23,6 @@ from subsetsel.support.text import spoken_time
 # Where `train` takes a budget, compositions are searched with a part of it. With a quarter of 600
 # steps what was found was too easy for all 600.
 CHEAP_BUDGET = 0.5
-NUM_AGAIN = 4
-"""How many of the best are trained a second time, so that no lucky seed wins."""
-NUM_AGAIN_AFTER_CHEAP = 8
-NUM_CONFIRMED = 2
 
 # Kinds of seeds, so that no two trainings share one by accident.
 _HELD_OUT, _TRIAL, _AGAIN, _CONFIRM, _CHECK = range(5)
@@ -100,6 +97,9 @@ class Selection:
         self.held_out = set_aside(
             chooser.n, settings.held_out, seed_of(settings.seed, _HELD_OUT, 0)
         )
+        self._trainings = Trainings(
+            settings.num_trials, settings.num_confirmations, referee.takes_budget
+        )
         self._search_budget = CHEAP_BUDGET if referee.takes_budget else 1.0
         self.num_done, self.training_time = 0, 0.0
         self._budget_done, self._has_told_time = 0.0, False
@@ -109,25 +109,13 @@ class Selection:
         """Seconds since the selection began."""
         return self._clock.elapsed
 
-    @property
-    def num_again(self) -> int:
-        """How many are trained a second time."""
-        most = NUM_AGAIN_AFTER_CHEAP if self.referee.takes_budget else NUM_AGAIN
-        return min(most, self.settings.num_trials)
-
-    @property
-    def num_to_do(self) -> int:
-        """Most trainings that there will be: two check what `train` does with its seed."""
-        confirming = self.settings.num_confirmations * (NUM_CONFIRMED + 1)
-        return self.settings.num_trials + 2 + self.num_again + confirming
-
     def run(self) -> None:
         """Do everything up to the limit."""
-        settings = self.settings
+        count = self._trainings
         self._say(
-            f"at most {self.num_to_do} trainings: {settings.num_trials} compositions"
-            f"{f' at {CHEAP_BUDGET:.0%} of the budget' if self.referee.takes_budget else ''}, 2 to "
-            f"check the seed, {self.num_again} again, {self.num_to_do - self._num_searching} to "
+            f"at most {count.num_all} trainings: {count.num_trials} compositions"
+            f"{f' at {CHEAP_BUDGET:.0%} of the budget' if self.referee.takes_budget else ''}, "
+            f"{NUM_CHECKS} to check the seed, {count.num_again} again, {count.num_confirming} to "
             "confirm"
         )
         try:
@@ -138,10 +126,6 @@ class Selection:
         except KeyboardInterrupt:
             self.limit = "interrupted"
 
-    @property
-    def _num_searching(self) -> int:
-        return self.settings.num_trials + 2 + self.num_again
-
     # --- trials ---------------------------------------------------------------------------------
 
     def _try_all(self) -> None:
@@ -150,7 +134,7 @@ class Selection:
             if trial.number == 0:
                 self._check_seeds(trial)
         while (number := len(self.study.trials)) < self.settings.num_trials:
-            if number and not self._has_time_for(self._search_budget + self._num_after_search):
+            if number and not self._has_time_for(self._search_budget + self._trainings.num_whole):
                 self.limit = "time"
                 return
             trial = self._try(number)
@@ -158,10 +142,6 @@ class Selection:
                 self._check_seeds(trial)
             if self._callback is not None and self._callback(trial):
                 return
-
-    @property
-    def _num_after_search(self) -> int:
-        return self.num_to_do - self.settings.num_trials - 2
 
     def _try(self, number: int) -> Trial:
         if number < len(self._fixed):
@@ -230,7 +210,7 @@ class Selection:
         ranked = sorted(others.values(), key=lambda t: (-(t.value or 0.0), t.number))
         seed = seed_of(self.settings.seed, _AGAIN)
         means: dict[int, float] = {}
-        for trial in ranked[: self.num_again]:
+        for trial in ranked[: self._trainings.num_again]:
             self._require_time([f"again {trial.number}"])
             again = self._recalled(
                 f"again {trial.number}", trial.composition, self.held_out, seed, rule=trial.rule
@@ -330,10 +310,13 @@ class Selection:
         self._budget_done += budget
         self.training_time += outcome.seconds
         result = outcome.reason if outcome.value is None else f"{outcome.value:.6g}"
-        self._say(f"[{self.num_done}/{self.num_to_do}] {what}: {result} ({outcome.seconds:.1f} s)")
+        place = f"[{self.num_done}/{self._trainings.num_all}]"
+        self._say(f"{place} {what}: {result} ({outcome.seconds:.1f} s)")
         if is_new and not self._has_told_time:
             self._has_told_time = True
-            whole = (self.settings.num_trials + 2) * self._search_budget + self._num_after_search
+            whole = (
+                self.settings.num_trials + NUM_CHECKS
+            ) * self._search_budget + self._trainings.num_whole
             rest = max(0.0, whole - self._budget_done) * outcome.seconds / budget
             self._say(f"all of them would take about {spoken_time(rest)} more")
 

@@ -16,6 +16,7 @@ from subsetsel.problem.solution import Solution
 from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import CHOICES, Choice, Composition, reference_rules
 from subsetsel.selection.confirm import MIN_PAIRS
+from subsetsel.selection.count import NUM_TRIALS
 from subsetsel.selection.referee import Referee, Train, seed_of
 from subsetsel.selection.search import CHEAP_BUDGET, Selection, Settings
 from subsetsel.selection.study import Space, Study, Trial, earlier_compositions, only_run
@@ -25,7 +26,6 @@ from subsetsel.support.records import sha256_of_array
 
 Start = Literal["scratch", "trained"]
 
-_NUM_TRIALS = 24
 # Before the search is led by what it found, it looks at four cuts across their range.
 _FIRST_CUTS = (0.15, 0.35, 0.55, 0.75)
 _FIRST_EVENNESS = 0.5
@@ -169,7 +169,7 @@ def select_for_training(
     space = Space(tuple(chooser.difficulty), choices, room=1 - kept / pool)
     fixed = _fixed(chooser, kept, pool, space, warm_start, has_search=start == "scratch")
     num_rules = sum(rule not in {"searched", "earlier"} for rule, _ in fixed)
-    most = _NUM_TRIALS if start == "scratch" else len(fixed)
+    most = max(NUM_TRIALS[start], len(fixed))
     settings = Settings(
         num_kept=kept,
         num_trials=max(most if num_trials is None else num_trials, num_rules),
