@@ -48,7 +48,8 @@ def walk_chunks(
     rows = problem.rows.proxy
     size = int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
     num_chunks = -(-free.size // size)
-    total, done = rows.sum(mask), 0
+    offset = 0.0 if problem.offset is None else problem.offset
+    total, done = rows.sum(mask) + offset, 0
     num_proposals = _PROPOSALS * size
     all_proposals = float(_NUM_PASSES * num_chunks * num_proposals)
     for number in range(1, _NUM_PASSES + 1):
@@ -70,7 +71,7 @@ def walk_chunks(
             mask[chunk] = ground.chosen
             done += num_proposals
             run.add_iterations(num_proposals)
-        total = rows.sum(mask)
+        total = rows.sum(mask) + offset
         if number % _PASSES_PER_LOOK == 0:
             run.submit(mask)
     return mask

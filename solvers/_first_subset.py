@@ -59,7 +59,7 @@ def _shortest_rows(problem: Problem, run: Run) -> BoolArray:
     free = np.flatnonzero(problem.free)
     order = free[np.argsort(problem.rows.squared_norms[free], kind="stable")]
     most = min(len(order), problem.max_size - size)
-    total = problem.rows.sum(problem.must_prune) + _sum_of_rows(problem, order[:count])
+    total = problem.sum(problem.must_prune) + _sum_of_rows(problem, order[:count])
     step = max(1, count)
     while step > count // 32 and count < most and run.remaining > 0:
         upto = min(count + step, most)

@@ -83,7 +83,7 @@ class LocalSearch:
     def restart(self, mask: BoolArray) -> None:
         """Continue from another subset that respects everything linear."""
         self.mask = mask.copy()
-        self.total = self.problem.rows.sum(self.mask)
+        self.total = self.problem.sum(self.mask)
 
     def _state(self) -> FloatArray:
         return np.array([self.squared, self.size, self.squared, 0.0, 0.0])

@@ -256,7 +256,7 @@ class Start:
             of_all = np.zeros(self.problem.n)
             of_all[self.free] = kept
         columns, penalties = self._limits(values, None, of_all)
-        total = self.rows.sum(values)
+        total = self.problem.sum(values)
         return Descent(self.rows.squared_norms, values, total, columns, penalties=penalties)
 
     def _steepest(self, margin: Margin, total: FloatArray) -> BoolArray:

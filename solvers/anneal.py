@@ -221,7 +221,7 @@ class _Search:
         return self.start.near_margin(self.margin, self.relaxation, rng, moves)
 
     def _energy(self, mask: BoolArray) -> float:
-        total = self.problem.rows.sum(mask)
+        total = self.problem.sum(mask)
         return self.margin.energy(float(total @ total), mask)
 
     def _walk(

@@ -104,8 +104,8 @@ def test_fixed_rows_near_epsilon_leave_no_gap(seed: int, n: int, ratio: float) -
 def test_an_offset_is_a_row_that_must_go(seed: int, n: int, ratio: float) -> None:
     """||v0 + S^T W|| <= epsilon: one size less than with v0 as a row, and never below the best."""
     problem, S = beside_a_fixed_row(seed, n, ratio)
-    free, offset = Problem(S[:n], epsilon=problem.epsilon), S[n]
-    relaxation = Ascent(free, offset=offset).run(SHARP)
+    free, offset = Problem(S[:n], epsilon=problem.epsilon, offset=S[n]), S[n]
+    relaxation = Ascent(free).run(SHARP)
     assert largest_size(S[:n], free, offset) <= np.floor(relaxation.bound)
     assert relaxation.value <= relaxation.bound
     as_row = relax(problem)
@@ -116,11 +116,11 @@ def test_an_offset_is_a_row_that_must_go(seed: int, n: int, ratio: float) -> Non
 def test_tangent_bound_knows_the_offset() -> None:
     """With D = 0 the tangent at the relaxed optimum proves what the dual proves."""
     problem, S = beside_a_fixed_row(3, 40, 0.99)
-    free, offset = Problem(S[:40], epsilon=problem.epsilon), S[40]
-    relaxation = Ascent(free, offset=offset).run(SHARP)
-    bound = tangent_bound(free, np.zeros(40), relaxation.weights, np.zeros(0), offset=offset).bound
+    free = Problem(S[:40], epsilon=problem.epsilon, offset=S[40])
+    relaxation = Ascent(free).run(SHARP)
+    bound = tangent_bound(free, np.zeros(40), relaxation.weights, np.zeros(0)).bound
     assert bound == pytest.approx(relaxation.bound, abs=0.1)
-    assert abs(bound - relax(free).bound) > 0.2
+    assert abs(bound - relax(Problem(S[:40], epsilon=problem.epsilon)).bound) > 0.2
 
 
 def test_a_cap_holds_for_the_relaxed_value() -> None:

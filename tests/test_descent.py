@@ -143,13 +143,13 @@ def test_compiled_sweep_equals_python() -> None:
     S = rng.normal(size=(60, 4)) * rng.lognormal(0.0, 1.0, (60, 1))
     limits = [(np.ones(60), 20, 20), (rng.normal(size=60), -np.inf, 1.0), (np.ones(60), 10, 25)]
     diagonal = (S**2).sum(axis=1) * rng.choice([0.0, 0.5, 1.5, np.inf], 60)
-    found = []
+    found, ones = [], np.ones(60)
     for kernel in (sweep, getattr(sweep, "py_func", sweep)):
         values = np.full(60, 0.3)
         weights = descent_of(S, values, limits)
         y, rho, columns = np.array([0.2, 0.0, -0.1]), np.array([0.5, 2.0, 1.0]), weights.columns
         moved = kernel(S, np.arange(60), np.arange(60), values, weights.total, 0.1,
-                       weights.squared_norms, diagonal, columns, y, rho)  # fmt: skip
+                       weights.squared_norms, diagonal, ones, columns, y, rho)  # fmt: skip
         found.append((moved, values, weights.total, columns.activity))
     assert found[0][0] == found[1][0]
     for compiled, python in zip(found[0][1:], found[1][1:], strict=True):

@@ -50,6 +50,7 @@ def sweep(
     lam: float,
     squared_norms: Array,
     diagonal: Array,
+    limits: Array,
     columns: Columns,
     multipliers: Array,
     penalties: Array,
@@ -61,7 +62,7 @@ def sweep(
     better of 0 and 1, where the diagonal adds nothing.
 
     Shapes: rows (k, d); items (k,) int64, which examples they are; order int64, positions in
-    ``rows`` as they are visited; weights, squared_norms and diagonal (n,); total (d,) = S^T w;
+    ``rows`` as they are visited; weights, squared_norms, diagonal and limits (n,); total (d,) = S^T w;
     multipliers and penalties (c,). Weights, total and the columns' activity are modified in place.
     """
     num_changed = 0
@@ -80,7 +81,7 @@ def sweep(
         convexity = curvature - diagonal[i]
         if convexity > _LEAST_CONVEXITY * curvature:
             slope += diagonal[i] * (0.5 - old)
-            new = min(1.0, max(0.0, old - slope / convexity))
+            new = min(limits[i], max(0.0, old - slope / convexity))
         else:
             new = 1.0 if slope + curvature * (0.5 - old) < 0.0 else 0.0
         step = new - old

@@ -4,10 +4,11 @@ It lowers, one weight at a time and all others fixed,
 
     ||S^T w||^2 / 2  -  lam sum w  +  sum_i D_i w_i (1 - w_i) / 2  +  limits(A w),
 
-over 0 <= w <= 1. With D = 0 and lam led to where ||S^T w|| = epsilon this is the relaxation of
-Eq. 3; with lam = 0 the relaxed minimum of Eq. 4. A growing D makes the objective concave in one
-weight after the other and leads the weights to a subset. For fixed lam and D = 0 it is the dual
-coordinate descent of a linear support vector machine with L1 loss whose labels are all +1.
+over 0 <= w <= c, c = 1 where nothing else is said. With D = 0 and lam led to where
+||S^T w|| = epsilon this is the relaxation of Eq. 3; with lam = 0 the relaxed minimum of Eq. 4. A
+growing D makes the objective concave in one weight after the other and leads the weights to a
+subset. For fixed lam and D = 0 it is the dual coordinate descent of a linear support vector machine
+with L1 loss whose labels are all +1.
 
 Linear limits enter through an augmented Lagrangian with multipliers y and penalties rho.
 
@@ -53,6 +54,8 @@ class Descent:
     lam : float
     radius : float, optional
         What ||S^T w|| is led to. Without it lam stays as it is.
+    limits : ndarray of shape (n,), optional
+        c; where D is not 0 it must be 1.
 
     Attributes
     ----------
@@ -76,11 +79,13 @@ class Descent:
         penalties: FloatArray,
         lam: float = 0.0,
         radius: float | None = None,
+        limits: FloatArray | None = None,
     ) -> None:
         self.squared_norms, self.weights, self.total = squared_norms, weights, total
         self.columns, self.penalties = columns, penalties
         self.diagonal = np.zeros_like(squared_norms)
         self.multipliers = np.zeros_like(penalties)
+        self.limits = np.ones_like(squared_norms) if limits is None else limits
         self.num_visits = 0
         self.radius = radius
         self.stretch(1.0)
@@ -141,6 +146,7 @@ class Descent:
                 self.lam,
                 self.squared_norms,
                 self.diagonal,
+                self.limits,
                 self.columns,
                 self.multipliers * self.unit,
                 self.penalties * self.unit,

@@ -128,8 +128,6 @@ def tangent_bound(
     diagonal: FloatArray,
     weights: FloatArray,
     y: FloatArray,
-    *,
-    offset: FloatArray | None = None,
 ) -> Dual:
     """Bound the size by the tangent at ``weights``, with the best multiplier.
 
@@ -143,8 +141,6 @@ def tangent_bound(
         Any; a good one is optimal for the relaxation. 1 for those that must be pruned.
     y : ndarray of shape (c,)
         Multipliers of the linear constraints, in the unit of S squared: those of `Dual` times lam.
-    offset : ndarray of shape (d,), optional
-        v0, which is added to every S^T W.
 
     Returns
     -------
@@ -153,9 +149,7 @@ def tangent_bound(
     """
     rows, free = problem.rows, problem.free
     assert problem.epsilon is not None
-    total, fixed = rows.sum(weights), rows.sum(problem.must_prune)
-    if offset is not None:
-        total, fixed = total + offset, fixed + offset
+    total, fixed = problem.sum(weights), problem.sum(problem.must_prune)
     allowed = problem.epsilon * (1 + FEASIBILITY)
     moving = total - fixed
     inner = diagonal * weights

@@ -7,7 +7,8 @@ For Eq. 3 with normalization "full", any u in R^d and any multipliers y of the l
 
 because sum W = sum_i W_i (1 - s_i.u - a_i.y) + u . S^T W + y . A W for every W, and what is limited
 is ||v0 + S^T W|| with an offset v0, 0 where none is given; examples that must be pruned enter the
-sum without the max, examples that must be kept not at all.
+sum without the max, examples that must be kept not at all. Where weights go up to c_i instead of 1
+the max is counted c_i times.
 
 What is proved holds for every subset that the core would call feasible: each product and each sum
 may be off by `Rows.row_error`, which enters twice. Where that is infinite nothing is proved.
@@ -59,7 +60,7 @@ def evaluate_dual(
     u: FloatArray,
     y: FloatArray | None = None,
     *,
-    offset: FloatArray | None = None,
+    limits: FloatArray | None = None,
 ) -> Dual:
     """Evaluate the bound at (u, y) with the best common scaling t >= 0 of both.
 
@@ -70,10 +71,10 @@ def evaluate_dual(
     u : ndarray of shape (d,)
     y : ndarray of shape (c,), optional
         Signs that would multiply an infinite limit are set to 0.
-    offset : ndarray of shape (d,), optional
-        v0, which is added to every S^T W.
+    limits : ndarray of shape (n,), optional
+        c, where the free weights go up to c_i instead of 1.
     """
-    constraints = problem.constraints
+    offset, constraints = problem.offset, problem.constraints
     y = np.zeros(len(constraints)) if y is None else y.copy()
     y[(y > 0) & np.isinf(constraints.upper)] = 0.0
     y[(y < 0) & np.isinf(constraints.lower)] = 0.0
@@ -84,16 +85,18 @@ def evaluate_dual(
     prices = problem.rows.dot(u)
     if len(constraints):
         prices += constraints.matrix.T @ y
-    limits = limits_of(problem, y)
+    sides = limits_of(problem, y)
     assert problem.epsilon is not None
     allowed = problem.epsilon * (1 + FEASIBILITY)
     length = euclidean(u)
-    constant = allowed * length + float(limits @ y)
+    constant = allowed * length + float(sides @ y)
     # Error of each product s_i . u and a_i . y, outward, and of the norm that the core computes.
     per_row = 2.0 * problem.rows.row_error * length
     if len(constraints):
         per_row += (len(constraints) + 4) * UNIT * (abs(constraints.matrix).T @ np.abs(y))
     # It grows with the scale, and where prices are next to nothing it outweighs what they gain.
+    if limits is not None:
+        per_row *= np.maximum(limits, 1.0)
     rounding = float(per_row.sum()) + (problem.d + 4) * UNIT * allowed * length
     if offset is not None:
         constant -= float(u @ offset)
@@ -101,19 +104,22 @@ def evaluate_dual(
     # Products of rows that are not exact lead a search, and prove nothing.
     is_sure = bool(np.isfinite(rounding))
     rounding = rounding if is_sure else 0.0
-    scale = best_scale(prices, constant + rounding, problem)
+    scale = best_scale(prices, constant + rounding, problem, limits=limits)
     u, y, prices, constant = scale * u, scale * y, scale * prices, scale * constant
 
     reduced = 1.0 - prices
     gains = np.where(problem.must_prune, reduced, np.maximum(reduced, 0.0))
     gains[problem.must_keep] = 0.0
+    most = float(problem.n - int(problem.must_keep.sum()))
+    if limits is not None:
+        gains = np.where(problem.free, limits * gains, gains)
+        most = float(problem.must_prune.sum()) + float(limits[problem.free].sum())
     # Rounding of the two sums and of the constant too.
-    size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(limits * y).sum())
+    size_of_terms = float(np.abs(gains).sum()) + abs(constant) + float(np.abs(sides * y).sum())
     error = scale * rounding + 4 * UNIT * (problem.n + np.log2(problem.n + 2) * size_of_terms)
-    bound = float(problem.n - int(problem.must_keep.sum()))
+    bound = min(most, float(problem.max_size)) if limits is None else most
     if is_sure:
         bound = min(bound, constant + float(gains.sum()) + error)
-    bound = min(bound, float(problem.max_size))
     return Dual(u, y, max(bound, 0.0), reduced)
 
 
@@ -136,27 +142,34 @@ def limits_of(problem: Problem, y: FloatArray) -> FloatArray:
     return np.where(y > 0, above, np.where(y < 0, below, 0.0))
 
 
-def best_scale(prices: FloatArray, constant: float, problem: Problem) -> float:
-    """Minimize t * constant + sum max(0, 1 - t * prices) over t >= 0: convex, piecewise linear.
+def best_scale(
+    prices: FloatArray, constant: float, problem: Problem, *, limits: FloatArray | None = None
+) -> float:
+    """Minimize t * constant + sum c max(0, 1 - t * prices) over t >= 0: convex, piecewise linear.
 
     Parameters
     ----------
     prices : ndarray of shape (n,)
     problem : Problem
         Says who is free; examples that must be pruned enter without the max.
+    limits : ndarray of shape (n,), optional
+        c of the free examples, 1 without it.
     """
     always = problem.must_prune
     slope = constant - float(prices[always].sum())
     free = prices[problem.free]
+    most = np.ones(free.size) if limits is None else limits[problem.free]
     # A price lost beside the largest, or without a square, would take the scale out of float64.
     least = max(UNIT * float(free.max(initial=0.0)), _LEAST_PRICE)
-    slope -= float(free[free <= least].sum())
-    positive = np.sort(free[free > least])
+    is_positive = free > least
+    slope -= float(most[~is_positive] @ free[~is_positive])
+    order = np.argsort(free[is_positive], kind="stable")
+    positive, most = free[is_positive][order], most[is_positive][order]
     # At t = 0 all are active; the example with the largest price leaves first, at t = 1 / price.
-    slope -= float(positive.sum())
+    slope -= float(most @ positive)
     if slope >= 0:
         return 0.0
-    slopes = slope + np.cumsum(positive[::-1])
+    slopes = slope + np.cumsum((most * positive)[::-1])
     turning = int(np.searchsorted(slopes, 0.0))
     if turning == len(slopes):
         # Rounding, or a function that falls without end, leads here. The bound holds for every t.
@@ -199,7 +212,7 @@ def lower_bound_on_norm(
         return max(value, 0.0)
     if uniform is not None:
         weights = uniform
-    total = rows.sum(weights)
+    total = problem.sum(weights)
     best = 0.0
     for _ in range(num_steps):
         length = float(norm(total))
@@ -211,7 +224,7 @@ def lower_bound_on_norm(
         best = max(best, value)
         if best > at_least > 0:
             break
-        corner = rows.sum(vertex)
+        corner = problem.sum(vertex)
         step = corner - total
         curvature = float(step @ step)
         if curvature == 0.0:
@@ -227,10 +240,15 @@ def lower_bound_on_norm(
 def drift_of(problem: Problem) -> float:
     """How little S cancels: ||S^T 1|| over sqrt(sum ||s_i||^2), about 1 for independent rows.
 
+    An offset counts as what the pruned share of S^T 1 is added to.
+
     Its cuts are `BALANCED` and `DRIFTING`.
     """
     spread = float(np.sqrt(problem.rows.squared_norms.sum()))
-    return float(norm(problem.rows.total)) / spread if spread > 0 else 0.0
+    total = problem.rows.total
+    if problem.offset is not None:
+        total = total + problem.offset / (1.0 if problem.size is None else problem.size / problem.n)
+    return float(norm(total)) / spread if spread > 0 else 0.0
 
 
 def is_drifting(problem: Problem) -> bool:
@@ -291,4 +309,5 @@ def uniform_norm(problem: Problem) -> float | None:
     """
     if _uniform_point(problem) is None:
         return None
-    return float(norm(problem.rows.total)) * (problem.size or 0) / problem.n
+    total = problem.rows.total * ((problem.size or 0) / problem.n)
+    return float(norm(total if problem.offset is None else total + problem.offset))

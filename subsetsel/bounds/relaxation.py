@@ -42,7 +42,7 @@ class Relaxation:
     Attributes
     ----------
     weights : ndarray of shape (n,)
-        Between 0 and 1; all but a few are 0 or 1.
+        Between 0 and 1, or their limits; all but a few are at an end.
     value : float
         Sum of the weights after the free ones are scaled into the ball and under the cap: what the
         relaxation can reach for sure (without linear constraints). 0 where no scaling does it.
@@ -114,16 +114,22 @@ class Ascent(Descent):
         Of the form "max_size" with normalization "full".
     seed : int
         Of the random order of the visits.
-    offset : ndarray of shape (d,), optional
-        v0: the norm that is limited is ||v0 + S^T W||.
+    limits : ndarray of shape (n,), optional
+        c: the free weights go up to c_i instead of 1, for rows that stand for several.
+    lam : float, optional
+        The multiplier to begin with, where it is known about.
     """
 
     def __init__(
-        self, problem: Problem, seed: int = 0, *, offset: FloatArray | None = None
+        self,
+        problem: Problem,
+        seed: int = 0,
+        *,
+        limits: FloatArray | None = None,
+        lam: float | None = None,
     ) -> None:
         self.problem = problem
         self.rows = problem.rows
-        self.offset = offset
         self.deadline = float("inf")
         self.solve_time = 0.0
         self.num_rounds = 0
@@ -137,20 +143,22 @@ class Ascent(Descent):
         self.ball = radius = max(problem.epsilon, 1e-6 * rms, 1e-300)
         # What no weight moves: v0 and the examples that must be pruned.
         self.num_fixed = int(problem.must_prune.sum())
-        self.fixed = self.rows.sum(problem.must_prune)
-        if offset is not None:
-            self.fixed = self.fixed + offset
+        self.fixed = problem.sum(problem.must_prune)
         # Sum of the free weights and total of the longest point within the ball.
         self._inner: tuple[float, FloatArray] | None = None
         # Every free example has the same weight: feasible, and near optimal in direction.
-        pull = self.rows.total if self.free.all() else self.rows.sum(self.free)
+        most = np.ones(problem.n) if limits is None else limits
+        is_plain = limits is None and bool(self.free.all())
+        pull = self.rows.total if is_plain else self.rows.sum(np.where(self.free, most, 0.0))
         share = shares_within(pull, self.fixed, radius).most
-        weights = np.where(self.free, share, problem.must_prune.astype(np.float64))
+        weights = np.where(self.free, share * most, problem.must_prune.astype(np.float64))
         total = self.fixed + share * pull
-        self.best = evaluate_dual(problem, total if total.any() else pull, offset=offset)
+        self._given_limits = limits
+        self.best = evaluate_dual(problem, total if total.any() else pull, limits=limits)
         slope = float(norm(self.best.u))
         typical = float(np.sqrt(np.median(squared_norms))) or 1.0
-        lam = radius / slope if slope > 0 else radius * typical
+        if lam is None:
+            lam = radius / slope if slope > 0 else radius * typical
         spread = np.sqrt(np.asarray((constraints.matrix**2).sum(axis=1)).ravel())
         super().__init__(
             squared_norms,
@@ -160,6 +168,7 @@ class Ascent(Descent):
             penalties=1.0 / np.maximum(spread, 1.0),
             lam=lam,
             radius=radius,
+            limits=most,
         )
         # The nearer the fixed part is to the ball, the less its length answers to lam.
         left = 1.0 - min(1.0, float(norm(self.fixed)) / radius) ** 2
@@ -208,7 +217,7 @@ class Ascent(Descent):
     def _dual(self) -> Dual:
         """Evaluate the bound at this point."""
         u = self.total / self.lam
-        return evaluate_dual(self.problem, u, self.multipliers, offset=self.offset)
+        return evaluate_dual(self.problem, u, self.multipliers, limits=self._given_limits)
 
     def _evaluate(self) -> float:
         """Evaluate the bound here, and return the value of weights that are surely feasible."""
@@ -225,6 +234,8 @@ class Ascent(Descent):
         """
         inside = float(self.weights[self.free].sum())
         room = float(self.problem.max_size - self.num_fixed)
+        if self._given_limits is not None:
+            room = np.inf
         shares = self._shares()
         share = min(shares.most, room / inside) if inside > max(room, 0.0) else shares.most
         value = -float("inf")
@@ -285,7 +296,7 @@ class Ascent(Descent):
 
     def _active(self) -> IndexArray:
         """Free examples with a fractional weight or a small reduced cost."""
-        fractional: BoolArray = (self.weights > 0) & (self.weights < 1)
+        fractional: BoolArray = (self.weights > 0) & (self.weights < self.limits)
         distance = np.where(self.free, np.abs(self.last.reduced_costs), np.inf)
         distance[fractional] = 0.0
         bytes_per_row = self.rows.d * self.rows.dtype.itemsize

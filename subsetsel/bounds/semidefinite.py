@@ -106,9 +106,7 @@ class _TightAscent(Ascent):
         """Start here."""
         self.weights = weights.copy()
         self.start_at(lam)
-        self.total = self.rows.sum(weights)
-        if self.offset is not None:
-            self.total = self.total + self.offset
+        self.total = self.problem.sum(weights)
         self.columns = self.problem.constraints.columns(weights)
         self.multipliers = y.copy()
 
@@ -121,7 +119,7 @@ class _TightAscent(Ascent):
 
     def _dual(self) -> Dual:
         y = self.multipliers * self.lam
-        return tangent_bound(self.problem, self.diagonal, self.weights, y, offset=self.offset)
+        return tangent_bound(self.problem, self.diagonal, self.weights, y)
 
     def _shares(self) -> Shares:
         inner = self.diagonal * self.weights
@@ -182,7 +180,7 @@ class _Search:
         weights, deviations = self.weights[core], self._seeded(core)
         gram = medium.raised_rows @ medium.raised_rows.T / self.lam
         softened = medium.softened / self.lam
-        total = self.rows.sum(self.weights)
+        total = self.problem.sum(self.weights)
         products = gram @ weights
         gains = self.gains[core] - medium.raised_rows @ total / self.lam + products
         for _ in range(_NUM_SWEEPS):
@@ -221,7 +219,7 @@ class _Search:
             part = self.rows.take(others[start : start + size]).astype(np.float64)
             pulls[start : start + size] = part @ shared
         self.deviations[others] = -pulls / self.drops[others][:, None]
-        prices = self.rows.dot(self.rows.sum(self.weights)) / lam
+        prices = self.rows.dot(self.problem.sum(self.weights)) / lam
         held = self.gains - prices + curvature * (self.weights - 0.5)
 
         own = curvature[others][:, None] * self.deviations[others]
@@ -229,7 +227,7 @@ class _Search:
         self.weights[others] = 0.5 + 0.5 * held[others] / np.maximum(force, 1e-300)
         in_others = 2.0 * force - curvature[others]
 
-        prices = self.rows.dot(self.rows.sum(self.weights)) / lam
+        prices = self.rows.dot(self.problem.sum(self.weights)) / lam
         held = self.gains - prices + curvature * (self.weights - 0.5)
         own = curvature[core][:, None] * self.deviations[core]
         pulls = medium.softened @ self.deviations[core] / lam

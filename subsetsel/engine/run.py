@@ -249,7 +249,7 @@ class Run:
                 signs = np.where(mask[differing], 1.0, -1.0)
                 change: FloatArray = signs @ rows.take(differing).astype(np.float64)
                 return best.total + change
-        return rows.sum(mask)
+        return self.problem.sum(mask)
 
     def submit(self, mask: BoolArray) -> bool:
         """Offer a subset; it is checked in float64 and kept if feasible and better.
@@ -272,7 +272,7 @@ class Run:
         norm = euclidean(total)
         if norm > self.problem.allowed(mask) * (1 + FEASIBILITY) - self._rounding:
             # The updated sum is too inexact to decide this; compute the sum anew.
-            total = self.problem.rows.sum(mask)
+            total = self.problem.sum(mask)
             norm = euclidean(total)
         if self.problem.violations(mask, norm=norm):
             return False
@@ -292,7 +292,7 @@ class Run:
         mask : ndarray of shape (n,), bool
         """
         mask = mask.copy()
-        total = self.problem.rows.sum(mask)
+        total = self.problem.sum(mask)
         with self._lock:
             self.mask, self.total = mask, total
             self.size, self.norm = int(np.count_nonzero(mask)), euclidean(total)

@@ -30,6 +30,7 @@ class Question(TypedDict, total=False):
     must_prune: ArrayLike | None
     must_keep: ArrayLike | None
     constraints: Sequence[Any] | None
+    offset: ArrayLike | None
 
 
 class HeadQuestion(Question, total=False):

@@ -9,6 +9,20 @@ import numpy as np
 from subsetsel.support.text import Facts
 
 
+def line_of(problem: Any) -> str:
+    """Say in one line what a `Problem` asks, as its repr."""
+    goal = (
+        f"epsilon={problem.epsilon:g}, normalization={problem.normalization!r}"
+        if problem.epsilon is not None
+        else f"size={problem.size}"
+    )
+    num = len(problem.constraints)
+    extra = f", {num} linear constraints" if num else ""
+    offset = "" if problem.offset is None else ", with an offset"
+    approximate = ", approximate influence" if problem.approximation else ""
+    return f"Problem(n={problem.n}, d={problem.d}, {goal}{offset}{extra}{approximate})"
+
+
 def facts_of(problem: Any) -> Facts:
     """Say what a `Problem` asks, of what."""
     if problem.epsilon is not None:
@@ -23,6 +37,9 @@ def facts_of(problem: Any) -> Facts:
         ("goal", goal),
         ("normalization", problem.normalization),
     ]
+    if problem.offset is not None:
+        length = float(np.linalg.norm(problem.offset))
+        facts.append(("offset", f"a vector of length {length:.6g} is added to W^T S"))
     head = problem.head
     if head is not None:
         facts.append((

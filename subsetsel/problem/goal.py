@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
-from subsetsel.rows.base import BoolArray
+from subsetsel.rows.base import BoolArray, FloatArray
 from subsetsel.support.arrays import to_numpy
 
+# As of S in float64 (`subsetsel.rows.dense`).
+_LARGEST_OFFSET = 1e140
 _NAMES = "epsilon, rel_epsilon, size, fraction, num_kept"
 
 
@@ -172,3 +174,30 @@ def _count(value: Any, n: int, name: str) -> int:
     if not 0 <= value <= n:
         raise ProblemError(f"{name} must be between 0 and n = {n}, got {value}.")
     return int(value)
+
+
+def read_offset(offset: Any, d: int) -> FloatArray | None:
+    """Read the vector that is added to S^T W, shape (d,); None where there is none.
+
+    Raises
+    ------
+    ProblemError
+        Unless it holds d finite numbers of sensible size.
+    """
+    if offset is None:
+        return None
+    found = to_numpy(offset, "offset")
+    if found.shape != (d,) or found.dtype.kind not in "fiu":
+        raise ProblemError(
+            f"offset must hold one number per column of S, shape ({d},); got {found.dtype} of "
+            f"shape {found.shape}."
+        )
+    vector = found.astype(np.float64)
+    largest = float(np.abs(vector).max(initial=0.0))
+    if not largest <= _LARGEST_OFFSET:
+        raise ProblemError(
+            f"offset must be finite and of a size whose square is a number, but its largest entry "
+            f"is {largest:g}; repair it, or rescale it with S and epsilon."
+        )
+    vector.flags.writeable = False
+    return vector

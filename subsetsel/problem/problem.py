@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits, Hessian, Normalization
+from subsetsel.problem.broken import linear_violations
 from subsetsel.problem.constraints import Constraints
-from subsetsel.problem.facts import facts_of
+from subsetsel.problem.facts import facts_of, line_of
 from subsetsel.problem.from_data import FromData
-from subsetsel.problem.goal import Goal, fixed_mask, read_mask
+from subsetsel.problem.goal import Goal, fixed_mask, read_mask, read_offset
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.problem.kept_share import KeptShare
@@ -60,6 +61,9 @@ class Problem(FromData):
     must_prune, must_keep : array_like, optional
         Indices, or Boolean masks of shape (n,).
     constraints : sequence of LinearConstraint or (coefficients, lower, upper), optional
+    offset : array_like of shape (d,), optional
+        v0: then ||v0 + S^T W||_2 stands for ||W^T S||_2 everywhere, to select against a target or
+        beside examples that are decided already.
     head : Head, optional
         The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
     hessian : {"all", "kept"}
@@ -92,12 +96,14 @@ class Problem(FromData):
         must_prune: ArrayLike | None = None,
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
+        offset: ArrayLike | None = None,
         head: Head | None = None,
         hessian: Hessian = "all",
     ) -> None:
         self.rows: Rows = as_rows(S)
         self.n, self.d = self.rows.shape
         self.head, self.hessian = head, hessian
+        self.offset: FloatArray | None = read_offset(offset, self.d)
         self._kept_share = KeptShare.of_head(self.n, head)
         self.groups = None if groups is None else np.asarray(groups)
         self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
@@ -212,7 +218,7 @@ class Problem(FromData):
         return self._kept_share.record(mask)
 
     def norm(self, mask: ArrayLike) -> float:
-        """||W^T S||_2 in float64, recomputed from S.
+        """||W^T S||_2, with an offset ||v0 + S^T W||_2, in float64, recomputed from S.
 
         Parameters
         ----------
@@ -223,8 +229,12 @@ class Problem(FromData):
         -------
         float
         """
-        checked = self.check_mask(mask)
-        return euclidean(self.rows.sum(checked))
+        return euclidean(self.sum(self.check_mask(mask)))
+
+    def sum(self, weights: FloatArray | BoolArray) -> FloatArray:
+        """v0 + S^T w, shape (d,), for weights w of shape (n,); v0 is 0 without an offset."""
+        total = self.rows.sum(weights)
+        return total if self.offset is None else total + self.offset
 
     def check_mask(self, mask: ArrayLike, name: str = "mask") -> BoolArray:
         """Read a subset, a mask of shape (n,) or a Solution, that the user calls ``name``."""
@@ -251,26 +261,14 @@ class Problem(FromData):
         checked = self.check_mask(mask)
         broken = self.linear_violations(checked)
         allowed = self.allowed(checked)
-        value = euclidean(self.rows.sum(checked)) if norm is None else norm
+        value = euclidean(self.sum(checked)) if norm is None else norm
         if not value <= allowed * (1 + FEASIBILITY):
             broken.append(f"the norm is {value:.9g}, more than {allowed:.9g}")
         return value, broken
 
     def linear_violations(self, mask: BoolArray) -> list[str]:
         """Say in words what a subset breaks apart from the norm."""
-        num_pruned = int(np.count_nonzero(mask))
-        found = []
-        if self.size is not None and num_pruned != self.size:
-            found.append(f"{num_pruned} are pruned, not {self.size}")
-        if num_pruned > self.max_size:
-            found.append(f"{num_pruned} are pruned, more than max_size = {self.max_size}")
-        for name, broken in (
-            ("must_prune", self.must_prune & ~mask),
-            ("must_keep", self.must_keep & mask),
-        ):
-            if broken.any():
-                found.append(f"{np.count_nonzero(broken)} examples of {name} are on the wrong side")
-        return found + self.constraints.violations(mask)
+        return linear_violations(self, mask)
 
     def is_feasible(self, mask: ArrayLike) -> bool:
         """Whether a subset satisfies the norm limit and everything else.
@@ -337,14 +335,7 @@ class Problem(FromData):
         return other
 
     def __repr__(self) -> str:
-        goal = (
-            f"epsilon={self.epsilon:g}, normalization={self.normalization!r}"
-            if self.epsilon is not None
-            else f"size={self.size}"
-        )
-        extra = f", {len(self.constraints)} linear constraints" if len(self.constraints) else ""
-        approximate = ", approximate influence" if self.approximation else ""
-        return f"Problem(n={self.n}, d={self.d}, {goal}{extra}{approximate})"
+        return line_of(self)
 
     def _repr_html_(self) -> str:
         return as_html("Problem", "", facts_of(self))

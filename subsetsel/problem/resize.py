@@ -46,7 +46,7 @@ def _resize(problem: Problem, mask: BoolArray, size: int) -> BoolArray:
     batch = -(-abs(missing) // _NUM_BATCHES)
     while missing:
         sign = 1.0 if missing > 0 else -1.0
-        cost = 2.0 * sign * rows.dot(rows.sum(mask)) + rows.squared_norms
+        cost = 2.0 * sign * rows.dot(problem.sum(mask)) + rows.squared_norms
         movable = np.flatnonzero(problem.free & (mask != (missing > 0)))
         count = min(batch, abs(missing))
         mask[movable[np.argsort(cost[movable], kind="stable")[:count]]] = missing > 0

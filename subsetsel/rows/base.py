@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.shards.table import Shards
 from subsetsel.support.memory import most_held, require_memory
 
 FloatArray = NDArray[np.float64]
@@ -58,8 +59,9 @@ class Rows(ABC):
         float32 or float64: the type in which rows are handed out. Products are always float64.
     approximation : str or None
         In what way the rows are no exact influence, where it is known that they are not.
-    storage : {"dense", "factored", "blocks"}
-        An array; a formula that costs a solve for each row; anything else that gives blocks.
+    storage : {"dense", "factored", "sharded", "blocks"}
+        An array; a formula that costs a solve for each row; shards, perhaps of a cluster; anything
+        else that gives blocks.
     inverse : {"cholesky", "cg"} or None
         How the rows were solved for, where this package did it.
     pass_time : float
@@ -225,6 +227,11 @@ class Rows(ABC):
     def sums_cheaply(self) -> bool:
         """Whether S^T w costs no more than reading a few rows."""
         return False
+
+    @property
+    def shards(self) -> Shards | None:
+        """The shards that S lies in; None where it is in one piece."""
+        return None
 
     @property
     def n(self) -> int:
