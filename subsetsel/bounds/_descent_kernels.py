@@ -62,8 +62,9 @@ def sweep(
     better of 0 and 1, where the diagonal adds nothing.
 
     Shapes: rows (k, d); items (k,) int64, which examples they are; order int64, positions in
-    ``rows`` as they are visited; weights, squared_norms, diagonal and limits (n,); total (d,), which
-    is S^T w; multipliers and penalties (c,). Weights, total and the columns' activity are modified in place.
+    ``rows`` as they are visited; weights, squared_norms, diagonal and limits (n,); total (d,), the
+    weighted sum S^T w; multipliers and penalties (c,). Weights, total and the columns' activity
+    are modified in place.
     """
     num_changed = 0
     for position in order:
