@@ -23,7 +23,7 @@ def ask(folder: Path, question: dict[str, Any], **limits: Any) -> Any:
 
 def test_arrays_come_back_from_another_process(tmp_path: Path) -> None:
     """What was put under a key is found by the next journal of the same question."""
-    kept = {"u": np.arange(3.0), "mask": np.array([True, False]), "round": 4}
+    kept: dict[str, Any] = {"u": np.arange(3.0), "mask": np.array([True, False]), "round": 4}
     with ask(tmp_path, {"epsilon": 1.0}) as journal:
         assert journal.get("round-1") is None
         journal.put("round-1", kept)

@@ -81,7 +81,7 @@ class Run:
         self.limits = limits
         self.parent = parent
         self.effort = effort
-        self.journal = Journal(None) if parent is None else parent.journal
+        self.journal: Journal = Journal(None) if parent is None else parent.journal
         self.start_time = time.perf_counter()
         # Bound on the rounding error of a sum that is updated instead of computed anew.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
