@@ -99,6 +99,7 @@ class Run:
         # Seconds for what comes after this search, such as a refit.
         self.set_aside = 0.0
         self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
+        self.proof.follow = self._report
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
@@ -107,6 +108,10 @@ class Run:
     def quiet(cls, problem: Problem) -> Run:
         """Make a run without limits, for warming up and for inner searches."""
         return cls(problem, Limits(bound=False))
+
+    def keep_in(self, journal: Journal) -> None:
+        """Keep the steps of this run in a journal, and go on from those it has."""
+        self.journal = self.proof.steps = journal
 
     # --- clock and budget -----------------------------------------------------------------------
 
