@@ -40,6 +40,8 @@ _MOST_STEPS = 30
 # The end is tried where the last step gained at most so many times the gap that is wanted, and its
 # own relaxation is solved to this share of that gap.
 _HOPEFUL, _SHARPER = 8.0, 0.1
+# After so many steps in a row that gained less, no weights within the ball will be found.
+_MOST_IDLE = 3
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,16 @@ def graded_relaxation(
     """
     require_few_columns(problem)
     started = time.perf_counter()
-    point = Point(problem, steps, key)
-    while True:
+    point, num_idle = Point(problem, steps, key), 0
+    while problem.free.any():
         if follow is not None:
             follow(point.best.bound)
         tolerance = max(gaps[0] * point.height, gaps[1])
         is_late = time.perf_counter() - started > time_limit
         is_last = is_late or len(point.records) >= _MOST_STEPS
         if is_last or point.gain <= _HOPEFUL * tolerance:
+            num_idle = num_idle + 1 if point.gain <= tolerance else 0
+            is_last = is_last or num_idle > _MOST_IDLE
             point.close(_SHARPER * tolerance)
             is_excluded = point.best.bound < problem.must_prune.sum()
             if is_last or is_excluded or point.height - point.value <= tolerance:

@@ -113,6 +113,9 @@ class Point:
         chances = chances_of(grades, self.num_rows)
         rng = np.random.default_rng(len(self.records))
         items = np.flatnonzero(rng.random(self.rows.n) < chances)
+        if not items.size:
+            items = np.flatnonzero(self.free)[:1]
+            chances[items] = 1.0
         return items, 1.0 / chances[items]
 
     def mask(self) -> BoolArray:
@@ -153,8 +156,10 @@ class Point:
     def close(self, tolerance: float) -> None:
         """Open the rows nearest to the margin alone, and solve what they leave for good."""
         problem, here = self.problem, self.here
-        distance = np.full(self.rows.n, np.inf)
-        np.divide(np.abs(here.reduced_costs), self.lengths, out=distance, where=self._may_move())
+        # Rows of zeros come last: whatever the prices are, they are pruned.
+        distance = np.where(self.free, np.finfo(np.float64).max, np.inf)
+        can_move = self.free & (self.lengths > 0)
+        np.divide(np.abs(here.reduced_costs), self.lengths, out=distance, where=can_move)
         items = nearest(distance, self.num_rows)
         folded = fold(problem, items, self.mask())
         ascent = Ascent(folded.problem, lam=self.lam or None)
@@ -172,9 +177,6 @@ class Point:
             self.value, self.weights = value, weights
         if self.records and self.best.bound > 0:
             self.records[-1]["gap"] = float((self.best.bound - self.value) / self.best.bound)
-
-    def _may_move(self) -> BoolArray:
-        return self.free & (self.lengths > 0)
 
     # --- what is kept ---------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ from subsetsel.support.memory import most_held
 
 # Rows of the core: so many for each parameter, and at least.
 _PER_PARAMETER, _FEWEST_ROWS = 10, 4000
+# A core that ends below this share of the bound held the wrong rows.
+_POOR = 0.9
 
 
 def sharded_engine(engine: Engine) -> Engine:
@@ -55,7 +57,7 @@ def sharded_engine(engine: Engine) -> Engine:
         if relaxation is None or (problem.is_capped and relaxation.bound >= problem.max_size):
             return maximize_size(by_norm, problem, run)
         assert isinstance(relaxation, GradedRelaxation)
-        return _by_core(engine, problem, run, relaxation)
+        return _by_core(engine, by_norm, problem, run, relaxation)
 
     return search
 
@@ -109,7 +111,9 @@ def require_shards(problem: Problem, limits: Limits, checkpoint: Any) -> None:
         require_few_columns(problem)
 
 
-def _by_core(engine: Engine, problem: Problem, run: Run, relaxation: GradedRelaxation) -> Candidate:
+def _by_core(
+    engine: Engine, by_norm: Engine, problem: Problem, run: Run, relaxation: GradedRelaxation
+) -> Candidate:
     """Let the solver decide the examples near the margin, all others being as the prices say."""
     reduced = relaxation.dual.reduced_costs
     distance = np.where(problem.free, np.abs(reduced), np.inf)
@@ -133,6 +137,11 @@ def _by_core(engine: Engine, problem: Problem, run: Run, relaxation: GradedRelax
             run.journal.put(key, found)
     # Where the solver found nothing that fits, what one sort gives.
     run.submit(smallest_rows(problem))
+    is_whole = items.size == np.count_nonzero(problem.free)
+    is_poor = run.size < _POOR * math.floor(relaxation.bound)
+    if is_poor and not is_whole and not run.should_stop():
+        # The norm hardly binds, and prices say nothing of who is pruned.
+        return maximize_size(by_norm, problem, run)
     run.should_stop()
     return Candidate(
         limit=run.limit or candidate.limit,
