@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.arrays import map_npy, open_arrays
+from subsetsel.formats.arrays import open_arrays
 from subsetsel.formats.choose import examples_of, matrix_columns, refuse_missing
 from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.lines import LinesTable
 from subsetsel.formats.parquet import ParquetTable
 from subsetsel.formats.reading import PLAIN_TEXT, Reading, Text
 from subsetsel.formats.text import TextTable
+from subsetsel.support.npz import map_npy
 from subsetsel.support.parts import parts_of
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")

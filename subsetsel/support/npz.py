@@ -1,4 +1,4 @@
-"""Arrays from ``.npz`` files that may be anybody's: no pickle, no bomb, no forged size.
+"""Arrays from ``.npy`` and ``.npz`` files that may be anybody's: no pickle, no forged size.
 
 A file says how large its arrays are, and NumPy believes it. Here each size is compared with what
 the file can hold, and with the memory that is free, before anything is allocated.
@@ -37,6 +37,19 @@ _LARGEST_RATIO = 1032
 # What NumPy writes; other methods have bombs of their own.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CURE = "Store S as .npy, which is mapped and not read, or use a machine with more memory."
+
+
+def map_npy(path: Path) -> Array:
+    """Map an ``.npy`` file: it may be larger than memory."""
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_text(array)
+    except (*DAMAGE, MemoryError) as error:
+        raise FileFormatError(
+            f"{path} is not an npy array, or is damaged: {error}. An array of Python objects is "
+            "never unpickled: store texts as numpy.asarray(labels, dtype=str)."
+        ) from error
+    return array
 
 
 def npz_names(path: str | PathLike[str]) -> list[str]:
