@@ -85,9 +85,10 @@ def read_data(path: Path, how: Reading | None = None, **wanted: Any) -> Data:
     path : Path
         ``.npz`` or ``.safetensors`` with the arrays ``X``, ``y`` and, if there are any, ``ids``; or
         ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl`` with named columns, the last three packed by
-        gzip or not. A folder or a glob stands for parquet files, sorted by name. Tensors hold no
-        text: a safetensors file has text labels and ids as JSON lists under the same names in its
-        metadata. An ``.npy`` file holds features, whose labels are in another file.
+        gzip or not. A folder or a glob stands for parquet files, sorted by name, part-2
+        before part-10. Tensors hold no text: a safetensors file has text labels and ids as JSON
+        lists under the same names in its metadata. An ``.npy`` file holds features, whose labels
+        are in another file.
     how : Reading, optional
         Which column is what. All that are not named are features; a column of lists stands for as
         many. Where no column holds ids, the index of the frame that pandas wrote does.

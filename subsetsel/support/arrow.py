@@ -106,9 +106,9 @@ def _refuse_inexact(numbers: Array, name: str, start: int) -> None:
     if bad.size:
         row, column = int(bad[0, 0]), int(bad[0, 1])
         raise ProblemError(
-            f"column {name!r} holds {numbers[row, column]} in row {start + row}, which float64 does "
-            "not tell from its neighbours. Where these are ids, say so (--id on the command line) "
-            "or leave the column out (--drop); where they are amounts, store them as float64."
+            f"column {name!r} holds {numbers[row, column]} in row {start + row}, which float64 "
+            "does not tell from its neighbours. Where these are ids, say so (--id on the command "
+            "line) or leave the column out (--drop); where they are amounts, store them as float64."
         )
 
 
