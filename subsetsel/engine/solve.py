@@ -65,8 +65,8 @@ def solve(
 
     Parameters
     ----------
-    problem : Problem or array_like of shape (n, d)
-        A bare influence matrix takes the arguments of `Problem` here (``epsilon`` to
+    problem : Problem, array_like of shape (n, d), or paths
+        A bare influence matrix, or its files, takes the arguments of `Problem` here (``epsilon`` to
         ``constraints``); a `Problem` has its own.
     solver : str
         A name of `available_solvers`.
@@ -131,6 +131,7 @@ def solve(
     question = {
         "epsilon": epsilon,
         "rel_epsilon": options.pop("rel_epsilon", None),
+        "engine": options.pop("engine", None),
         "size": size,
         "fraction": fraction,
         "num_kept": num_kept,
@@ -216,7 +217,7 @@ def _walk_path(
 
 
 _GOALS = {"epsilon", "rel_epsilon", "size", "fraction", "num_kept"}
-_PROBLEM_ARGUMENTS = (Question.__annotations__.keys() - _GOALS) | {"normalization"}
+_PROBLEM_ARGUMENTS = (Question.__annotations__.keys() - _GOALS) | {"normalization", "engine"}
 
 
 def _as_problem(given: Any, question: dict[str, Any]) -> Problem:

@@ -42,9 +42,9 @@ class Problem(FromData):
 
     Parameters
     ----------
-    S : array_like of shape (n, d)
+    S : array_like of shape (n, d), path, glob, or list of paths
         Row i is the parameter change caused by leaving example i out. float32 or float64 array of
-        any strides, memory map, torch tensor, or `Rows`; never modified.
+        any strides, memory map, torch tensor, or `Rows`; never modified. Of files see `open_rows`.
     epsilon : float, optional
         Largest allowed ||W^T S||_2, in the unit of the parameters.
     size, fraction, num_kept : optional
@@ -64,6 +64,8 @@ class Problem(FromData):
     offset : array_like of shape (d,), optional
         v0: then ||v0 + S^T W||_2 stands for ||W^T S||_2 everywhere, to select against a target or
         beside examples that are decided already.
+    engine : optional
+        Who holds the shards of files; by default this process, one shard after the other.
     head : Head, optional
         The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
     hessian : {"all", "kept"}
@@ -97,10 +99,11 @@ class Problem(FromData):
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
         offset: ArrayLike | None = None,
+        engine: Any = None,
         head: Head | None = None,
         hessian: Hessian = "all",
     ) -> None:
-        self.rows: Rows = as_rows(S)
+        self.rows: Rows = as_rows(S, engine)
         self.n, self.d = self.rows.shape
         self.head, self.hessian = head, hessian
         self.offset: FloatArray | None = read_offset(offset, self.d)
@@ -271,12 +274,7 @@ class Problem(FromData):
         return linear_violations(self, mask)
 
     def is_feasible(self, mask: ArrayLike) -> bool:
-        """Whether a subset satisfies the norm limit and everything else.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether a subset satisfies the norm limit and everything else."""
         return not self.assess(mask)[1]
 
     def replace(
