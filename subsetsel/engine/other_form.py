@@ -192,13 +192,19 @@ def least_bound(problem: Problem, run: Run) -> int:
         return int(run.bound)
     if problem.rows.proxy is not problem.rows or drift_of(problem) <= BALANCED:
         return problem.max_size
+    from subsetsel.bounds.graded import graded_relaxation
     from subsetsel.bounds.relaxation import COARSE, Ascent
 
     most = problem.max_size
     for _ in range(_MOST_RELAXATIONS):
         radius = problem.radius(most)
         sub = problem.replace(epsilon=radius, max_size=most, normalization="full")
-        relaxation = Ascent(sub).run(COARSE, _RELAXATION_SHARE * run.remaining)
+        seconds = _RELAXATION_SHARE * run.remaining
+        relaxation = (
+            Ascent(sub).run(COARSE, seconds)
+            if problem.rows.shards is None
+            else graded_relaxation(sub, COARSE, time_limit=seconds)
+        )
         if not relaxation.bound < most:
             break
         # The core calls feasible what is above the limit by rounding; the bound covers it.

@@ -21,6 +21,7 @@ from subsetsel.rows.base import FloatArray
 from subsetsel.support.clock import Clock, TimeIsUp
 
 if TYPE_CHECKING:
+    from subsetsel.bounds.point import Steps
     from subsetsel.bounds.relaxation import Ascent, Relaxation
 
 # Shares of the time that is left for the relaxation, and for the semidefinite bound.
@@ -39,6 +40,10 @@ _ENOUGH = 0.9
 _TO_EXCLUDE = 0.1
 
 
+def _nothing() -> None:
+    """Follow nothing."""
+
+
 class Proof:
     """The proven bound of one problem, and the relaxation that it comes from.
 
@@ -54,6 +59,12 @@ class Proof:
     ----------
     bound : float or None
         Proven upper bound on the size (Eq. 3), or lower bound on the norm (Eq. 4).
+    lam : float or None
+        The multiplier of the norm that the relaxation begins with, where one is known.
+    steps : Steps or None
+        Where the relaxation of rows in shards keeps its state.
+    follow : callable
+        Called after each step of that relaxation.
     """
 
     def __init__(
@@ -65,6 +76,9 @@ class Proof:
         self._ascent: Ascent | None = None
         self._relaxation: Relaxation | None = None
         self._is_sharp = False
+        self.lam: float | None = None
+        self.steps: Steps | None = None
+        self.follow: Callable[[], None] = _nothing
 
     def tighten(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""
@@ -106,12 +120,26 @@ class Proof:
         if problem.rows.proxy is not problem.rows:
             return None
         if self._relaxation is None and not self._is_vanishing():
-            from subsetsel.bounds.relaxation import COARSE, Ascent
-
-            self._ascent = Ascent(problem)
-            self._relaxation = self._ascent.run(COARSE, _RELAXATION_SHARE * self._remaining())
+            seconds = _RELAXATION_SHARE * self._remaining()
+            self._relaxation = self._relax(seconds)
             self._tighten_exact(self._relaxation.bound)
         return self._relaxation
+
+    def _relax(self, seconds: float) -> Relaxation:
+        if self.problem.rows.shards is not None:
+            from subsetsel.bounds.graded import graded_relaxation
+
+            return graded_relaxation(
+                self.problem, time_limit=seconds, steps=self.steps, follow=self._take_step
+            )
+        from subsetsel.bounds.relaxation import COARSE, Ascent
+
+        self._ascent = Ascent(self.problem, lam=self.lam)
+        return self._ascent.run(COARSE, seconds)
+
+    def _take_step(self, bound: float) -> None:
+        self._tighten_exact(bound)
+        self.follow()
 
     def _is_vanishing(self) -> bool:
         """Whether the squares of all rows that may be chosen are next to nothing."""

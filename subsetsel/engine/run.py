@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subsetsel.bounds.dual import can_bound_norm
+from subsetsel.engine.journal import Journal
 from subsetsel.engine.options import Limits
 from subsetsel.engine.proof import Proof
 from subsetsel.problem.problem import FEASIBILITY, Problem
@@ -65,6 +66,8 @@ class Run:
         S^T W of that subset.
     num_iterations : int
     trace : list of Progress
+    journal : Journal
+        Where a search over shards keeps its steps; that of the parent, if there is one.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Run:
         self.limits = limits
         self.parent = parent
         self.effort = effort
+        self.journal: Journal = Journal(None) if parent is None else parent.journal
         self.start_time = time.perf_counter()
         # Bound on the rounding error of a sum that is updated instead of computed anew.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
@@ -95,6 +99,7 @@ class Run:
         # Seconds for what comes after this search, such as a refit.
         self.set_aside = 0.0
         self.proof = Proof(problem, lambda: self.remaining, is_tight=limits.bound == "tight")
+        self.proof.follow = self._report
         self._last_report = 0.0
         # Chains in threads share the incumbent and the counters.
         self._lock = threading.RLock()
@@ -103,6 +108,10 @@ class Run:
     def quiet(cls, problem: Problem) -> Run:
         """Make a run without limits, for warming up and for inner searches."""
         return cls(problem, Limits(bound=False))
+
+    def keep_in(self, journal: Journal) -> None:
+        """Keep the steps of this run in a journal, and go on from those it has."""
+        self.journal = self.proof.steps = journal
 
     # --- clock and budget -----------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from subsetsel.engine.finish import conclude
+from subsetsel.engine.journal import Journal, opened_journal
 from subsetsel.engine.method import Method
 from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.other_form import Engine, pick_engine
@@ -18,6 +20,7 @@ from subsetsel.engine.refitted import refitted_engine
 from subsetsel.engine.registry import SolverSpec, get_spec
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
+from subsetsel.engine.sharded import Traffic, require_shards, sharded_engine
 from subsetsel.engine.start import begin, smallest_rows
 from subsetsel.engine.warm_up import warm_up_bound
 from subsetsel.errors import OptionError, ProblemError
@@ -59,6 +62,7 @@ def solve(
     progress: Callback | None = None,
     bound: bool | Literal["tight"] = True,
     trace: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> Solution:
     """Find which examples can be left out together.
@@ -97,6 +101,9 @@ def solve(
         says of others bounds no refit.
     trace : bool
         Keep every improvement in ``Solution.trace``.
+    checkpoint : path, optional
+        A folder that keeps the steps of the search, where S lies in shards: the same call goes on
+        after a kill. A folder of another question is refused.
     **options
         The solver's own; an unknown one is an error that names the closest.
 
@@ -159,7 +166,9 @@ def solve(
     problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
     if initial_guess is not None:
         problem.check_mask(initial_guess, "initial_guess")
-    return _solve(problem, get_spec(solver), limits, options, started)
+    require_shards(problem, limits, checkpoint)
+    with opened_journal(checkpoint, problem, limits, solver, sorted(options.items())) as journal:
+        return _solve(problem, get_spec(solver), limits, options, started, journal)
 
 
 def path(
@@ -232,10 +241,15 @@ def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
 
 
 def _solve(
-    problem: Problem, spec: SolverSpec, limits: Limits, given: Mapping[str, Any], started: float
+    problem: Problem,
+    spec: SolverSpec,
+    limits: Limits,
+    given: Mapping[str, Any],
+    started: float,
+    journal: Journal,
 ) -> Solution:
     """Solve a checked problem; loading and compiling apart, the time runs since ``started``."""
-    before = time.perf_counter()
+    before, traffic = time.perf_counter(), Traffic(problem.rows.shards)
     engine, limits = _load(problem, spec, limits, given)
     compile_time = time.perf_counter() - before
 
@@ -251,8 +265,11 @@ def _solve(
     ):
         run = Run(problem, limits)
         run.start_time = started + compile_time
+        run.keep_in(journal)
         candidate, message = _search(problem, engine, run)
-        return conclude(problem, spec.name, run, candidate, compile_time, message)
+        solution = conclude(problem, spec.name, run, candidate, compile_time, message)
+        solution.stats.update(traffic.record())
+        return solution
 
 
 def _load(
@@ -276,7 +293,12 @@ def _load(
         require_support(problem, spec)
         solver.warm_up(problem, options)
         warm_up_bound(problem, is_tight=limits.bound == "tight")
-        engine = pick_engine(problem, spec, solver, options)
+        if problem.rows.shards is None:
+            engine = pick_engine(problem, spec, solver, options)
+        else:
+            engine = sharded_engine(
+                lambda sub, run: pick_engine(sub, spec, solver, options)(sub, run)
+            )
     load_linear(problem)
     return engine, limits
 

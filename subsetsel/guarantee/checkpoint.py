@@ -6,9 +6,8 @@ claim ever rests on the file; what it saves is the solver's work, about half of 
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from os import PathLike
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subsetsel.engine.journal import digest
 from subsetsel.engine.options import Limits
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.task import Task
@@ -105,7 +105,7 @@ class Journal:
 
 def key_of(*question: Any) -> bytes:
     """Name a question to the solver by all it depends on: numbers, texts, arrays, None."""
-    return _digest(question)[:_KEY_BYTES]
+    return digest(question)[:_KEY_BYTES]
 
 
 def open_journal(
@@ -121,7 +121,7 @@ def open_journal(
     objective, epsilon, earlier = head.objective_function, task.criteria.epsilon, task.earlier
     tensors = (objective.scale, objective.weights)
     held_out = () if task.validation is None else head.encode(*task.validation)
-    fingerprint = _digest([
+    fingerprint = digest([
         version("subsetsel"),
         solver,
         settings,
@@ -143,19 +143,6 @@ def open_journal(
         (limits.seed, limits.num_workers, limits.max_iterations),
     ])
     return Journal(Path(path), fingerprint.hex(), problem.n)
-
-
-def _digest(parts: Iterable[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=32)
-    for part in parts:
-        if isinstance(part, np.ndarray) and part.dtype.hasobject:
-            digest.update(f"{part.tolist()!r}\n".encode())
-        elif isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str} {part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).data)
-        else:
-            digest.update(f"{part!r}\n".encode())
-    return digest.digest()
 
 
 def _read(path: Path, fingerprint: str, n: int) -> dict[bytes, Choice]:

@@ -1,0 +1,155 @@
+"""What a long search over shards has found so far, on disk: the same call goes on after a kill.
+
+Only steps of the search are kept. What is answered is recomputed from S at the end, so that no
+claim ever rests on these files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subsetsel.engine.options import Limits
+from subsetsel.errors import ProblemError
+from subsetsel.problem.problem import Problem
+from subsetsel.support.files import locked, written_whole
+from subsetsel.support.npz import npz_names, read_npz
+
+_QUESTION = "question"
+
+
+class Journal:
+    """Arrays by key, each key a file of its own in a folder.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None keeps nothing.
+
+    Attributes
+    ----------
+    num_known : int
+        How many keys were found on disk.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.num_known = 0
+
+    def get(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """Look up what was put under a key; None where nothing was.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged.
+        """
+        if self._folder is None or not (path := self._folder / f"{key}.npz").exists():
+            return None
+        self.num_known += 1
+        return read_npz(path, npz_names(path))
+
+    def put(self, key: str, arrays: Mapping[str, Any]) -> None:
+        """Keep arrays and numbers under a key, on disk before anything else is done.
+
+        Parameters
+        ----------
+        key : str
+            Names all that the arrays depend on beside the question that the folder belongs to; see
+            `key_of`. Letters, digits and hyphens.
+        arrays : mapping
+            Name -> array or number; no Python objects.
+        """
+        if self._folder is None:
+            return
+        try:
+            with written_whole(self._folder / f"{key}.npz") as part, part.open("wb") as stream:
+                np.savez(stream, **arrays)
+        except OSError as error:
+            # Hours of search are worth more than what would save them from a kill.
+            self._folder = None
+            warnings.warn(
+                f"{error}: the search is no longer saved, and a killed run would start again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def key_of(step: str, *question: Any) -> str:
+    """Name a step by all it depends on beside the folder's question: numbers, texts, arrays."""
+    return f"{step}-{digest(question).hex()[:16]}" if question else step
+
+
+@contextmanager
+def opened_journal(
+    folder: str | PathLike[str] | None, problem: Problem, limits: Limits, solver: str, options: Any
+) -> Iterator[Journal]:
+    """Open the journal of one question, and keep other runs out of its folder meanwhile.
+
+    Raises
+    ------
+    ProblemError
+        If the folder belongs to another question.
+    FolderInUseError
+        If another run writes there.
+    """
+    if folder is None:
+        yield Journal(None)
+        return
+    place, asked = Path(folder), _fingerprint(problem, limits, solver, options)
+    with locked(place):
+        journal = Journal(place)
+        found = journal.get(_QUESTION)
+        if found is None:
+            journal.put(_QUESTION, {"fingerprint": np.array(asked)})
+        elif str(found.get("fingerprint")) != asked:
+            raise ProblemError(
+                f"checkpoint = {str(folder)!r} holds the progress of another run, of other data, "
+                "another question or other settings; delete the folder, or give another one."
+            )
+        journal.num_known = 0
+        yield journal
+
+
+def _fingerprint(problem: Problem, limits: Limits, solver: str, options: Any) -> str:
+    """Name all that an answer depends on, which no clock is."""
+    guess = limits.initial_guess
+    return digest([
+        version("subsetsel"),
+        solver,
+        options,
+        problem.rows.shape,
+        problem.rows.dtype.str,
+        problem.rows.squared_norms,
+        *problem.constraints.arrays,
+        problem.must_prune,
+        problem.must_keep,
+        problem.offset,
+        (problem.epsilon, problem.size, problem.max_size, problem.normalization),
+        None if guess is None else np.asarray(getattr(guess, "mask", guess)),
+        (limits.seed, limits.num_workers, limits.max_iterations, limits.target, limits.gap),
+        limits.bound,
+    ]).hex()
+
+
+def digest(parts: Iterable[Any]) -> bytes:
+    """Give 32 bytes that equal arrays, numbers and texts share."""
+    found = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        if isinstance(part, np.ndarray) and part.dtype.hasobject:
+            found.update(f"{part.tolist()!r}\n".encode())
+        elif isinstance(part, np.ndarray):
+            found.update(f"{part.dtype.str} {part.shape}".encode())
+            found.update(np.ascontiguousarray(part).data)
+        else:
+            found.update(f"{part!r}\n".encode())
+    return found.digest()
