@@ -121,22 +121,19 @@ def search_core(
         run.add_iterations(int(known["num_iterations"]))
         run.submit(known["mask"])
         return
+    if not 0 < np.count_nonzero(mask[items]) < items.size:
+        run.submit(mask)
+        return
     folded = fold(problem, items, mask, rows=gather(problem.rows, items))
     inner, is_whole = _inner(run, folded.problem, share), False
+    inner.submit(mask[items])
     try:
         is_whole = search_within(run, engine, inner, set_aside=0.0)
     finally:
-        found = mask if inner.mask is None else folded.unfold(inner.mask)
+        found = folded.unfold(mask[items] if inner.mask is None else inner.mask)
         run.submit(found)
     if is_whole:
         run.journal.put(key, {"mask": found, "num_iterations": inner.num_iterations})
-
-
-def search_small(engine: Engine, problem: Problem, run: Run, share: float) -> Run:
-    """Solve another problem, of rows that are here, with a share of what is left to a run."""
-    inner = _inner(run, problem, share)
-    search_within(run, engine, inner, set_aside=0.0)
-    return inner
 
 
 def _inner(run: Run, problem: Problem, share: float, guess: BoolArray | None = None) -> Run:

@@ -7,14 +7,12 @@
 3. A core comes here, half the smallest rows, half drawn at random. All other examples are folded
    into its offset, and the solver that was chosen takes the sum as far down as it can.
 
-Where the rows share a direction no subset brings the sum near 0, and who is pruned follows from the
-slopes s_i . v along the sum v. Then v is first that of a small problem, of a core drawn at random,
-and each core that is searched holds the examples whose change costs least along the last sum.
+The parts q_k v of a miss v have q_k >= 0 that add up to 1, and no change c_k makes its part longer:
 
-References
-----------
-`method.md` is not needed: ||sum_k (q_k v + c_k)|| <= sum_k ||q_k v + c_k|| <= ||v|| where the shares
-q_k add up to 1 and no change c_k makes its own part longer.
+    ||sum_k (q_k v + c_k)||  <=  sum_k ||q_k v + c_k||  <=  sum_k q_k ||v||  =  ||v||.
+
+Where the rows share a direction no subset brings the sum near 0. The shards are then asked several
+times, and more cores follow, see `subsetsel.engine.slopes`.
 """
 
 from __future__ import annotations
@@ -23,14 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from subsetsel.bounds.dual import is_drifting
 from subsetsel.engine.core import core_size, gather, search_core, search_whole
 from subsetsel.engine.journal import key_of
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
-from subsetsel.engine.share import Slack, Work, take_share
-from subsetsel.engine.slopes import prune_along_sample, search_slopes
+from subsetsel.engine.share import Asked, Slack, Work, take_share
+from subsetsel.engine.slopes import search_slopes
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray, euclidean
@@ -39,11 +36,12 @@ from subsetsel.support.memory import VARIABLE
 # A core takes away this share of the summed lengths of its rows over sqrt(d): half of them, chosen
 # by sign, move the sum by .4 of it along one direction.
 _REACH = 0.2
-# Rows for each parameter that a shard reads, swaps proposed for each, and how often it may.
-# Measured on 400,000 x 256 in 16 and 64 shards: one pass leaves 2 to 4 % of the random norm, with 8
-# rows for each parameter 10 to 15 %; 3 or 10 proposals make no difference that a core does not.
-_MOVERS, _PROPOSALS, _MOST_PASSES = 24, 5, 4
-# A pass that leaves more than this share of the norm shows that there is no more to take.
+# Rows for each parameter that a shard reads, and swaps proposed for each: in the first pass, which
+# is enough where rows cancel, and in later ones. Measured on 400,000 x 256 at 40 %, in % of random:
+# the first pass leaves 2 to 3 in 16 and 64 shards, with 8 rows for each parameter 10 to 15. Where
+# the rows share a direction it leaves 58, and the second 5 in 16 shards, 15 in 64.
+_MOVERS, _PROPOSALS, _MOST_PASSES = (24, 200), (5, 20), 4
+# Later passes end where one leaves more than this share of the norm.
 _WORTH = 0.9
 # Share of the time and of the iterations for the shards.
 _SHARE = 0.3
@@ -75,7 +73,7 @@ def by_levels(engine: Engine, problem: Problem, run: Run) -> Candidate:
     if start is None:
         return Candidate(is_infeasible=True)
     run.submit(start)
-    if run.should_stop():
+    if run.should_stop() or not num_rows:
         return Candidate(limit=run.limit)
     return _Levels(engine, problem, run, num_rows).go(start)
 
@@ -94,16 +92,15 @@ class _Levels:
     def go(self, start: BoolArray) -> Candidate:
         """Search from a subset of the right size."""
         engine, problem, run = self.engine, self.problem, self.run
-        if is_drifting(problem):
-            if run.limits.initial_guess is None:
-                prune_along_sample(engine, problem, run, self.num_rows)
-            search_slopes(engine, problem, run, self.num_rows)
-        else:
-            core = self._draw_core()
+        core, self.mask = self._draw_core(), start
+        try:
             mask = self._bring_within_reach(start, core)
-            search_core(engine, problem, run, core, mask)
-            if self.message:
-                search_slopes(engine, problem, run, self.num_rows)
+        except KeyboardInterrupt:
+            run.submit(self.mask)
+            raise
+        search_core(engine, problem, run, core, mask)
+        if self.message:
+            search_slopes(engine, problem, run, self.num_rows)
         self.run.should_stop()
         return Candidate(limit=self.run.limit, stats=self.stats, message=self.message)
 
@@ -113,14 +110,14 @@ class _Levels:
         """Choose half the smallest rows, whose swaps correct finely, and half below the median."""
         norms, half = self.rows.squared_norms[self.free], self.num_rows // 2
         by_norm = self.free[np.argsort(norms, kind="stable")]
-        middle = by_norm[half : max(self.num_rows, by_norm.size // 2)]
+        middle = by_norm[half:]
         drawn = self.run.generator(2).choice(middle, self.num_rows - half, replace=False)
         return np.sort(np.concatenate([by_norm[:half], drawn]))
 
     def _bring_within_reach(self, mask: BoolArray, items: IndexArray) -> BoolArray:
         """Let shards swap until the core can take away what is too much."""
         core = gather(self.rows, items)
-        reach = _REACH * float(np.sqrt(core.squared_norms).sum()) / np.sqrt(self.problem.d)
+        reach = _REACH * float(np.sqrt(core.squared_norms).sum()) / float(np.sqrt(self.problem.d))
         total, misses = self.run.sum_of(mask), []
         is_core = np.zeros(self.problem.n, dtype=np.bool_)
         is_core[items] = True
@@ -129,13 +126,14 @@ class _Levels:
             chosen = mask[items].astype(np.float64)
             miss = total + core.sum(chosen.mean() - chosen)
             misses.append(euclidean(miss))
-            is_stuck = number > 0 and misses[-1] > _WORTH * misses[-2]
+            is_stuck = number > 1 and misses[-1] > _WORTH * misses[-2]
             if misses[-1] <= reach or number == _MOST_PASSES or is_stuck or self.run.should_stop():
                 break
             found = self._pass_once(mask, ~is_core & self.problem.free, miss, number)
             if found is None:
                 break
-            mask, total = found[0], total + found[1]
+            self.mask = mask = found[0]
+            total = total + found[1]
         self.stats |= {"misses": misses, "reach": reach, "num_passes": len(misses) - 1}
         if misses[-1] > reach:
             self.message = (
@@ -159,10 +157,11 @@ class _Levels:
             run.add_iterations(int(known["num_iterations"]))
             return known["mask"], known["change"]
         moving, chosen = shards.split(may_move), shards.split(mask)
-        num_movers = _MOVERS * self.problem.d
+        kind = min(number, 1)
+        num_movers = _MOVERS[kind] * self.problem.d
         counts = np.array([min(num_movers, np.count_nonzero(own)) for (own,) in moving])
         asked = np.flatnonzero(counts)
-        num_proposals = self._proposals(int(counts.sum()))
+        num_proposals = self._proposals(int(counts.sum()), _PROPOSALS[kind])
         if not num_proposals:
             return None
         num_turns = -(-asked.size // shards.workers.num_workers)
@@ -170,11 +169,13 @@ class _Levels:
         work = Work(num_movers, num_proposals, seconds, int(run.limits.seed))
         each = [
             (
-                (counts[k] / counts.sum()) * miss,
-                len(shards) * number + int(k),
-                np.packbits(chosen[k][0]),
-                np.packbits(moving[k][0]),
-                slack,
+                Asked(
+                    (counts[k] / counts.sum()) * miss,
+                    len(shards) * number + int(k),
+                    np.packbits(chosen[k][0]),
+                    np.packbits(moving[k][0]),
+                    slack,
+                ),
             )
             for k, slack in zip(asked, self._slacks(mask, asked), strict=True)
         ]
@@ -187,14 +188,12 @@ class _Levels:
         num_iterations = sum(share.num_iterations for share in found)
         run.add_iterations(num_iterations)
         if not run.should_stop():
-            run.journal.put(
-                key, {"mask": mask, "change": change, "num_iterations": num_iterations}
-            )
+            run.journal.put(key, {"mask": mask, "change": change, "num_iterations": num_iterations})
         return mask, change
 
-    def _proposals(self, num_movers: int) -> int:
+    def _proposals(self, num_movers: int, usual: int) -> int:
         """Count the swaps that are proposed for each mover; 0 where there are none to move."""
-        usual, left = max(1, round(_PROPOSALS * self.run.effort)), self.run.iterations_left
+        usual, left = max(1, round(usual * self.run.effort)), self.run.iterations_left
         if not num_movers or left is None:
             return min(usual, num_movers)
         return min(usual, int(_SHARE * left / num_movers))
@@ -211,6 +210,4 @@ class _Levels:
         down = np.maximum(activity - constraints.lower, 0.0) / parts
         up = np.maximum(constraints.upper - activity, 0.0) / parts
         starts = self.shards.starts
-        return [
-            Slack(constraints.matrix[:, starts[k] : starts[k + 1]], down, up) for k in asked
-        ]
+        return [Slack(constraints.matrix[:, starts[k] : starts[k + 1]], down, up) for k in asked]

@@ -60,7 +60,37 @@ class Slack:
     @property
     def nbytes(self) -> int:
         """Bytes that travel."""
-        return int(self.matrix.nnz) * 12 + 4 * self.matrix.shape[1] + 16 * len(self.up)
+        arrays = (self.matrix.data, self.matrix.indices, self.matrix.indptr, self.down, self.up)
+        return sum(array.nbytes for array in arrays)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one shard is asked.
+
+    Attributes
+    ----------
+    part : ndarray of shape (d,)
+        The shard's part of what is too much.
+    number : int
+        Of the shard and the pass: what it draws depends on this and the seed alone.
+    chosen, may_move : ndarray of uint8
+        Who is pruned, and who may change; packed bits.
+    slack : Slack or None
+        None without linear constraints.
+    """
+
+    part: FloatArray
+    number: int
+    chosen: Bits
+    may_move: Bits
+    slack: Slack | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that travel."""
+        own = self.part.nbytes + self.chosen.nbytes + self.may_move.nbytes
+        return own if self.slack is None else own + self.slack.nbytes
 
 
 @dataclass(frozen=True)
@@ -77,38 +107,18 @@ class Share:
         return self.chosen.nbytes + self.change.nbytes
 
 
-def take_share(
-    rows: Rows | None,
-    work: Work,
-    part: FloatArray,
-    number: int,
-    chosen: Bits,
-    may_move: Bits,
-    slack: Slack | None,
-) -> Share:
-    """Swap examples of a shard so that the change of S^T W cancels ``part`` as far as it can.
+def take_share(rows: Rows | None, work: Work, asked: Asked) -> Share:
+    """Swap examples of a shard so that the change of S^T W cancels a part as far as it can.
 
     As many are pruned as before, linear constraints go no further than is allowed, and the norm of
-    ``part`` plus the change is never larger than that of ``part``.
-
-    Parameters
-    ----------
-    rows : Rows or None
-        Of the shard.
-    work : Work
-    part : ndarray of shape (d,)
-        The shard's part of what is too much.
-    number : int
-        Of the shard and the pass: what it draws depends on this and the seed alone.
-    chosen, may_move : ndarray of uint8
-        Who is pruned, and who may change; packed bits.
-    slack : Slack or None
+    the part plus the change is never larger than that of the part.
     """
-    unmoved = Share(chosen, np.zeros(part.size), 0)
+    part, slack = asked.part, asked.slack
+    unmoved = Share(asked.chosen, np.zeros(part.size), 0)
     if rows is None:
         return unmoved
-    mask, items = _read(chosen, rows.n), np.flatnonzero(_read(may_move, rows.n))
-    rng = np.random.default_rng([work.seed, number])
+    mask, items = _read(asked.chosen, rows.n), np.flatnonzero(_read(asked.may_move, rows.n))
+    rng = np.random.default_rng([work.seed, asked.number])
     if items.size > work.num_movers:
         items = np.sort(rng.choice(items, work.num_movers, replace=False))
     before = mask[items]
@@ -122,9 +132,7 @@ def take_share(
         matrix = slack.matrix[:, items]
         activity = matrix @ before.astype(np.float64)
         names = tuple(f"constraint {k}" for k in range(len(slack.up)))
-        problem.constraints = Constraints(
-            matrix, activity - slack.down, activity + slack.up, names
-        )
+        problem.constraints = Constraints(matrix, activity - slack.down, activity + slack.up, names)
     after, num_iterations = _swap(problem, before, work, int(rng.integers(2**31)))
     mask[items] = after
     change = (after.astype(np.float64) - before) @ moving.astype(np.float64)

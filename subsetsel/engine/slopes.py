@@ -1,25 +1,21 @@
-"""Eq. 4 on rows in shards that share a direction: slopes along the sum decide most examples.
+"""Eq. 4 on rows in shards, where one core is not enough: cores along the slopes.
 
-No subset then brings the sum v near 0, and the best one prunes where s_i . v is below a price, but
-for a few examples near it. So v is first that of a random core, for its part of the question. Then
-cores are searched, each of the examples whose change costs least along the last v.
+The gradient of ||v||^2 / 2 with v = W^T S has the entries s_i . v, the slopes. Each core holds the
+examples whose change costs least along the last sum; none of them makes the norm larger.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from subsetsel.engine.core import search_core, search_small
+from subsetsel.engine.core import search_core
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
-from subsetsel.problem.linear import find_mask, minimize_linear
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 
 # Cores that are searched, unless one leaves more than _STEADY of the norm.
 _NUM_CORES, _STEADY = 4, 0.99
-# Share of the time and of the iterations for the random core.
-_SHARE = 0.2
 
 
 def search_slopes(engine: Engine, problem: Problem, run: Run, num_rows: int) -> None:
@@ -37,27 +33,6 @@ def search_slopes(engine: Engine, problem: Problem, run: Run, num_rows: int) -> 
             return
 
 
-def prune_along_sample(engine: Engine, problem: Problem, run: Run, num_rows: int) -> None:
-    """Solve a random core for its part of the question, and submit what its sum prunes of all."""
-    free, forced = np.flatnonzero(problem.free), problem.must_prune
-    share = num_rows / free.size
-    items = np.sort(run.generator(3).choice(free, num_rows, replace=False))
-    assert problem.size is not None
-    small = Problem(
-        problem.rows.take(items),
-        size=round((problem.size - int(np.count_nonzero(forced))) * share),
-        offset=share * problem.sum(forced),
-    )
-    inner = search_small(engine, small, run, _SHARE)
-    if inner.total is None:
-        return
-    weights, _ = minimize_linear(problem, problem.rows.dot(inner.total), clock=run.clock)
-    if weights is not None:
-        mask = find_mask(problem, wanted=weights > 0.5, clock=run.clock)
-        if mask is not None:
-            run.submit(mask)
-
-
 def _flip_costs(problem: Problem, mask: BoolArray, total: FloatArray) -> FloatArray:
     """Compute what the change of each free example costs along a sum.
 
@@ -73,7 +48,7 @@ def _flip_costs(problem: Problem, mask: BoolArray, total: FloatArray) -> FloatAr
 
 
 def _groups(problem: Problem) -> IndexArray:
-    """Number the constraint that each free example is in; all alike where some are in several."""
+    """Give each free example the number of its constraint; all the same if some have several."""
     matrix = problem.constraints.matrix
     counts = np.diff(matrix.indptr)
     groups = np.zeros(problem.n, dtype=np.int64)
