@@ -144,6 +144,11 @@ class ShardedRows(Rows):
         return relative * np.sqrt(self.squared_norms)
 
     @property
+    def sums_cheaply(self) -> bool:
+        """Whether S^T w costs no more than reading a few rows: it is one round, as `take` is."""
+        return True
+
+    @property
     def _is_stored(self) -> bool:
         return self._kind == "stored"
 
