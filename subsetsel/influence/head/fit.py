@@ -28,7 +28,8 @@ from subsetsel.influence.head.newton import (
     minimize,
     minimize_by_products,
 )
-from subsetsel.influence.head.objective import HeadObjective, Setting
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.setting import Setting
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
 
