@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.head.formula import HeadInfluence, Point, Ridge
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.rows import HeadInfluence, Ridge
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
 
@@ -103,7 +103,8 @@ def lissa_influence(
     batches = _Batches(objective, theta, batch_size, rng)
     s = batches.largest_eigenvalue() * 1.1 if scale is None else float(scale)
     steps = num_steps or _needed_steps(s, objective.l2, tolerance)
-    exact = HeadInfluence(head, ridge=ridge, metric="parameter", clock=clock)
+    point = Point.of_head(head, ridge=ridge, metric="parameter", clock=clock)
+    exact = HeadInfluence(head.objective_function, point, clock=clock)
     S = np.empty(exact.shape, dtype=np.float32)
     worst = 0.0
     for start in range(0, objective.n, _COLUMNS):

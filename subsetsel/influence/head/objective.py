@@ -134,6 +134,21 @@ class HeadObjective(Examples, Parameters, ABC):
         """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
 
+    def basis_residuals(self, theta: Tensor) -> Tensor:
+        """`residuals` in the class basis over the total weight, of all examples: (n, m)."""
+        found = torch.cat([self.residuals(theta, rows) @ self.basis for rows in self.chunks()])
+        return found.div_(self.total)
+
+    def sum_of(self, residuals: Tensor, weights: Tensor) -> Tensor:
+        """Sum of w_i r_i (x) x_i, shape (d,), for r of shape (n, m) and any w of shape (n,)."""
+        total = residuals.new_zeros((self.num_free, self.q))
+        self.X.add_to(total, residuals * weights[:, None])
+        return total.reshape(-1)
+
+    def gradient_of(self, theta: Tensor, weights: Tensor) -> Tensor:
+        """Share of weighted examples (n,) in the gradient, in the class basis: shape (d,)."""
+        return self.sum_of(self.basis_residuals(theta), weights)
+
     def feature_vectors(self) -> Tensor | None:
         """Eigenvectors, as columns, of the second moment of the user's features, shape (q, q).
 
