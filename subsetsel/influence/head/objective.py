@@ -38,6 +38,9 @@ class HeadObjective(Examples, Parameters, ABC):
         w, positive; ones without it.
     """
 
+    in_shards = False
+    """Whether the examples lie in shards: then only their sums are here."""
+
     def __init__(
         self,
         X: Features,
@@ -81,6 +84,15 @@ class HeadObjective(Examples, Parameters, ABC):
         part = type(self)(self.X[chosen], self.labels[chosen], self.scale, self.setting, weights)
         part._whole = self._whole or self
         return part
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that the examples take."""
+        return int(8 * self.n * (self.q * self.X.filled + 1))
+
+    def __sizeof__(self) -> int:
+        # What an engine that asks Python learns.
+        return object.__sizeof__(self) + self.held_bytes
 
     # --- what a loss defines ----------------------------------------------------------------------
 
