@@ -65,6 +65,11 @@ class FactoredRows(Rows):
         self.dtype = np.dtype(dtype)
 
     @property
+    def held_bytes(self) -> int | None:
+        """None: what the rows are made of has its own account."""
+        return None
+
+    @property
     def block_size(self) -> int:
         """Rows in one block: as many as are solved for at a time."""
         return self.factors.block_size

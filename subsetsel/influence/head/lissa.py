@@ -135,6 +135,11 @@ def lissa_influence(
 def _check(
     objective: HeadObjective, num_steps: Any, batch_size: Any, scale: Any, damping: float
 ) -> None:
+    if objective.in_shards:
+        raise OptionError(
+            "lissa_influence draws batches of features in memory, and those of this head lie in "
+            "shards; use influence_rows, or lissa_influence of a head trained on an array."
+        )
     if num_steps is not None and num_steps < 1:
         raise OptionError(f"num_steps must be at least 1, got {num_steps!r}.")
     if batch_size is not None and not 1 <= batch_size <= objective.n:

@@ -14,6 +14,8 @@ from subsetsel.influence.head.expansion import Expansion
 from subsetsel.influence.head.formula import HeadInfluence, Point, Ridge
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import Metric
+from subsetsel.influence.head.sharded import InShards
+from subsetsel.influence.head.sharded_rows import rows_in_shards
 from subsetsel.rows import DenseRows, Rows
 from subsetsel.rows.base import AnyFloatArray
 from subsetsel.rows.factored import FactoredRows, Factors
@@ -62,7 +64,8 @@ def influence_rows(
     storage : {"auto", "dense", "factored"}
         ``"factored"`` keeps n (C + q) numbers and the factor of H instead of n d; single rows then
         cost a solve each. ``"auto"`` is dense where each row costs no iterative solve and S takes
-        at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB.
+        at most half of the memory that is planned with: ``SUBSETSEL_MEMORY_GIB``, or 16 GiB. Of
+        a head in shards S is never written.
     around : (Expansion, m), optional
         Expand around a pruned set instead of the empty one. For subsets W of m examples, n / (n -
         m) times W^T S is then the change of the refitted head to first order around that set, and
@@ -91,10 +94,17 @@ def influence_rows(
     Yang et al., ICLR 2023, arXiv:2205.09329, Eq. 2.
     """
     check_choices(ridge=ridge, metric=metric, storage=storage)
+    if storage == "dense" and head.objective_function.in_shards:
+        raise OptionError(
+            "storage='dense' would write out S of features that lie in shards; leave storage out."
+        )
     if around is not None and ridge == "excluded":
         raise OptionError("around needs ridge='included'; without the ridge nothing is expanded.")
     point = Point.of_head(head, ridge=ridge, metric=metric, around=around, clock=clock)
-    influence = HeadInfluence(head.objective_function, point, clock=clock)
+    objective = head.objective_function
+    if isinstance(objective, InShards):
+        return rows_in_shards(objective, point, check_type(dtype))
+    influence = HeadInfluence(objective, point, clock=clock)
     return store_rows(influence, dtype, storage, clock=clock)
 
 
@@ -110,11 +120,17 @@ def choose_storage(num_bytes: int, *, is_exact: bool) -> Literal["dense", "facto
     return "dense" if is_exact and num_bytes <= most_held() else "factored"
 
 
-def store_rows(influence: Walkable, dtype: Any, storage: str, *, clock: Clock = NO_CLOCK) -> Rows:
-    """Return S as `choose_storage` says, or as the user does: an array or a formula."""
-    kind = np.dtype(dtype)
+def check_type(dtype: Any) -> np.dtype[Any]:
+    """Refuse other types of rows than float32 and float64."""
+    kind: np.dtype[Any] = np.dtype(dtype)
     if kind not in {np.dtype(np.float32), np.dtype(np.float64)}:
         raise OptionError(f"dtype must be float32 or float64, got {kind}.")
+    return kind
+
+
+def store_rows(influence: Walkable, dtype: Any, storage: str, *, clock: Clock = NO_CLOCK) -> Rows:
+    """Return S as `choose_storage` says, or as the user does: an array or a formula."""
+    kind = check_type(dtype)
     n, d = influence.shape
     num_bytes = n * d * kind.itemsize
     if storage == "auto":

@@ -225,7 +225,7 @@ def objective_in_shards(
 # --- what each shard does -------------------------------------------------------------------------
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
+def wrap(array: NDArray[Any]) -> Tensor:
     """Wrap an array; one that came over a network may be read-only, which torch has no name for."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
@@ -239,7 +239,7 @@ def _make_part(
     loss, setting, scale, total = asked
     if not len(codes):
         return None
-    given = _tensor(scale)
+    given = wrap(scale)
     X, _ = DenseFeatures.scaled(np.asarray(features_of(value)), 0.0, _CPU, given)
     w = None if weights is None else torch.tensor(weights)
     part = OBJECTIVES[loss](X, torch.tensor(codes.astype(np.int64)), given, setting, w)
@@ -259,33 +259,33 @@ def _restrict(
 
 
 def _value_and_gradient(on: HeadObjective, theta: FloatArray) -> tuple[float, FloatArray]:
-    value, gradient = on.value_and_gradient(_tensor(theta))
+    value, gradient = on.value_and_gradient(wrap(theta))
     return value, gradient.numpy()
 
 
 def _evaluate(
     on: HeadObjective, theta: FloatArray, num_parts: int
 ) -> tuple[float, FloatArray, float]:
-    at = _tensor(theta)
+    at = wrap(theta)
     value, gradient = on.value_and_gradient(at)
     return value, gradient.numpy(), on.rounding(at, num_parts)
 
 
 def _outputs(on: HeadObjective | None, theta: FloatArray) -> FloatArray | None:
-    found: Tensor | None = None if on is None else on.all_outputs(_tensor(theta))
+    found: Tensor | None = None if on is None else on.all_outputs(wrap(theta))
     return None if found is None else found.numpy()
 
 
 def _multiply(
     on: HeadObjective, theta: FloatArray, columns: FloatArray, outputs: FloatArray | None = None
 ) -> FloatArray:
-    known = None if outputs is None else _tensor(outputs)
-    product: FloatArray = on.multiply(_tensor(theta), _tensor(columns), known).numpy()
+    known = None if outputs is None else wrap(outputs)
+    product: FloatArray = on.multiply(wrap(theta), wrap(columns), known).numpy()
     return product
 
 
 def _hessian(on: HeadObjective, theta: FloatArray) -> FloatArray:
-    matrix: FloatArray = on.hessian(_tensor(theta)).numpy()
+    matrix: FloatArray = on.hessian(wrap(theta)).numpy()
     return matrix
 
 
@@ -295,19 +295,19 @@ def _gram(on: HeadObjective) -> FloatArray:
 
 
 def _class_curvature(on: HeadObjective, theta: FloatArray) -> FloatArray:
-    matrix: FloatArray = on.class_curvature(_tensor(theta)).numpy()
+    matrix: FloatArray = on.class_curvature(wrap(theta)).numpy()
     return matrix
 
 
 def _mean_squares(
     on: HeadObjective, theta: FloatArray, classes: FloatArray, features: FloatArray
 ) -> FloatArray:
-    means: FloatArray = on.mean_squares(_tensor(theta), _tensor(classes), _tensor(features)).numpy()
+    means: FloatArray = on.mean_squares(wrap(theta), wrap(classes), wrap(features)).numpy()
     return means
 
 
 def _gradient_of(on: HeadObjective, theta: FloatArray, weights: FloatArray) -> FloatArray:
-    gradient: FloatArray = on.gradient_of(_tensor(theta), _tensor(weights)).numpy()
+    gradient: FloatArray = on.gradient_of(wrap(theta), wrap(weights)).numpy()
     return gradient
 
 
@@ -316,7 +316,7 @@ def _longest(on: HeadObjective) -> float:
 
 
 def _curvature_along(on: HeadObjective, theta: FloatArray, direction: FloatArray) -> FloatArray:
-    along: FloatArray = on.curvature_along(_tensor(theta), _tensor(direction)).numpy()
+    along: FloatArray = on.curvature_along(wrap(theta), wrap(direction)).numpy()
     return along
 
 
