@@ -101,12 +101,12 @@ class InShards(HeadObjective):
         total = found[0].copy()
         for part in found[1:]:
             total += part
-        return torch.from_numpy(total)
+        return wrap(total)
 
     def _large_sum(self, function: Callable[..., FloatArray], *common: Any) -> Tensor:
         """Sum matrices over the shards, of which only the sum comes here."""
         self.clock.check()
-        return torch.from_numpy(add_up(self.held, function, *common, only=self._filled))
+        return wrap(add_up(self.held, function, *common, only=self._filled))
 
     # --- sums over the examples -------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class InShards(HeadObjective):
     ) -> tuple[float, Tensor]:
         gradient = torch.zeros_like(theta)
         for _, part in found:
-            gradient += torch.from_numpy(part)
+            gradient += wrap(part)
         value = sum(one[0] for one in found) + float(0.5 * (self.ridge * theta.square()).sum())
         return value, gradient.add_(self.ridge * theta)
 
@@ -160,7 +160,7 @@ class InShards(HeadObjective):
     def curvature_along(self, theta: Tensor, direction: Tensor) -> Tensor:
         """See `HeadObjective.curvature_along`."""
         found = self._each(_curvature_along, theta.numpy(), direction.numpy())
-        along = torch.from_numpy(np.concatenate(found))
+        along = wrap(np.concatenate(found))
         penalty = (self.ridge * direction.square()).sum()
         return along + penalty * self.ones()
 
