@@ -18,8 +18,13 @@ import subsetsel
 from subsetsel import OptionError, Problem, ProblemError
 from subsetsel.guarantee.certificate import write_certificate
 from subsetsel.influence import Head, fit_head, influence_rows, lissa_influence
+from subsetsel.influence.head.cholesky import Factor
+from subsetsel.influence.head.choose_inverse import invert, uses_woodbury
 from subsetsel.influence.head.expansion import Expansion
 from subsetsel.influence.head.feature_shards import FeatureShards
+from subsetsel.influence.head.losses import SoftmaxObjective
+from subsetsel.influence.head.setting import Setting
+from subsetsel.influence.head.sharded import objective_in_shards
 from subsetsel.rows.base import FloatArray
 from subsetsel.shards.sums import add_up
 from subsetsel.shards.table import Shards
@@ -303,17 +308,27 @@ def test_what_shards_cannot_do_is_refused(arguments: Any, message: str) -> None:
 def test_too_many_parameters_are_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A factor that does not fit the plan is named with the number of parameters and the cure."""
     monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "5e-6")
-    table = in_shards()
+    monkeypatch.setattr("subsetsel.influence.fit_head", None)
     with pytest.raises(ProblemError, match=r"Hessian of 18 parameters.*principal components"):
-        Problem.from_features(table, None, l2=L2, size=10)
-    # The survey alone.
-    assert table.num_rounds == 1
+        Problem.from_features(in_shards(), None, l2=L2, size=10)
 
 
 def test_rows_need_a_factor() -> None:
     """A head that is solved by conjugate gradients can be refitted, and has no rows in shards."""
     with pytest.raises(ProblemError, match="solved for by that factor"):
         influence_rows(sharded(inverse="cg"))
+
+
+def test_few_examples_in_shards_have_a_factor() -> None:
+    """Where a head in one piece is solved by the Woodbury identity, one in shards is factored."""
+    rng = np.random.default_rng(6)
+    few, labels = rng.normal(size=(60, 99)), np.arange(60) % 20
+    setting = Setting(L2, 20)
+    features, _ = FeatureShards.survey(of_parts(few[:20], few[20:]))
+    one = SoftmaxObjective.from_arrays(few, labels, setting=setting, device=torch.device("cpu"))
+    other = objective_in_shards(features, labels, "cross_entropy", setting)
+    assert uses_woodbury(one)
+    assert isinstance(invert(other, torch.zeros(20, 100).double()), Factor)
 
 
 def test_methods_that_need_features_in_memory_are_refused(tmp_path: Path) -> None:
