@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -198,6 +199,14 @@ def test_everything_travels() -> None:
     one, other = (influence_rows(head) for head in (here, there))
     assert (one.squared_norms == other.squared_norms).all()
     assert (one.sum(KEPT) == other.sum(KEPT)).all()
+
+
+def test_an_engine_learns_what_is_held() -> None:
+    """A shard, and the rows made of it, are as large as the features that they hold."""
+    one = fit_head(X, Y, l2=L2)
+    rows = influence_rows(one, storage="factored")
+    least = 8 * X.size
+    assert least < sys.getsizeof(one.objective_function) < sys.getsizeof(rows) < 3 * least
 
 
 def test_a_verification_is_that_of_one_piece() -> None:

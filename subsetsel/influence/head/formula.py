@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,6 +124,10 @@ class HeadInfluence:
         if residuals is None:
             residuals = objective.timed(clock).basis_residuals(point.theta)
         self.R = residuals
+
+    def __sizeof__(self) -> int:
+        # What it takes to send it, for an engine that decides where tasks run.
+        return object.__sizeof__(self) + sys.getsizeof(self.objective) + self.R.nbytes
 
     @by_blocks()
     def rows(self, indices: IndexArray | slice) -> FloatArray:

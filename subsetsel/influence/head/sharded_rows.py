@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
@@ -43,7 +42,7 @@ def rows_in_shards(objective: InShards, point: Point, dtype: Any) -> HeadShards:
     workers = objective.held.workers
     same = point.whole is point.inverse
     sources = [(lower.numpy(),) for lower in (lowers[:1] if same else lowers)]
-    factors = workers.hold(_same, sources)
+    factors = workers.hold(wrap, sources)
     theta = point.theta.numpy()
     constant = None if point.constant is None else point.constant.numpy()
     residuals = objective.held.derive(_residuals, theta).held
@@ -86,10 +85,6 @@ def _lower_of(objective: InShards, inverse: Inverse) -> Tensor:
     return inverse.lower
 
 
-def _same(array: NDArray[Any]) -> NDArray[Any]:
-    return array
-
-
 def _residuals(on: HeadObjective | None, theta: FloatArray) -> FloatArray | None:
     found = None if on is None else on.basis_residuals(wrap(theta))
     return None if found is None else found.numpy()
@@ -98,8 +93,8 @@ def _residuals(on: HeadObjective | None, theta: FloatArray) -> FloatArray | None
 def _make_rows(
     on: HeadObjective | None,
     asked: tuple[FloatArray, FloatArray | None, Metric, np.dtype[Any]],
-    lower: FloatArray,
-    whole: FloatArray,
+    lower: Tensor,
+    whole: Tensor,
     residuals: FloatArray | None,
 ) -> FactoredRows | None:
     """Make what costs nothing: all that it is made of is held elsewhere."""
@@ -107,8 +102,8 @@ def _make_rows(
         return None
     theta, constant, metric, dtype = asked
     at = wrap(theta)
-    inverse = Factor(on, at, wrap(lower))
-    other = inverse if whole is lower else Factor(on, at, wrap(whole))
+    inverse = Factor(on, at, lower)
+    other = inverse if whole is lower else Factor(on, at, whole)
     shift = None if constant is None else wrap(constant)
     point = Point(at, inverse, metric, other, shift)
     return FactoredRows(HeadInfluence(on, point, wrap(residuals)), dtype=dtype)
