@@ -137,6 +137,7 @@ class _Weighed:
         self._rows: FloatArray | None = None
         if problem.shares is not None and dense is not None:
             self._rows = np.column_stack([dense, np.zeros(problem.n, dtype=dense.dtype)])
+        self._offset = None if problem.offset is None else np.append(problem.offset, 0.0)
         # What must be pruned weighs what it weighs; of the rest the average is learned.
         self._forced = int(np.count_nonzero(problem.must_prune))
         self._forced_share = 1.0 - problem.kept_share(problem.must_prune)
@@ -151,7 +152,7 @@ class _Weighed:
         share = self._forced_share + (m - self._forced) * self._per_example
         share = min(max(share, float(shares.min())), 1.0 - float(shares.min()))
         self._rows[:, -1] = epsilon * math.sqrt((1.0 - share) / share) * shares
-        return sub.with_rows(self._rows), epsilon * math.sqrt(1.0 - share)
+        return sub.with_rows(self._rows, self._offset), epsilon * math.sqrt(1.0 - share)
 
     def learn(self, mask: BoolArray | None) -> None:
         """Take from a set of pruned examples what those of a like size will weigh."""

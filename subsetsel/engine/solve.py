@@ -48,6 +48,7 @@ def solve(
     must_prune: ArrayLike | None = None,
     must_keep: ArrayLike | None = None,
     constraints: Sequence[Any] | None = None,
+    offset: ArrayLike | None = None,
     time_limit: float | None = None,
     max_iterations: int | None = None,
     target: float | None = None,
@@ -67,7 +68,7 @@ def solve(
     ----------
     problem : Problem or array_like of shape (n, d)
         A bare influence matrix takes the arguments of `Problem` here (``epsilon`` to
-        ``constraints``); a `Problem` has its own.
+        ``offset``); a `Problem` has its own.
     solver : str
         A name of `available_solvers`.
     time_limit : float, optional
@@ -141,6 +142,7 @@ def solve(
         "must_prune": must_prune,
         "must_keep": must_keep,
         "constraints": constraints,
+        "offset": offset,
     }
     limits = Limits(
         time_limit=time_limit,
@@ -307,6 +309,7 @@ def require_support(problem: Problem, spec: SolverSpec) -> None:
         ("constraints", "linear constraints or group limits", len(problem.constraints) > 0),
         ("fixed", "must_prune or must_keep", not problem.free.all()),
         ("max_size", "max_size", problem.is_capped),
+        ("offset", "an offset", problem.offset is not None),
     ):
         if is_asked and name not in spec.supports:
             raise OptionError(

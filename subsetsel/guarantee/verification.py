@@ -258,6 +258,11 @@ def verify(
             "verify needs a problem that knows its head and data: make it with "
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
+    if problem.offset is not None:
+        raise ProblemError(
+            "verify compares a refit with what S predicts of it, and the offset of this problem is "
+            "part of neither; give a problem of the same head without offset."
+        )
     given: Any = solution
     mask = problem.check_mask(given, "solution")
     if mask.all():

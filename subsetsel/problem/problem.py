@@ -134,7 +134,8 @@ class Problem(FromData):
         """Set the question, checked as a whole."""
         if normalization not in {"full", "kept"}:
             raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
-        check_hessian(self.hessian, goal, normalization, has_head=self.head is not None)
+        question = {**goal, "offset": self.offset}
+        check_hessian(self.hessian, question, normalization, has_head=self.head is not None)
         both = np.flatnonzero(must_prune & must_keep)
         if both.size:
             raise ProblemError(
@@ -326,12 +327,17 @@ class Problem(FromData):
         )
         return other
 
-    def with_rows(self, S: Any) -> Self:
-        """Ask the same question of another S for the same n examples, which is taken as it is."""
+    def with_rows(self, S: Any, offset: FloatArray | None = None) -> Self:
+        """Ask the same question of another S for the same n examples, which is taken as it is.
+
+        Where S has another number of columns an offset must be given for it.
+        """
         other = copy.copy(self)
         other.hessian = "all"
         other.rows = as_rows(S)
         _, other.d = other.rows.shape
+        if self.offset is not None:
+            other.offset = read_offset(self.offset if offset is None else offset, other.d)
         return other
 
     def __repr__(self) -> str:
