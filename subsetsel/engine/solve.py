@@ -158,8 +158,6 @@ def solve(
         trace=trace,
     )
     problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
-    if initial_guess is not None:
-        problem.check_mask(initial_guess, "initial_guess")
     return _solve(problem, get_spec(solver), limits, options, started)
 
 
@@ -236,6 +234,8 @@ def _solve(
     problem: Problem, spec: SolverSpec, limits: Limits, given: Mapping[str, Any], started: float
 ) -> Solution:
     """Solve a checked problem; loading and compiling apart, the time runs since ``started``."""
+    if limits.initial_guess is not None:
+        problem.check_mask(limits.initial_guess, "initial_guess")
     before = time.perf_counter()
     engine, limits = _load(problem, spec, limits, given)
     compile_time = time.perf_counter() - before

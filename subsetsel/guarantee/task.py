@@ -11,7 +11,7 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.held_out import Split, check_against, check_split
-from subsetsel.problem.arguments import Metric
+from subsetsel.problem.arguments import Metric, refuse_offset
 from subsetsel.problem.ask_head import ask_of_features
 from subsetsel.problem.goal import refuse_hidden
 from subsetsel.problem.problem import Problem
@@ -177,11 +177,7 @@ def _require_head_alone(problem: Problem, y: Any, l2: Any, arguments: dict[str, 
             "prune needs a problem that knows its head and data: make it with "
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
-    if problem.offset is not None:
-        raise ProblemError(
-            "prune limits how far a refit moves the head, to which no offset is added; give a "
-            "problem without offset, or solve this one."
-        )
+    refuse_offset(problem, "prune")
     if getattr(problem.rows, "metric", "parameter") != "parameter":
         raise ProblemError("prune limits the change of the parameters; use metric='parameter'.")
     refused = [name for name in arguments if name not in _BESIDE_A_PROBLEM]

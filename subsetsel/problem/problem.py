@@ -15,7 +15,7 @@ from subsetsel.problem.broken import linear_violations
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.facts import facts_of, line_of
 from subsetsel.problem.from_data import FromData
-from subsetsel.problem.goal import Goal, fixed_mask, read_mask, read_offset
+from subsetsel.problem.goal import OFFSET, Goal, fixed_mask, read_mask, read_offset
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.problem.kept_share import KeptShare
@@ -214,9 +214,10 @@ class Problem(FromData):
         """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
         return self._kept_share.of(self.check_mask(mask))
 
-    def weight_kept(self, mask: BoolArray) -> dict[str, float]:
-        """Entry of `Solution.stats` where the head has sample weights; else nothing."""
-        return self._kept_share.record(mask)
+    def about(self, mask: BoolArray) -> dict[str, float]:
+        """Entries of `Solution.stats` where the head has sample weights or there is an offset."""
+        length = {} if self.offset is None else {OFFSET: euclidean(self.offset)}
+        return self._kept_share.record(mask) | length
 
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2, with an offset ||v0 + S^T W||_2, in float64, recomputed from S.

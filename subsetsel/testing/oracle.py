@@ -158,9 +158,9 @@ def check_solution(problem: Problem, solution: Solution) -> None:
     S = dense_float64(problem)
     mask = solution.mask
     start = _start(problem)
-    norm = (
-        float(np.linalg.norm(mask.astype(np.float64) @ S + start)) if solution.is_feasible else 0.0
-    )
+    norm = float(np.linalg.norm(mask.astype(np.float64) @ S + start))
+    if not solution.is_feasible and not mask.any():
+        norm = 0.0
     rounding = 1e-13 * (1.0 + problem.n) * float(np.abs(S).sum() + np.abs(start).sum())
     require(
         abs(solution.norm - norm) <= 1e-12 * norm + rounding,
