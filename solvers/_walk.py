@@ -154,9 +154,6 @@ class Walker:
         matrix = problem.rows.search_matrix()
         is_exact = self.is_readable and matrix.shape[1] == problem.d
         total = sums.copy() if is_exact else DenseRows(matrix).sum(mask)
-        if not is_exact and problem.offset is not None:
-            # A projection is searched in chunks (`_chunk_search`): here all columns are there.
-            total += problem.offset
         columns = problem.constraints.columns(mask, slack=0.5)
         order = core[by_norm]
         return Ground(matrix, total, False, mask.copy(), order, norms[by_norm], columns), core

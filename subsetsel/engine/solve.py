@@ -315,3 +315,9 @@ def require_support(problem: Problem, spec: SolverSpec) -> None:
             raise OptionError(
                 f"solver {spec.name!r} does not honour {words}; choose another solver."
             )
+    if problem.offset is not None and problem.rows.proxy is not problem.rows:
+        raise OptionError(
+            "rows that cost an iterative solve each are searched on an approximation in other "
+            "coordinates, to which no offset can be added; use inverse='cholesky' or "
+            "storage='dense', or leave offset out."
+        )
