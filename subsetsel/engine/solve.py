@@ -51,6 +51,7 @@ def solve(
     must_prune: ArrayLike | None = None,
     must_keep: ArrayLike | None = None,
     constraints: Sequence[Any] | None = None,
+    offset: ArrayLike | None = None,
     time_limit: float | None = None,
     max_iterations: int | None = None,
     target: float | None = None,
@@ -71,7 +72,7 @@ def solve(
     ----------
     problem : Problem, array_like of shape (n, d), or paths
         A bare influence matrix, or its files, takes the arguments of `Problem` here (``epsilon`` to
-        ``constraints``); a `Problem` has its own.
+        ``offset``); a `Problem` has its own.
     solver : str
         A name of `available_solvers`.
     time_limit : float, optional
@@ -149,6 +150,7 @@ def solve(
         "must_prune": must_prune,
         "must_keep": must_keep,
         "constraints": constraints,
+        "offset": offset,
     }
     limits = Limits(
         time_limit=time_limit,
@@ -164,8 +166,6 @@ def solve(
         trace=trace,
     )
     problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
-    if initial_guess is not None:
-        problem.check_mask(initial_guess, "initial_guess")
     require_shards(problem, limits, checkpoint)
     with opened_journal(checkpoint, problem, limits, solver, sorted(options.items())) as journal:
         return _solve(problem, get_spec(solver), limits, options, started, journal)
@@ -249,6 +249,8 @@ def _solve(
     journal: Journal,
 ) -> Solution:
     """Solve a checked problem; loading and compiling apart, the time runs since ``started``."""
+    if limits.initial_guess is not None:
+        problem.check_mask(limits.initial_guess, "initial_guess")
     before, traffic = time.perf_counter(), Traffic(problem.rows.shards)
     engine, limits = _load(problem, spec, limits, given)
     compile_time = time.perf_counter() - before
@@ -330,8 +332,15 @@ def require_support(problem: Problem, spec: SolverSpec) -> None:
         ("constraints", "linear constraints or group limits", len(problem.constraints) > 0),
         ("fixed", "must_prune or must_keep", not problem.free.all()),
         ("max_size", "max_size", problem.is_capped),
+        ("offset", "an offset", problem.offset is not None),
     ):
         if is_asked and name not in spec.supports:
             raise OptionError(
                 f"solver {spec.name!r} does not honour {words}; choose another solver."
             )
+    if problem.offset is not None and problem.rows.proxy is not problem.rows:
+        raise OptionError(
+            "rows that cost an iterative solve each are searched on an approximation in other "
+            "coordinates, to which no offset can be added; use inverse='cholesky' or "
+            "storage='dense', or leave offset out."
+        )

@@ -15,7 +15,7 @@ from subsetsel.problem.broken import linear_violations
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.facts import facts_of, line_of
 from subsetsel.problem.from_data import FromData
-from subsetsel.problem.goal import Goal, fixed_mask, read_mask, read_offset
+from subsetsel.problem.goal import OFFSET, Goal, fixed_mask, read_mask, read_offset
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.problem.kept_share import KeptShare
@@ -137,7 +137,8 @@ class Problem(FromData):
         """Set the question, checked as a whole."""
         if normalization not in {"full", "kept"}:
             raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
-        check_hessian(self.hessian, goal, normalization, has_head=self.head is not None)
+        question = {**goal, "offset": self.offset}
+        check_hessian(self.hessian, question, normalization, has_head=self.head is not None)
         both = np.flatnonzero(must_prune & must_keep)
         if both.size:
             raise ProblemError(
@@ -216,9 +217,10 @@ class Problem(FromData):
         """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
         return self._kept_share.of(self.check_mask(mask))
 
-    def weight_kept(self, mask: BoolArray) -> dict[str, float]:
-        """Entry of `Solution.stats` where the head has sample weights; else nothing."""
-        return self._kept_share.record(mask)
+    def about(self, mask: BoolArray) -> dict[str, float]:
+        """Entries of `Solution.stats` where the head has sample weights or there is an offset."""
+        length = {} if self.offset is None else {OFFSET: euclidean(self.offset)}
+        return self._kept_share.record(mask) | length
 
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2, with an offset ||v0 + S^T W||_2, in float64, recomputed from S.
@@ -324,12 +326,17 @@ class Problem(FromData):
         )
         return other
 
-    def with_rows(self, S: Any) -> Self:
-        """Ask the same question of another S for the same n examples, which is taken as it is."""
+    def with_rows(self, S: Any, offset: FloatArray | None = None) -> Self:
+        """Ask the same question of another S for the same n examples, which is taken as it is.
+
+        Where S has another number of columns an offset must be given for it.
+        """
         other = copy.copy(self)
         other.hessian = "all"
         other.rows = as_rows(S)
         _, other.d = other.rows.shape
+        if self.offset is not None:
+            other.offset = read_offset(self.offset if offset is None else offset, other.d)
         return other
 
     def __repr__(self) -> str:
