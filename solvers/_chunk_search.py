@@ -48,6 +48,7 @@ def walk_chunks(
     rows = problem.rows.proxy
     size = int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
     num_chunks = -(-free.size // size)
+    # Beside an offset the proxy is the rows themselves.
     offset = 0.0 if problem.offset is None else problem.offset
     total, done = rows.sum(mask) + offset, 0
     num_proposals = _PROPOSALS * size

@@ -229,8 +229,11 @@ class LocalSearch:
         left = self.run.iterations_left
         return 2**31 if left is None else max(1, left)
 
-    def repair(self) -> bool:
-        """Bring the norm within what is allowed, by exchanges and single moves; whether it is."""
+    def repair(self, patience: int = 0) -> bool:
+        """Bring the norm within what is allowed, by exchanges and single moves; whether it is.
+
+        Where no move helps, exchanges go on with this patience at the size that was reached.
+        """
         while not self.is_inside and not self.is_over:
             if self.exchange(self.problem.radius(self.size)):
                 break
@@ -246,6 +249,6 @@ class LocalSearch:
                     options.append((self.squared / allowed, self.mask, self.total))
                 self.mask, self.total = mask.copy(), total
             if not options or min(o[0] for o in options) >= excess * (1 - 1e-12):
-                break
+                return self.exchange(self.problem.radius(self.size), patience)
             _, self.mask, self.total = min(options, key=lambda option: option[0])
         return self.is_inside

@@ -47,10 +47,11 @@ class Model:
     """Which subsets are searched; a back end translates this and adds what is its own.
 
     An outer model is enlarged, so that nothing feasible is lost; another is shrunk, so that all it
-    contains is feasible. ``reduced`` is R = S V, of the rank of S. Sizes are from ``least`` to
-    ``most`` and, with a relaxation, to ``largest_size``; norms of Eq. 4 up to ``cutoff``. ``hint``
-    and each of ``excluded`` are masks (n,). With the unit vector ``direction`` (rank,) of the
-    relaxation's dual, the ball implies direction . R^T x <= radius.
+    contains is feasible. ``reduced`` is R = S V, of the rank of S, and b = V^T v0; what is limited
+    is ||b + R^T x||. Sizes are from ``least`` to ``most`` and, with a relaxation, to
+    ``largest_size``; norms of Eq. 4 up to ``cutoff``. ``hint`` and each of ``excluded`` are masks
+    (n,). With the unit vector ``direction`` (rank,) of the relaxation's dual, the ball implies
+    direction . (b + R^T x) <= radius.
     """
 
     problem: Problem
@@ -69,7 +70,8 @@ class Model:
         radius = self.cutoff if self.problem.epsilon is None else self.problem.radius(size)
         if np.isfinite(radius):
             return radius
-        return float(np.sqrt(self.problem.rows.squared_norms).sum())
+        longest = float(np.sqrt(self.problem.rows.squared_norms).sum())
+        return longest + float(np.linalg.norm(self.reduced.offset)) + self.reduced.offset_tail
 
     def linear_rows(self) -> Iterator[LinearRow]:
         """Give the linear constraints, each with dense coefficients (n,)."""
@@ -143,7 +145,7 @@ def _reduce(problem: Problem, name: str) -> Reduction:
             f"solver {name!r} branches on single examples and holds at most {MAX_EXAMPLES}, "
             f"but n = {problem.n}; use solver='anneal'."
         )
-    reduced = reduce_rank(problem.rows)
+    reduced = reduce_rank(problem.rows, problem.offset)
     if reduced.rank > MAX_RANK:
         raise OptionError(
             f"solver {name!r} squares one variable per direction of S and holds at most "

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subsetsel.bounds.descent import Descent
-from subsetsel.bounds.dual import BALANCED, CANCELLING, drift_of, is_drifting, norm_along
+from subsetsel.bounds.dual import (
+    BALANCED,
+    CANCELLING,
+    drift_of,
+    is_drifting,
+    norm_along,
+    shared_by,
+)
 from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.engine.run import Run
 from subsetsel.problem.constraints import Columns, Constraints
@@ -148,7 +155,7 @@ class Start:
     def _margin_at(self, weights: Descent) -> Margin:
         """Describe the relaxed minimum; nothing where the rows cancel after all."""
         problem, length = self.problem, weights.length()
-        if length <= CANCELLING * float(np.linalg.norm(self.rows.total)):
+        if length <= CANCELLING * float(np.linalg.norm(shared_by(problem))):
             return Margin.without(problem)
         self._relaxed = weights.weights, weights.multipliers
         prices = -2.0 * (self._all_limits().matrix.T @ weights.multipliers)

@@ -211,7 +211,7 @@ class _Search:
 
     def _search_sizes(self) -> None:
         """Search sizes, where the first walks of Eq. 3 met hardly anything that fits."""
-        if self.relaxation is not None and self.run.size < _POOR * self.relaxation.value:
+        if self.relaxation is not None and self.run.size <= _POOR * self.relaxation.value:
             fill_up(self.problem, self.run)
             _by_sizes(self.problem, self.options, self.run)
 

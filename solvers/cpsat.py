@@ -77,12 +77,13 @@ class CpsatSolver:
 
 
 class Quantized(NamedTuple):
-    """Integer rows (n, rank), the length of one integer step, and the error of a norm in steps.
+    """Integer rows (n, rank), offset (rank,), the length of a step, the error of a norm in steps.
 
     The error holds for any W of the size that is allowed.
     """
 
     rows: NDArray[np.int64]
+    offset: NDArray[np.int64]
     unit: float
     error: float
 
@@ -92,8 +93,8 @@ def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) 
 
     A subset has at most ``max_size`` examples.
     """
-    R = reduced.rows
-    longest = float(np.abs(R).sum(axis=0).max(initial=0.0))
+    R, start = reduced.rows, reduced.offset
+    longest = float((np.abs(R).sum(axis=0) + np.abs(start)).max(initial=0.0))
     unit = max(radius / resolution, longest / _MAX_ROW, 1e-300)
     rows = np.rint(R / unit)
     rest = R / unit - rows
@@ -103,7 +104,11 @@ def quantize(reduced: Reduction, radius: float, resolution: int, max_size: int) 
     # R / unit itself is rounded: 2^-53 of at most 2^30 units an entry is far below 1e-6.
     error = min(float(by_row), math.sqrt(max_size) * float(spectral)) * (1 + 1e-9)
     error += float(tails) + 1e-6 * math.sqrt(max(1, reduced.rank)) * max_size
-    return Quantized(rows.astype(np.int64), unit, error)
+    shift = np.rint(start / unit)
+    if start.any():
+        error += float(np.linalg.norm(start / unit - shift)) * (1 + 1e-9)
+        error += reduced.offset_tail / unit + 1e-6 * math.sqrt(reduced.rank)
+    return Quantized(rows.astype(np.int64), shift.astype(np.int64), unit, error)
 
 
 class _CpsatModel:
@@ -171,11 +176,11 @@ class _CpsatModel:
                 f"{rows.shape[1]} squares of up to {largest} do not fit 64 bits; lower resolution."
             )
         squares = []
-        for column in rows.T:
+        for column, start in zip(rows.T, self.quantized.offset.tolist(), strict=True):
             self.clock.check()
-            longest = min(length, int(np.abs(column).sum()))
+            longest = min(length, int(np.abs(column).sum()) + abs(start))
             value = model.new_int_var(-longest, longest, "")
-            model.add(value == self._weighted(column))
+            model.add(value == self._weighted(column) + start)
             square = model.new_int_var(0, longest**2, "")
             model.add_multiplication_equality(square, [value, value])
             squares.append(square)
@@ -198,7 +203,9 @@ class _CpsatModel:
             return
         # Rounded down with room for float64 rounding, so that no feasible subset is lost.
         products = given.reduced.rows @ given.direction / unit - given.reduced.tails / unit - 1e-6
-        radius = self.radius * (1 + FEASIBILITY) / unit + 1e-6 * given.problem.n
+        start = float(given.reduced.offset @ given.direction)
+        radius = (self.radius * (1 + FEASIBILITY) - start) / unit + 1e-6 * given.problem.n
+        radius += (given.reduced.offset_tail + 1e-12 * abs(start)) / unit
         self.model.add(self._weighted(np.floor(products).astype(np.int64)) <= math.ceil(radius))
 
     def _add_row(self, row: LinearRow) -> None:

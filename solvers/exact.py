@@ -87,7 +87,8 @@ class _ScipModel:
         longest = float(np.sqrt(problem.rows.squared_norms.max()))
         self.scale = max(self.radius, 1e-6 * longest, 1e-300)
         dropped = _LEAST_COEFFICIENT * problem.n * float(np.sqrt(model.reduced.rank))
-        self.margin = _MARGIN + 3 * (float(model.reduced.tails.sum()) / self.scale + dropped)
+        tails = float(model.reduced.tails.sum()) + model.reduced.offset_tail
+        self.margin = _MARGIN + 3 * (tails / self.scale + dropped)
         self.model: Any = mathopt.Model()
         low, high = problem.must_prune, ~problem.must_keep
         self.x = [
@@ -125,14 +126,16 @@ class _ScipModel:
             model.maximize(size)
 
     def _add_norm(self, size: Any) -> Any:
-        """Add v = R^T x / scale and the ball; returns the sum of squares."""
-        model, problem = self.model, self.given.problem
+        """Add v = (b + R^T x) / scale and the ball; returns the sum of squares."""
+        model, problem, reduced = self.model, self.given.problem, self.given.reduced
         squares = []
-        for column in self.given.reduced.rows.T / self.scale:
+        for column, start in zip(
+            reduced.rows.T / self.scale, reduced.offset / self.scale, strict=True
+        ):
             self.clock.check()
-            longest = min(float(np.abs(column).sum()), 1.0) + self.margin
+            longest = min(float(np.abs(column).sum()) + abs(float(start)), 1.0) + self.margin
             v = model.add_variable(lb=-longest, ub=longest)
-            model.add_linear_constraint(self._weighted(column) == v)
+            model.add_linear_constraint(self._weighted(column) + float(start) == v)
             squares.append(v * v)
         total = self.mathopt.fast_sum(squares)
         ratio = self.radius / self.scale
@@ -153,7 +156,8 @@ class _ScipModel:
             self.model.add_linear_constraint(ub=given.largest_size, expr=size)
         if given.direction is not None:
             along = self._weighted(given.reduced.rows @ given.direction / self.scale)
-            most = self.radius / self.scale + self.margin
+            most = (self.radius - float(given.reduced.offset @ given.direction)) / self.scale
+            most += self.margin
             self.model.add_linear_constraint(ub=most, expr=along)
 
     # --- search ---------------------------------------------------------------------------------

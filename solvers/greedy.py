@@ -106,7 +106,7 @@ def improve(search: LocalSearch, patience: int) -> None:
 def _enlarge(search: LocalSearch, patience: int) -> None:
     """Prune more and more: first what fits, then too many with exchanges to make up for it."""
     problem = search.problem
-    if not search.repair():
+    if not search.repair(patience):
         return
     step = 1
     while not search.is_over:

@@ -1,7 +1,8 @@
 """Solver "relax": the continuous relaxation by cvxpy and CLARABEL, rounded and improved.
 
-With R = S V the rank-reduced rows, Eq. 3 is relaxed to the second-order cone program: maximize
-sum w subject to ||R^T w|| <= epsilon (or epsilon (n - sum w) / n), 0 <= w <= 1, everything linear.
+With R = S V the rank-reduced rows and b = V^T v0, Eq. 3 is relaxed to the second-order cone
+program: maximize sum w subject to ||b + R^T w|| <= epsilon (or epsilon (n - sum w) / n),
+0 <= w <= 1, everything linear.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _reduce(problem: Problem) -> Reduction:
     """Reduce the rank, if the cone program fits in memory at all."""
     rank = min(problem.n, problem.d)
     if rank <= MAX_SIDE and problem.n <= MAX_ENTRIES:
-        reduced = reduce_rank(problem.rows)
+        reduced = reduce_rank(problem.rows, problem.offset)
         rank = reduced.rank
         if problem.n * rank <= MAX_ENTRIES:
             return reduced
@@ -125,6 +126,7 @@ def _solve_relaxation(problem: Problem, reduced: Reduction, run: Run) -> _Relaxe
     scale = float(np.sqrt(np.mean(problem.rows.squared_norms))) or 1.0
     R = reduced.rows / scale
     w = cp.Variable(problem.n)
+    total = R.T @ w + reduced.offset / scale
     low, high = problem.must_prune.astype(float), 1.0 - problem.must_keep.astype(float)
     constraints: list[Any] = [w >= low, w <= high, cp.sum(w) <= problem.max_size]
     A, y_signs = problem.constraints.matrix, []
@@ -139,12 +141,12 @@ def _solve_relaxation(problem: Problem, reduced: Reduction, run: Run) -> _Relaxe
         slope = 0.1 * run.generator(1).random(problem.n)
         cone = None
         constraints.append(cp.sum(w) == problem.size)
-        objective = cp.Minimize(cp.norm(R.T @ w) + slope @ w)
+        objective = cp.Minimize(cp.norm(total) + slope @ w)
     else:
         radius = problem.epsilon / scale
         is_kept = problem.normalization == "kept"
         kept_share = 1.0 - cp.sum(w) / problem.n if is_kept else cp.Constant(1.0)
-        cone = cp.SOC(radius * kept_share, R.T @ w)
+        cone = cp.SOC(radius * kept_share, total)
         constraints.append(cone)
         objective = cp.Maximize(cp.sum(w))
     # CLARABEL looks at its clock between steps.

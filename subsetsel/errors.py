@@ -42,6 +42,10 @@ class FileFormatError(SubsetselError, ValueError):
     """A file is not what it should be: truncated, of another format, or with missing fields."""
 
 
+class EngineError(SubsetselError, RuntimeError):
+    """A cluster is not reached, is closed, lost its workers too often, or has other versions."""
+
+
 class FolderInUseError(SubsetselError, RuntimeError):
     """Another run is writing to the same folder."""
 

@@ -56,6 +56,9 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+_ALL = frozenset({"constraints", "fixed", "max_size", "offset"})
+
+
 @pytest.fixture
 def registered() -> Iterator[Any]:
     """Register a class of `counting_solvers` for one test, under a name, with a spec."""
@@ -74,19 +77,23 @@ def registered() -> Iterator[Any]:
 @pytest.fixture
 def exact(registered: Any) -> str:
     """Name of a solver that counts both forms and both normalizations."""
-    name: str = registered("counting", normalizations=frozenset({"full", "kept"}))
+    name: str = registered("counting", normalizations=frozenset({"full", "kept"}), supports=_ALL)
     return name
 
 
 @pytest.fixture
 def min_norm_only(registered: Any) -> str:
     """Name of a solver that knows Eq. 4 alone."""
-    name: str = registered("min_norm_only", "MinNormSolver", forms=frozenset({"min_norm"}))
+    name: str = registered(
+        "min_norm_only", "MinNormSolver", forms=frozenset({"min_norm"}), supports=_ALL
+    )
     return name
 
 
 @pytest.fixture
 def max_size_only(registered: Any) -> str:
     """Name of a solver that knows Eq. 3 with normalization "full" alone."""
-    name: str = registered("max_size_only", "MaxSizeSolver", forms=frozenset({"max_size"}))
+    name: str = registered(
+        "max_size_only", "MaxSizeSolver", forms=frozenset({"max_size"}), supports=_ALL
+    )
     return name

@@ -63,6 +63,16 @@ def limits(draw: st.DrawFn, n: int) -> dict[str, Any]:
 
 
 @st.composite
+def offsets(draw: st.DrawFn, S: Any) -> Any:
+    """What is added to S^T W: nothing, about what some subset takes back, or far too much."""
+    if draw(st.booleans()):
+        return None
+    wide = np.asarray(S, dtype=np.float64)
+    share = draw(st.sampled_from([1.0, 0.5, 0.9, 1.1, -1.0, 30.0]))
+    return -share * draw(hnp.arrays(np.bool_, len(S))).astype(np.float64) @ wide
+
+
+@st.composite
 def max_size_problems(
     draw: st.DrawFn, normalization: str | None = None, is_limited: bool = True
 ) -> Problem:
@@ -73,7 +83,7 @@ def max_size_problems(
     epsilon = draw(st.floats(0, 1.2)) ** 2 * largest
     arguments: dict[str, Any] = {}
     if is_limited:
-        arguments = draw(limits(n))
+        arguments = draw(limits(n)) | {"offset": draw(offsets(S))}
         if draw(st.booleans()):
             arguments["max_size"] = draw(st.integers(0, n))
     kind: Any = normalization or draw(st.sampled_from(["full", "kept"]))
@@ -85,7 +95,7 @@ def min_norm_problems(draw: st.DrawFn, is_limited: bool = True) -> Problem:
     """Eq. 4 with any size."""
     S = draw(matrices())
     size = draw(st.integers(0, len(S)))
-    arguments = draw(limits(len(S))) if is_limited else {}
+    arguments = draw(limits(len(S))) | {"offset": draw(offsets(S))} if is_limited else {}
     return Problem(S, size=size, **arguments)
 
 

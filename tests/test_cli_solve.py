@@ -137,6 +137,20 @@ def test_a_solve_is_repeated_from_its_manifest(matrix: Path, tmp_path: Path) -> 
     assert "input S: " in call("solve", "--from", manifest, expect=1).stderr
 
 
+def test_an_offset_is_read_recorded_and_repeated(matrix: Path, tmp_path: Path) -> None:
+    """The vector of a file is added, its hash is in the manifest, and a repetition reads it."""
+    S, vector, out = np.load(matrix), tmp_path / "v0.npy", tmp_path / "pruned.npz"
+    np.save(vector, -S[:9].sum(axis=0))
+    call("solve", matrix, "--size", 9, "--offset", vector, *QUICK, "--out", out)
+    solution = Solution.load(out)
+    assert np.isclose(solution.norm, np.linalg.norm(S[solution.pruned].sum(0) - S[:9].sum(0)))
+    manifest = tmp_path / "pruned.manifest.json"
+    assert [item["name"] for item in Manifest.read(manifest).inputs] == ["S", "offset"]
+    assert "the same subset as in the manifest" in call("solve", "--from", manifest).stderr
+    np.save(vector, np.ones(4))
+    assert "input offset: " in call("solve", "--from", manifest, expect=1).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -175,7 +175,7 @@ def test_bad_parquet_is_refused(columns: dict[str, Any], message: str, tmp_path:
 def test_batches_that_contradict_their_source_are_refused(lists: Any, n: int, message: str) -> None:
     """More or fewer rows than were announced, or lists that grow longer."""
     arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-    from subsetsel.formats.arrow import join_features
+    from subsetsel.support.arrow import join_features
 
     batches = [arrow.record_batch({"p": one}) for one in lists]
     with pytest.raises(ProblemError, match=message):

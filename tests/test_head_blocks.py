@@ -14,7 +14,8 @@ from head_oracle import AutogradHead, blobs
 from subsetsel.influence import device, fit_head, influence_rows
 from subsetsel.influence.head import examples, grams
 from subsetsel.influence.head.losses import OBJECTIVES
-from subsetsel.influence.head.objective import HeadObjective, Setting
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.setting import Setting
 from subsetsel.support import threads
 
 L2 = 1e-2

@@ -151,3 +151,9 @@ def test_large_coefficients_are_no_proof(factor: float) -> None:
     _, minimum = minimize_linear(problem, _COST)
     assert minimum <= _COST @ mask
     assert find_mask(problem) is not None
+
+
+def test_equations_that_are_off_by_rounding_do_not_stop_the_search() -> None:
+    """Where the presolve of HiGHS gives up on sums of thirds, HiGHS decides without it."""
+    thirds = [(np.array([3.0, 0, 0, 0, 3, 0]), 6, 6), (np.array([1.0, 1.5, -1, 1.5, 0, 0]), 2, 2)]
+    assert find_mask(Problem(np.zeros((6, 1)), epsilon=1.0, constraints=thirds)) is None

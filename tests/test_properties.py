@@ -35,14 +35,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::subsetsel.DegenerateProblemWarn
 @pytest.fixture(scope="module", autouse=True)
 def _solvers() -> Iterator[None]:
     both: Any = frozenset({"full", "kept"})
+    all_of_it = frozenset({"constraints", "fixed", "max_size", "offset"})
     specs = [
-        SolverSpec("p_counting", "counting_solvers:CountingSolver", "x", normalizations=both),
-        SolverSpec(
-            "p_min_norm", "counting_solvers:MinNormSolver", "x", forms=frozenset({"min_norm"})
-        ),
-        SolverSpec(
-            "p_max_size", "counting_solvers:MaxSizeSolver", "x", forms=frozenset({"max_size"})
-        ),
+        SolverSpec(name, f"counting_solvers:{cls}", "x", supports=all_of_it, **more)
+        for name, cls, more in (
+            ("p_counting", "CountingSolver", {"normalizations": both}),
+            ("p_min_norm", "MinNormSolver", {"forms": frozenset({"min_norm"})}),
+            ("p_max_size", "MaxSizeSolver", {"forms": frozenset({"max_size"})}),
+        )
     ]
     for spec in specs:
         register_solver(spec)
@@ -159,6 +159,7 @@ def _dual_value(problem: Problem, u: Any, y: Any) -> float:
     gains = np.where(problem.must_prune, gains, np.where(problem.must_keep, 0.0, gains.clip(0.0)))
     assert problem.epsilon is not None
     value = problem.epsilon * euclidean(u) + limit @ y + gains.sum()
+    value -= 0.0 if problem.offset is None else u @ problem.offset
     return float(np.clip(value, 0.0, problem.max_size))
 
 

@@ -38,7 +38,7 @@ def test_every_spec_describes_itself() -> None:
         assert spec.forms
         assert spec.forms <= {"max_size", "min_norm"}
         assert spec.normalizations <= {"full", "kept"}
-        assert spec.supports <= {"constraints", "fixed", "max_size"}
+        assert spec.supports <= {"constraints", "fixed", "max_size", "offset"}
         assert spec.proves in {"optimal", "bound", "nothing"}
 
 
@@ -162,6 +162,7 @@ def test_supports_is_asked_before_the_solver_starts(registered: Any) -> None:
         ({"size": 3, "must_keep": [0]}, "must_prune or must_keep"),
         ({"size": 3, "constraints": [(np.ones(8), 0, 3)]}, "linear constraints or group limits"),
         ({"epsilon": 1.0, "max_size": 3}, "max_size"),
+        ({"epsilon": 1.0, "offset": np.ones(2)}, "an offset"),
     ):
         with pytest.raises(OptionError, match=f"'limited' does not honour {words}"):
             solve(_S, solver=name, **question)

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from relaxed import relax
 
 from subsetsel import LinearConstraint, Problem
+from subsetsel.bounds.dual import evaluate_dual
 from subsetsel.bounds.relaxation import COARSE, SHARP, Ascent
+from subsetsel.problem.fold import fold
+from subsetsel.rows.base import FloatArray
+from subsetsel.testing import enumerate_optimum
 
 
 def _problem(seed: int, n: int = 60, d: int = 5, share: float = 0.3) -> Problem:
@@ -82,3 +86,102 @@ def test_float32_gives_the_same_bound() -> None:
     assert problem.epsilon is not None
     single = Problem(np.asarray(problem.S, np.float32), epsilon=problem.epsilon)
     assert relax(single).bound == pytest.approx(relax(problem).bound, abs=0.05)
+
+
+# --- a part that no weight moves, weights beyond 1, a multiplier that is known --------------------
+
+# A first multiplier for each: none, and the right one times so much.
+_FACTORS = [None, 0.5, 0.7, 1.0, 1.4, 2.0]
+
+
+def _long_tailed(seed: int, share: float) -> Problem:
+    """Rows of 24 dimensions with a drift and lengths that differ a thousandfold."""
+    rng = np.random.default_rng(seed)
+    S = (rng.normal(size=(1500, 24)) + 0.1) * rng.lognormal(0.0, 1.0, (1500, 1))
+    return Problem(S, epsilon=share * float(np.linalg.norm(S.sum(axis=0))))
+
+
+def _closes(problem: Problem, limits: FloatArray | None = None, most_passes: float = 50) -> None:
+    """The gap falls below 1e-4 in few passes, whatever the first multiplier, and value <= bound."""
+    best = Ascent(problem, limits=limits).run((1e-6, 1e-3))
+    lam = problem.radius(0) / float(np.linalg.norm(best.dual.u))
+    for factor in _FACTORS:
+        known = None if factor is None else factor * lam
+        found = Ascent(problem, limits=limits, lam=known).run((1e-4, 0.0))
+        assert found.value <= found.bound
+        assert found.bound - found.value <= 1e-4 * found.bound
+        assert found.value - 1e-6 <= best.bound
+        assert best.value - 1e-6 <= found.bound
+        assert found.num_passes <= most_passes
+
+
+@pytest.mark.parametrize("share", [0.2, 0.02])
+@pytest.mark.parametrize("ratio", [0.9, 0.99, 0.999])
+@pytest.mark.parametrize("kind", ["row", "against", "along", "across"])
+def test_a_fixed_part_near_epsilon_costs_no_passes(share: float, ratio: float, kind: str) -> None:
+    """One row that must go, or an offset against, along or across the drift: the gap closes."""
+    problem = _long_tailed(0, share)
+    drift = problem.rows.total
+    across = np.random.default_rng(1).normal(size=problem.d)
+    way = {"against": -drift, "along": drift, "across": across, "row": across}[kind]
+    assert problem.epsilon is not None
+    fixed = ratio * problem.epsilon * way / np.linalg.norm(way)
+    if kind == "row":
+        rows = np.vstack([problem.S, fixed])
+        _closes(Problem(rows, epsilon=problem.epsilon, must_prune=[problem.n]))
+    else:
+        _closes(Problem(problem.S, epsilon=problem.epsilon, offset=fixed))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.02])
+def test_a_folded_core_has_the_same_optimum(share: float) -> None:
+    """With those far from the margin folded into an offset, the bound loses what they add."""
+    problem = _long_tailed(2, share)
+    whole = relax(problem)
+    items = np.argsort(np.abs(whole.dual.reduced_costs))[:480]
+    folded = fold(problem, items, whole.dual.reduced_costs > 0)
+    inside = relax(folded.problem)
+    assert inside.bound + folded.decided.sum() == pytest.approx(whole.bound, rel=1e-5)
+    _closes(folded.problem, most_passes=100)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.02])
+def test_rows_that_stand_for_several_leave_no_gap(share: float) -> None:
+    """A sample with weights up to hundreds, and an offset of many epsilon: the gap closes."""
+    problem = _long_tailed(3, share)
+    whole, rng = relax(problem), np.random.default_rng(0)
+    norms, distance = problem.rows.squared_norms, np.abs(whole.dual.reduced_costs)
+    chances = norms / (distance + 0.1 * np.sqrt(norms))
+    chances = np.minimum(1.0, 600 * chances / chances.sum())
+    items = np.flatnonzero(rng.random(problem.n) < chances)
+    sample, limits = problem.S[items], 1.0 / chances[items]
+    offset = problem.rows.sum(whole.weights) - (limits * whole.weights[items]) @ sample
+    model = Problem(sample, epsilon=problem.epsilon, offset=offset)
+    assert limits.max() > 50
+    _closes(model, limits, most_passes=100)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10_000), has_cut=st.booleans())
+def test_limits_are_copies_of_rows(seed: int, has_cut: bool) -> None:
+    """No U is below what copies of rows reach, with an offset and a linear limit beside."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(2, 6)), int(rng.integers(1, 4))
+    S, copies = rng.normal(0.3, 1.0, (n, d)), rng.integers(1, 4, n)
+    offset = rng.normal(size=d) * rng.choice([0.0, 0.5, 2.0])
+    cut = rng.normal(size=n)
+    owner = np.repeat(np.arange(n), copies)
+    question = {"epsilon": float(rng.uniform(0.1, 2.0)), "offset": offset}
+    cuts = [(cut, -1.0, 1.0)] if has_cut else []
+    many = Problem(S[owner], **question, constraints=[(c[owner], *sides) for c, *sides in cuts])
+    few, limits = Problem(S, **question, constraints=cuts), copies.astype(np.float64)
+    best = enumerate_optimum(many)
+    relaxation = Ascent(few, limits=limits).run(SHARP)
+    # Beside linear limits the value is not sure.
+    assert has_cut or relaxation.value <= relaxation.bound
+    for u in (relaxation.dual.u, rng.normal(size=d), few.rows.total):
+        dual = evaluate_dual(few, u, rng.normal(size=len(cuts)), limits=limits)
+        assert best is None or best.size <= np.floor(dual.bound)
+    assert best is None or best.size <= np.floor(relaxation.bound)
+    if best is not None and not has_cut:
+        assert relaxation.bound == pytest.approx(relax(many).bound, abs=0.1)

@@ -35,7 +35,7 @@ from scipy import linalg
 
 from subsetsel.bounds.dual import Dual, best_scale, limits_of
 from subsetsel.problem.problem import FEASIBILITY, Problem
-from subsetsel.rows.base import UNIT, FloatArray, IndexArray, Rows
+from subsetsel.rows.base import UNIT, FloatArray, IndexArray, Rows, euclidean
 
 # Attempts to prove definiteness, each with ten times the margin of the one before.
 _NUM_ATTEMPTS = 4
@@ -165,6 +165,9 @@ def tangent_bound(
     length, reach = float(norm(total)), float(norm(fixed)) + allowed
     # Error of every S^T W, of total against every one in the ball, of prices, of the constant.
     of_any, of_total = float(rows.row_error.sum()), float(rows.row_error @ np.abs(weights))
+    if problem.offset is not None:
+        of_any += 2 * UNIT * euclidean(problem.offset)
+        of_total += 2 * UNIT * euclidean(problem.offset)
     error = of_any * (allowed + of_any + length) + 4 * UNIT * float(np.abs(diagonal).sum())
     error += of_total * (2 * (reach + of_any) + 2 * length + of_total)
     terms = allowed**2 + 4 * length**2 + 4 * float(fixed @ fixed) + 2 * float(np.abs(inner).sum())

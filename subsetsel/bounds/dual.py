@@ -240,15 +240,20 @@ def lower_bound_on_norm(
 def drift_of(problem: Problem) -> float:
     """How little S cancels: ||S^T 1|| over sqrt(sum ||s_i||^2), about 1 for independent rows.
 
-    An offset counts as what the pruned share of S^T 1 is added to.
+    With an offset, how little v0 + S^T W does for a random W: see `shared_by`.
 
     Its cuts are `BALANCED` and `DRIFTING`.
     """
     spread = float(np.sqrt(problem.rows.squared_norms.sum()))
-    total = problem.rows.total
-    if problem.offset is not None:
-        total = total + problem.offset / (1.0 if problem.size is None else problem.size / problem.n)
-    return float(norm(total)) / spread if spread > 0 else 0.0
+    return euclidean(shared_by(problem)) / spread if spread > 0 else 0.0
+
+
+def shared_by(problem: Problem) -> FloatArray:
+    """Give S^T 1, shape (d,), and to it the offset over the share of the examples that go."""
+    if problem.offset is None:
+        return problem.rows.total
+    share = 1.0 if problem.size is None else max(problem.size, 1) / problem.n
+    return problem.rows.total + problem.offset / share
 
 
 def is_drifting(problem: Problem) -> bool:
@@ -283,12 +288,15 @@ def norm_along(problem: Problem, u: FloatArray, *, clock: Clock = NO_CLOCK) -> f
 
 
 def _least_along(problem: Problem, u: FloatArray, clock: Clock) -> tuple[FloatArray | None, float]:
-    """Minimize (S u) . W over the linear relaxation, for ||u|| = 1; the value is a proven limit."""
+    """Minimize u . (v0 + S^T W) over the linear relaxation, for ||u|| = 1: a proven limit."""
     from subsetsel.problem.linear import minimize_linear
 
     vertex, value = minimize_linear(problem, problem.rows.dot(u), clock=clock)
     # Infinite for rows that are not exact: nothing is proved, and what is infeasible stays so.
     error = 2.0 * float(problem.rows.row_error.sum())
+    if problem.offset is not None:
+        value += float(problem.offset @ u)
+        error += (problem.d + 4) * UNIT * euclidean(problem.offset)
     return vertex, value if vertex is None else (value - error) * (1 - problem.d * UNIT)
 
 

@@ -106,6 +106,9 @@ HessianOf = Annotated[
     str, _option("With a size: all (first order), or kept (minimizes what an exact refit says).")
 ]
 MaxSize = Annotated[int | None, _option("Prune at most this many.")]
+Offset = Annotated[
+    Path | None, _option("A vector v0: ||v0 + S^T W|| stands for ||S^T W||, to reach a target.")
+]
 Normalized = Annotated[str, _option("full (Eq. 3 of the paper) or kept (times the kept share).")]
 MaxLossGap = Annotated[float | None, _option("Largest rise of the mean loss on --validation.")]
 MaxAccuracyDrop = Annotated[

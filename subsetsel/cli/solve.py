@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
 from subsetsel.cli.settings import inputs_of, reading_of_matrix, refuse_beside_from, unusual
-from subsetsel.cli.stdin import file_of
+from subsetsel.cli.stdin import files_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
 from subsetsel.problem.solution import Solution
@@ -22,7 +24,9 @@ from subsetsel.report.manifest import Manifest
 MEMORY_FACTOR = 1.3
 
 # Arguments of `subsetsel.solve` that are no settings of the command.
-_NOT_OF_A_FILE = {"problem", "progress", "callback", "initial_guess", "constraints", "head"}
+_NOT_OF_A_FILE = {
+    *("problem", "progress", "callback", "initial_guess", "constraints", "head", "offset"),
+}
 _QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_size"}
 
 
@@ -39,6 +43,7 @@ def solve(
     num_kept: given.NumKept = None,
     normalization: given.Normalized = "full",
     max_size: given.MaxSize = None,
+    offset: given.Offset = None,
     solver: given.Solver = "anneal",
     time_limit: given.TimeLimit = None,
     seed: given.Seed = 0,
@@ -59,6 +64,7 @@ def solve(
       subsetsel solve S.npy --size 20000 --time-limit 60 --out pruned.npz
       subsetsel solve S.npy --epsilon 0.1 --solver cpsat --json
       subsetsel solve S.npy --size 20000 --dry-run
+      subsetsel solve S.npy --size 20000 --offset v0.npy
       subsetsel solve --from pruned.manifest.json
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
       python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
@@ -77,27 +83,33 @@ def solve(
     else:
         refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
-    inputs = inputs_of({"S": matrix}, earlier)
-    if not inputs:
+    inputs = inputs_of({"S": matrix, "offset": offset}, earlier)
+    if "S" not in inputs:
         raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json, inputs=inputs.values())
-    file = file_of(inputs["S"], file_format)
-    how = reading_of_matrix(settings.get("reading", {}))
-    S = read_matrix(file, key, text=how.text, drop=how.drop)
+    files_read = files_of(inputs, file_format)
+    S, v0 = _read(files_read, key, settings)
     if dry_run:
-        _show_cost(S, settings, as_json=as_json)
+        _show_cost(S, v0, settings, as_json=as_json)
         return
-    solution = _solve(S, settings)
+    solution = _solve(S, v0, settings)
     manifest, files = None, []
     if out is not None or earlier is not None:
         # It reads S once more, for its SHA-256.
         manifest = Manifest.of(
-            solution, command="solve", settings=settings, inputs={"S": file}, paths=inputs
+            solution, command="solve", settings=settings, inputs=files_read, paths=inputs
         )
         files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
     code = exit_code(solution)
     raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
+
+
+def _read(files: Mapping[str, Path], key: str | None, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """Read S, and the offset where there is one; a column or a row of a table is a vector too."""
+    how = reading_of_matrix(settings.get("reading", {}))
+    S = read_matrix(files["S"], key, text=how.text, drop=how.drop)
+    return S, np.squeeze(read_matrix(files["offset"])) if "offset" in files else None
 
 
 def _settings_of(earlier: Manifest) -> dict[str, Any]:
@@ -112,23 +124,26 @@ def _settings_of(earlier: Manifest) -> dict[str, Any]:
     return dict(earlier.settings)
 
 
-def _solve(S: Any, settings: dict[str, Any]) -> Solution:
+def _solve(S: Any, v0: Any, settings: dict[str, Any]) -> Solution:
     with quits_at_once():
         from subsetsel.engine.solve import solve
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
     with solve_progress(what, settings.get("time_limit")) as progress:
         search = {name: value for name, value in settings.items() if name != "reading"}
-        return solve(S, progress=progress, trace=True, **search)
+        return solve(S, offset=v0, progress=progress, trace=True, **search)
 
 
-def _show_cost(S: Any, settings: dict[str, Any], *, as_json: bool) -> None:
+def _show_cost(S: Any, v0: Any, settings: dict[str, Any], *, as_json: bool) -> None:
     """Say what S takes, from one pass over it."""
     from subsetsel.problem.problem import Problem
 
-    problem = Problem(S, **{name: settings[name] for name in _QUESTION & settings.keys()})
+    question = {name: settings[name] for name in _QUESTION & settings.keys()}
+    problem = Problem(S, offset=v0, **question)
     rows = problem.rows
-    norm_of_all = float(np.linalg.norm(rows.total))  # the first use of the sum times the pass
+    total = rows.total  # the first use of the sum times the pass
+    total = total if problem.offset is None else total + problem.offset
+    norm_of_all = float(np.linalg.norm(total))
     cost = {
         "n": problem.n,
         "d": problem.d,
@@ -141,6 +156,7 @@ def _show_cost(S: Any, settings: dict[str, Any], *, as_json: bool) -> None:
         f"S: {problem.n:,} x {problem.d:,}, {rows.nbytes / 1e6:,.3g} MB, checked\n"
         f"about {MEMORY_FACTOR:g} times as much memory at the peak\n"
         f"{rows.pass_time:.2g} s for one pass; a relaxation takes about 30 of them\n"
-        f"||S^T 1|| = {norm_of_all:.6g}: with an epsilon above it all examples can go\n{LATER}"
+        f"||{'' if v0 is None else 'v0 + '}S^T 1|| = {norm_of_all:.6g}: with an epsilon above it "
+        f"all examples can go\n{LATER}"
     )
     print_result(cost, text, as_json=as_json)

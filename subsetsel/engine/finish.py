@@ -70,7 +70,7 @@ def conclude(
         compile_time=compile_time,
         message=message or candidate.message,
         trace=tuple(run.trace),
-        stats={**problem.rows.choices(), **candidate.stats, **problem.weight_kept(mask)},
+        stats={**problem.rows.choices(), **candidate.stats, **problem.about(mask)},
     )
 
 

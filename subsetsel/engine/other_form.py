@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _NUM_EPSILON_PROBES = 30
 # Relaxations until the size fits its radius, and the share of the time that each may take. They
 # end where the next would change the radius by less than _FITTING of it.
 _MOST_RELAXATIONS, _RELAXATION_SHARE, _FITTING = 6, 0.1, 1e-3
+# Sizes tried between others until one is feasible.
+_MOST_SEARCHED = 40
 # Relative rounding error of the few operations that make a bound of a dual solution.
 _ROUNDING = 1e-14
 # While there is time, sizes are bisected again with so many times the work, so often at most.
@@ -82,12 +85,10 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     if start is None:
         return Candidate(is_infeasible=True)
     run.submit(start)
-    least, num_probes, weighed = int(start.sum()), 0, _Weighed(problem)
+    least, misses, weighed = int(start.sum()), Misses(), _Weighed(problem)
     most = least_bound(problem, run)
 
     def probe(m: int, effort: float, *, nears: bool) -> bool:
-        nonlocal num_probes
-        num_probes += 1
         sub, target = weighed.at_size(m)
         guess = None
         if run.mask is not None and nears:
@@ -95,6 +96,7 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
         size = run.size if run.mask is not None else -1
         inner = _search_within(run, engine, sub, effort, target=target, initial_guess=guess)
         weighed.learn(inner.mask)
+        misses.learn(m, inner.norm, target)
         return run.mask is not None and run.size > size
 
     # A probe starts anew, or near the best subset so far. Neither is always better; where rows
@@ -103,14 +105,39 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
     effort = run.effort
     for _ in range(_MOST_ROUNDS if run.fills_time else 1):
         for nears in ways:
-            _bisect(problem, run, (least, most), partial(probe, nears=nears), effort)
+            found = partial(probe, nears=nears)
+            if run.mask is None and not run.proof.excludes_all():
+                _find_feasible(run, (least, most), found, misses, effort)
+            _bisect(problem, run, most, found, effort)
             if run.size >= most or run.should_stop():
                 break
         else:
             effort *= _MORE_EFFORT
             continue
         break
-    return Candidate(limit=run.limit, stats={"num_probes": num_probes})
+    return Candidate(limit=run.limit, stats={"num_probes": misses.num_probes})
+
+
+class Misses:
+    """How far the norms found at some sizes are from what is allowed there."""
+
+    def __init__(self) -> None:
+        self.num_probes = 0
+        self._ratios: dict[int, float] = {}
+
+    def learn(self, m: int, norm: float, target: float) -> None:
+        """Note the norm of a probe."""
+        self.num_probes += 1
+        self._ratios[m] = min(norm / max(target, 1e-300), self._ratios.get(m, math.inf))
+
+    def next_size(self) -> int | None:
+        """Give the middle of the wider gap beside the size that came closest; None without one."""
+        sizes = sorted(self._ratios)
+        nearest = sizes.index(min(sizes, key=self._ratios.__getitem__))
+        around = sizes[max(0, nearest - 1) : nearest + 2]
+        gaps = [(high - low, low) for low, high in pairwise(around)]
+        width, low = max(gaps, default=(0, 0))
+        return low + width // 2 if width > 1 else None
 
 
 class _Weighed:
@@ -137,6 +164,7 @@ class _Weighed:
         self._rows: FloatArray | None = None
         if problem.shares is not None and dense is not None:
             self._rows = np.column_stack([dense, np.zeros(problem.n, dtype=dense.dtype)])
+        self._offset = None if problem.offset is None else np.append(problem.offset, 0.0)
         # What must be pruned weighs what it weighs; of the rest the average is learned.
         self._forced = int(np.count_nonzero(problem.must_prune))
         self._forced_share = 1.0 - problem.kept_share(problem.must_prune)
@@ -151,7 +179,7 @@ class _Weighed:
         share = self._forced_share + (m - self._forced) * self._per_example
         share = min(max(share, float(shares.min())), 1.0 - float(shares.min()))
         self._rows[:, -1] = epsilon * math.sqrt((1.0 - share) / share) * shares
-        return sub.with_rows(self._rows), epsilon * math.sqrt(1.0 - share)
+        return sub.with_rows(self._rows, self._offset), epsilon * math.sqrt(1.0 - share)
 
     def learn(self, mask: BoolArray | None) -> None:
         """Take from a set of pruned examples what those of a like size will weigh."""
@@ -161,11 +189,12 @@ class _Weighed:
             self._per_example = (pruned - self._forced_share) / chosen
 
 
-def _bisect(
-    problem: Problem, run: Run, limits: tuple[int, int], probe: Probe, effort: float
-) -> None:
-    """Bisect the number of kept examples. The last probes get the whole effort."""
-    feasible, infeasible = _first_bracket(problem, run, limits, probe, effort)
+def _bisect(problem: Problem, run: Run, most: int, probe: Probe, effort: float) -> None:
+    """Bisect the number of kept examples. The last probes get the whole effort.
+
+    ``most`` is how many may be pruned by the proven bound.
+    """
+    feasible, infeasible = _first_bracket(problem, run, most, probe, effort)
     while feasible + 1 < infeasible and not run.should_stop():
         num_kept = problem.n - feasible
         if infeasible > problem.max_size:
@@ -259,18 +288,30 @@ def _search_within(run: Run, engine: Engine, sub: Problem, effort: float, **chan
     return inner
 
 
-def _first_bracket(
-    problem: Problem, run: Run, limits: tuple[int, int], probe: Probe, effort: float
-) -> tuple[int, int]:
-    """Find a feasible size to start from, and the smallest size known to fail.
+def _find_feasible(
+    run: Run, limits: tuple[int, int], probe: Probe, misses: Misses, effort: float
+) -> None:
+    """Look for any size that is feasible, where the smallest is not: beside an offset, or limits.
 
-    ``limits`` are the fewest that may be pruned, and the most by the proven bound.
+    ``limits`` are the fewest that may be pruned, and the most by the proven bound. First twice as
+    many each time, then between those that came closest.
     """
-    m, most = limits
-    while run.mask is None and m <= most and not run.should_stop():
-        # The smallest size allowed was not feasible: try larger ones.
+    least, most = limits
+    for doubling in range(1 + (most - least + 1).bit_length()):
+        if run.mask is not None or run.should_stop():
+            return
+        probe(min(least + 2**doubling - 1, most), effort)
+    for _ in range(_MOST_SEARCHED):
+        m = misses.next_size()
+        if m is None or run.mask is not None or run.should_stop():
+            return
         probe(m, effort)
-        m += 1 + m - limits[0]
+
+
+def _first_bracket(
+    problem: Problem, run: Run, most: int, probe: Probe, effort: float
+) -> tuple[int, int]:
+    """Give the largest feasible size that is known, and the smallest size known to fail."""
     if run.mask is None:
         return most, most + 1
     # Sizes near the bound may fail although it is reached.

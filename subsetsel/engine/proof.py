@@ -187,6 +187,11 @@ class Proof:
         if problem.epsilon is None or not problem.rows.is_exact:
             return False
         allowed = problem.epsilon * (1 + FEASIBILITY)
+        if self._relaxation is not None and clock.remaining > 0:
+            # Where nothing fits, the ascent leads to the least norm there is.
+            u = self._relaxation.dual.u
+            if norm_along(problem, u, clock=clock) > allowed:
+                return True
         least = lower_bound_on_norm(problem, num_steps=200, at_least=allowed, clock=clock)
         return least > allowed
 

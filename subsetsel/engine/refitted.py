@@ -86,7 +86,7 @@ class RefittedSearch:
         self._run = run
         self._engines = engines
         self._searched = SearchedRows(problem)
-        self._can_exchange = problem.rows.proxy is problem.rows
+        self._can_exchange = problem.rows.proxy is problem.rows and problem.rows.shards is None
         # At first the solver's own choices alone.
         self._region = TrustRegion(can_exchange=False)
         self._done: list[Refit] = []

@@ -62,8 +62,9 @@ class SolverSpec:
         The forms it solves itself; the other is bridged in the core.
     normalizations : frozenset of {"full", "kept"}
         What it honours itself in the form "max_size"; "kept" is bridged where it is missing.
-    supports : frozenset of {"constraints", "fixed", "max_size"}
-        What it honours; anything else is refused by name before it starts.
+    supports : frozenset of {"constraints", "fixed", "max_size", "offset"}
+        What it honours; anything else is refused by name before it starts. ``"offset"`` is not
+        taken for granted: a solver that knows S alone would search another norm.
     proves : str
         ``"optimal"``, ``"bound"`` or ``"nothing"``: what it can prove by itself.
     practical_n : str
@@ -151,6 +152,7 @@ def _unknown_option(solver: str, name: str, known: list[str]) -> str:
 
 
 _BOTH: frozenset[Normalization] = frozenset({"full", "kept"})
+_ALL = frozenset({"constraints", "fixed", "max_size", "offset"})
 _REGISTRY: dict[str, SolverSpec] = {}
 
 
@@ -222,6 +224,7 @@ for _spec in (
         "subsetsel.solvers.anneal:AnnealSolver",
         "relaxation, then annealing on the items it leaves open (Numba)",
         requires=("numba",),
+        supports=_ALL,
         proves="bound",
         practical_n="millions",
         starts=({}, {"start": "random"}),
@@ -232,6 +235,7 @@ for _spec in (
         "best insertion, removal and exchange, deterministic (Numba)",
         requires=("numba",),
         normalizations=_BOTH,
+        supports=_ALL,
         practical_n="100,000",
     ),
     SolverSpec(
@@ -240,6 +244,7 @@ for _spec in (
         "cone relaxation (cvxpy, CLARABEL), rounding, best moves",
         requires=("cvxpy", "numba"),
         normalizations=_BOTH,
+        supports=_ALL,
         proves="bound",
         practical_n="2,000 (n x rank up to a million)",
     ),
@@ -249,6 +254,7 @@ for _spec in (
         "exact search over integer rows (OR-Tools CP-SAT)",
         requires=("ortools", "numba"),
         normalizations=_BOTH,
+        supports=_ALL,
         proves="optimal",
         practical_n="a few hundred",
     ),
@@ -258,6 +264,7 @@ for _spec in (
         "branch and bound on the norm itself (OR-Tools MathOpt, SCIP)",
         requires=("ortools", "numba"),
         normalizations=_BOTH,
+        supports=_ALL,
         proves="optimal",
         practical_n="100 to 200",
     ),

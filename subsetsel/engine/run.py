@@ -85,6 +85,7 @@ class Run:
         self.start_time = time.perf_counter()
         # Bound on the rounding error of a sum that is updated instead of computed anew.
         spread = float(np.sqrt(problem.rows.squared_norms).sum())
+        spread += 0.0 if problem.offset is None else euclidean(problem.offset)
         self._rounding = 64 * float(np.finfo(np.float64).eps) * spread
         # Passes over S after the search: it recomputes the answer and may bound the norm.
         is_bounded = limits.time_limit is not None and limits.bound and can_bound_norm(problem)
@@ -313,7 +314,6 @@ class Run:
         return norm < best.norm
 
     def _report(self, *, is_new: bool = False) -> bool:
-        """Tell where the run stands, and say whether it is over."""
         now = self.elapsed
         record = Progress(
             now,

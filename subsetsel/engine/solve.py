@@ -52,6 +52,7 @@ def solve(
     must_prune: ArrayLike | None = None,
     must_keep: ArrayLike | None = None,
     constraints: Sequence[Any] | None = None,
+    offset: ArrayLike | None = None,
     time_limit: float | None = None,
     max_iterations: int | None = None,
     target: float | None = None,
@@ -63,16 +64,15 @@ def solve(
     progress: Callback | None = None,
     bound: bool | Literal["tight"] = True,
     trace: bool = False,
-    checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> Solution:
     """Find which examples can be left out together.
 
     Parameters
     ----------
-    problem : Problem or array_like of shape (n, d)
-        A bare influence matrix takes the arguments of `Problem` here (``epsilon`` to
-        ``constraints``); a `Problem` has its own.
+    problem : Problem, array_like of shape (n, d), or paths
+        A bare influence matrix, or its files, takes the arguments of `Problem` here (``epsilon`` to
+        ``offset``); a `Problem` has its own.
     solver : str
         A name of `available_solvers`.
     time_limit : float, optional
@@ -138,7 +138,7 @@ def solve(
     started = time.perf_counter()
     question = {
         "epsilon": epsilon,
-        "rel_epsilon": options.pop("rel_epsilon", None),
+        **{name: options.pop(name, None) for name in ("rel_epsilon", "engine")},
         "size": size,
         "fraction": fraction,
         "num_kept": num_kept,
@@ -149,6 +149,7 @@ def solve(
         "must_prune": must_prune,
         "must_keep": must_keep,
         "constraints": constraints,
+        "offset": offset,
     }
     limits = Limits(
         time_limit=time_limit,
@@ -163,7 +164,7 @@ def solve(
         bound=bound,
         trace=trace,
     )
-    problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
+    problem, checkpoint = _as_problem(problem, question), options.pop("checkpoint", None)
     return _solve(problem, get_spec(solver), limits, options, started, checkpoint)
 
 
@@ -224,10 +225,11 @@ def _walk_path(
 
 
 _GOALS = {"epsilon", "rel_epsilon", "size", "fraction", "num_kept"}
-_PROBLEM_ARGUMENTS = (Question.__annotations__.keys() - _GOALS) | {"normalization"}
+_PROBLEM_ARGUMENTS = (Question.__annotations__.keys() - _GOALS) | {"normalization", "engine"}
 
 
 def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
+    question = {name: value for name, value in question.items() if value is not None}
     if not isinstance(given, Problem):
         return Problem(given, **question)
     if question:
@@ -332,8 +334,15 @@ def require_support(problem: Problem, spec: SolverSpec) -> None:
         ("constraints", "linear constraints or group limits", len(problem.constraints) > 0),
         ("fixed", "must_prune or must_keep", not problem.free.all()),
         ("max_size", "max_size", problem.is_capped),
+        ("offset", "an offset", problem.offset is not None),
     ):
         if is_asked and name not in spec.supports:
             raise OptionError(
                 f"solver {spec.name!r} does not honour {words}; choose another solver."
             )
+    if problem.offset is not None and problem.rows.proxy is not problem.rows:
+        raise OptionError(
+            "rows that cost an iterative solve each are searched on an approximation in other "
+            "coordinates, to which no offset can be added; use inverse='cholesky' or "
+            "storage='dense', or leave offset out."
+        )

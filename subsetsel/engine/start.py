@@ -80,7 +80,7 @@ def smallest_rows(problem: Problem) -> BoolArray:
     Returns
     -------
     ndarray of shape (n,), bool
-        Feasible where ``must_prune`` is: ||W^T S|| <= sum of the norms of what is pruned.
+        Feasible where ``must_prune`` is: no row adds more to the norm than its own length.
     """
     mask = problem.must_prune.copy()
     if problem.epsilon is None or len(problem.constraints):
@@ -89,7 +89,7 @@ def smallest_rows(problem: Problem) -> BoolArray:
     size = int(mask.sum())
     order = order[: min(int(problem.free.sum()), problem.max_size - size)]
     sums = np.cumsum(np.sqrt(problem.rows.squared_norms[order]))
-    sums += problem.norm(mask) if size else 0.0
+    sums += problem.norm(mask) if size or problem.offset is not None else 0.0
     shares: FloatArray | float = 1.0
     if problem.shares is not None:
         shares = problem.kept_share(mask) - np.cumsum(problem.shares[order])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
@@ -13,7 +14,13 @@ from subsetsel.support.clock import TimeIsUp
 
 
 def inner_run(
-    run: Run, problem: Problem, *, guess: BoolArray | None, max_iterations: int | None
+    run: Run,
+    problem: Problem,
+    *,
+    guess: BoolArray | None,
+    max_iterations: int | None,
+    effort: float = 1.0,
+    **changes: Any,
 ) -> Run:
     """Prepare a search within a run; what it finds stays its own.
 
@@ -26,6 +33,10 @@ def inner_run(
         Where the search starts.
     max_iterations : int or None
         Beside the iterations that are left to the run.
+    effort : float
+        Share of the usual work.
+    **changes
+        Other limits of the search.
     """
     counted = 0
 
@@ -35,18 +46,17 @@ def inner_run(
         counted = record.num_iterations
 
     bounds = [most for most in (run.iterations_left, max_iterations) if most is not None]
-    limits = replace(
-        run.limits,
-        time_limit=None,
-        max_iterations=min(bounds, default=None),
-        target=None,
-        initial_guess=guess,
-        callback=follow,
-        progress=None,
-        bound=False,
-        trace=False,
-    )
-    inner = Run(problem, limits, parent=run)
+    own: dict[str, Any] = {
+        "time_limit": None,
+        "max_iterations": min(bounds, default=None),
+        "target": None,
+        "initial_guess": guess,
+        "callback": follow,
+        "progress": None,
+        "bound": False,
+        "trace": False,
+    }
+    inner = Run(problem, replace(run.limits, **own | changes), parent=run, effort=effort)
     if guess is not None:
         inner.submit(guess)
     return inner

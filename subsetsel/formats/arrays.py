@@ -10,7 +10,7 @@ import numpy as np
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.data import Array
 from subsetsel.formats.tensors import names_in_tensors, read_tensor, read_texts, texts_in_tensors
-from subsetsel.support.npz import DAMAGE, check_text, npz_names, read_npz
+from subsetsel.support.npz import map_npy, npz_names, read_npz
 
 
 class Arrays:
@@ -95,16 +95,3 @@ def open_arrays(path: Path, ending: str) -> Arrays:
         return found
 
     return Arrays(path, "tensor", [*tensors, *texts], read, texts)
-
-
-def map_npy(path: Path) -> Array:
-    """Map an ``.npy`` file: it may be larger than memory."""
-    try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        check_text(array)
-    except (*DAMAGE, MemoryError) as error:
-        raise FileFormatError(
-            f"{path} is not an npy array, or is damaged: {error}. An array of Python objects is "
-            "never unpickled: store texts as numpy.asarray(labels, dtype=str)."
-        ) from error
-    return array

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from subsetsel.errors import FileFormatError, ProblemError
-from subsetsel.support.memory import check_fits
+from subsetsel.errors import ProblemError
 
 Array = np.ndarray[Any, Any]
 
@@ -87,22 +86,6 @@ def numbers_of(table: Table, names: Sequence[str]) -> Array:
     X, _, _ = table.take(names, None, None)
     assert X is not None
     return X
-
-
-def as_text(what: str, values: Sequence[str]) -> Array:
-    """Make a text array of shape (n,), in which every element is as wide as the longest.
-
-    ``what`` begins the message where that does not fit into memory: a file, and which part of it.
-    NumPy drops zero bytes at the end of a text, and two texts might become one; they are refused.
-    """
-    check_fits(what, 4 * len(values) * max(map(len, values), default=0))
-    for row, value in enumerate(values):
-        if "\0" in value:
-            raise FileFormatError(
-                f"{what} holds a zero byte in example {row}, {value!r}, which no text has. If the "
-                "file is in UTF-16, say --encoding utf-16."
-            )
-    return np.array(values, dtype=np.str_)
 
 
 def require_columns(

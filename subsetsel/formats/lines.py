@@ -15,8 +15,9 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.blocks import Blocks
-from subsetsel.formats.data import Array, as_text
+from subsetsel.formats.data import Array
 from subsetsel.formats.text import open_text
+from subsetsel.support.arrays import as_text
 
 _BATCH = 1 << 12
 

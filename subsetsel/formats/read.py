@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.arrays import map_npy, open_arrays
+from subsetsel.formats.arrays import open_arrays
 from subsetsel.formats.choose import examples_of, matrix_columns, refuse_missing
 from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.lines import LinesTable
 from subsetsel.formats.parquet import ParquetTable
 from subsetsel.formats.reading import PLAIN_TEXT, Reading, Text
 from subsetsel.formats.text import TextTable
+from subsetsel.support.npz import map_npy
 from subsetsel.support.parts import parts_of
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -84,9 +85,10 @@ def read_data(path: Path, how: Reading | None = None, **wanted: Any) -> Data:
     path : Path
         ``.npz`` or ``.safetensors`` with the arrays ``X``, ``y`` and, if there are any, ``ids``; or
         ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl`` with named columns, the last three packed by
-        gzip or not. A folder or a glob stands for parquet files, sorted by name. Tensors hold no
-        text: a safetensors file has text labels and ids as JSON lists under the same names in its
-        metadata. An ``.npy`` file holds features, whose labels are in another file.
+        gzip or not. A folder or a glob stands for parquet files, sorted by name, part-2
+        before part-10. Tensors hold no text: a safetensors file has text labels and ids as JSON
+        lists under the same names in its metadata. An ``.npy`` file holds features, whose labels
+        are in another file.
     how : Reading, optional
         Which column is what. All that are not named are features; a column of lists stands for as
         many. Where no column holds ids, the index of the frame that pandas wrote does.

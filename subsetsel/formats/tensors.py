@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError
-from subsetsel.formats.data import Array, as_text
+from subsetsel.formats.data import Array
+from subsetsel.support.arrays import as_text
 from subsetsel.support.memory import check_fits
 from subsetsel.support.optional import import_extra
 

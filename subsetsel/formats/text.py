@@ -14,8 +14,9 @@ import numpy as np
 
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.blocks import Blocks
-from subsetsel.formats.data import Array, as_text
+from subsetsel.formats.data import Array
 from subsetsel.formats.reading import Text
+from subsetsel.support.arrays import as_text
 
 # Cells that are held as text at a time.
 _CELLS = 1 << 18

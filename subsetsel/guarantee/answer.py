@@ -102,7 +102,7 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
         status = "optimal" if is_largest else "feasible"
         mask = best.mask.copy()
         message = _claim(best.check)
-    stats |= task.problem.weight_kept(mask)
+    stats |= task.problem.about(mask)
     solution = Solution(
         mask=mask,
         norm=task.problem.norm(mask),

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.verification import SCOPE
+from subsetsel.problem.in_shards import lies_in_shards
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import FloatArray, IndexArray
 from subsetsel.support.arrays import to_numpy
@@ -232,6 +233,8 @@ def _plain_head(problem: Problem) -> Any:
 
 
 def _as_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, Any]:
+    if lies_in_shards(X):
+        raise ProblemError("X lies in shards, and a certificate is checked with arrays; load them.")
     if hasattr(X, "tocsr"):
         raise ProblemError("X is sparse, and a certificate compares dense numbers; X.toarray().")
     features, labels = to_numpy(X, "X").astype(np.float64), to_labels(y)

@@ -18,6 +18,7 @@ from subsetsel.guarantee.answer import answer, load_head, nothing_set_up
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import Task, pose, refuse_arguments_of_solve
 from subsetsel.guarantee.verification import Verification
+from subsetsel.problem.in_shards import bring, open_features
 from subsetsel.problem.progress import Limit
 from subsetsel.problem.solution import Solution
 from subsetsel.support.clock import Clock, TimeIsUp
@@ -58,6 +59,7 @@ def prune(
     progress: Callback | None = None,
     trace: bool = False,
     checkpoint: str | PathLike[str] | None = None,
+    engine: Any = None,
     **options: Any,
 ) -> tuple[Solution, Verification]:
     """Prune as many examples as an exact refit of the head allows: Definition 1 of the paper.
@@ -70,10 +72,10 @@ def prune(
 
     Parameters
     ----------
-    X : array_like of shape (n, h), or Problem
-        Features; or a problem from `Problem.from_features`, `from_head` or `from_model`, whose own
-        ``epsilon`` holds unless another is given.
-    y : array_like of shape (n,)
+    X : array_like of shape (n, h), path, list of paths, dask array or data frame, or Problem
+        Features, in memory or in shards; or a problem from `Problem.from_features`, `from_head` or
+        `from_model`, whose own ``epsilon`` holds unless another is given.
+    y : array_like of shape (n,), or for features in shards a column, path or dask array
         Labels, integers or strings; not beside a `Problem`.
     l2 : float
         Weight decay of mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
@@ -125,6 +127,8 @@ def prune(
         An ``.npz`` file that stores what the solver chose for every size. A run that was killed
         does not choose again: it refits the stored choices and goes on, to the same result. A file
         of other data or settings is refused. Delete the file once the result is saved.
+    engine : distributed.Client or str, optional
+        Who computes with features in shards; see `Problem.from_features`.
     **options
         ``num_classes``, ``device``, ``dtype`` and ``storage`` of `Problem.from_features`, and the
         solver's own options.
@@ -173,6 +177,10 @@ def prune(
         trace=trace,
     )
     refuse_arguments_of_solve(options)
+    before = time.perf_counter()
+    X, y = open_features(X, y, engine)
+    sample_weight = bring(sample_weight, engine, "sample_weight")
+    read_time = time.perf_counter() - before
     arguments: dict[str, Any] = {
         "sample_weight": sample_weight,
         "epsilon": epsilon,
@@ -188,26 +196,28 @@ def prune(
     criteria = Criteria(None, max_loss_gap, max_accuracy_drop, min_curvature)
     splits = (validation, test)
     set_up = partial(pose, (X, y, l2), arguments, criteria, splits=splits, guess=initial_guess)
-    return _answer_within(set_up, (y, epsilon), (solver, options), limits, checkpoint)
+    return _answer_within(set_up, (y, epsilon, read_time), (solver, options), limits, checkpoint)
 
 
 def _answer_within(
     set_up: Callable[..., Task],
-    question: tuple[Any, float | None],
+    question: tuple[Any, float | None, float],
     solver: tuple[str, dict[str, Any]],
     limits: Limits,
     checkpoint: str | PathLike[str] | None,
 ) -> tuple[Solution, Verification]:
     """Answer within the time limit; where it ends in the set-up, with nothing pruned.
 
-    The ``question`` is the labels and epsilon. Without labels such an end is raised.
+    The ``question`` is the labels, epsilon, and the seconds that it took to read features in
+    shards. Without labels such an end is raised.
     """
     before = time.perf_counter()
     spec = get_spec(solver[0])
     method = Method.of(spec, solver[1], spec.starts)
     load_head()
     loading_time = time.perf_counter() - before
-    clock, (y, epsilon) = Clock(limits.time_limit), question
+    y, epsilon, read_time = question
+    clock = Clock(limits.time_limit, read_time)
     try:
         task = set_up(clock=clock)
     except (TimeIsUp, KeyboardInterrupt) as error:

@@ -11,7 +11,7 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.held_out import Split, check_against, check_split
-from subsetsel.problem.arguments import Metric
+from subsetsel.problem.arguments import Metric, refuse_offset
 from subsetsel.problem.ask_head import ask_of_features
 from subsetsel.problem.goal import refuse_hidden
 from subsetsel.problem.problem import Problem
@@ -177,6 +177,7 @@ def _require_head_alone(problem: Problem, y: Any, l2: Any, arguments: dict[str, 
             "prune needs a problem that knows its head and data: make it with "
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
+    refuse_offset(problem, "prune")
     if getattr(problem.rows, "metric", "parameter") != "parameter":
         raise ProblemError("prune limits the change of the parameters; use metric='parameter'.")
     refused = [name for name in arguments if name not in _BESIDE_A_PROBLEM]

@@ -114,7 +114,8 @@ class Trials:
         self._favourite = 0
         self._searched = SearchedRows(task.problem, task.metric)
         own = task.problem.rows
-        self._region = TrustRegion(can_exchange=own.proxy is own)
+        # Exchanges read single rows again and again, and those in shards come over a network.
+        self._region = TrustRegion(can_exchange=own.proxy is own and own.shards is None)
         # Seconds that the next refit is expected to take; nothing is known of the first.
         self._refit_time = 0.0
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from subsetsel.errors import ProblemError
 from subsetsel.guarantee.held_out import Interval, Split, check_split, scores_on
-from subsetsel.problem.arguments import Metric
+from subsetsel.problem.arguments import Metric, refuse_offset
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.text import Facts, as_html, as_lines
@@ -258,6 +258,7 @@ def verify(
             "verify needs a problem that knows its head and data: make it with "
             "Problem.from_features(X, y, l2=...); Problem(S) knows only S."
         )
+    refuse_offset(problem, "verify")
     given: Any = solution
     mask = problem.check_mask(given, "solution")
     if mask.all():

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import ProblemError
-from subsetsel.formats.arrow import join_features, read_labels
 from subsetsel.formats.data import Data, require_columns
 from subsetsel.integrations.columns import check_feature_names, check_ids
 from subsetsel.integrations.take import check_one_table
 from subsetsel.problem.solution import Solution
+from subsetsel.support.arrow import join_features, read_labels
 from subsetsel.support.labels import to_labels
 from subsetsel.support.memory import check_fits
 from subsetsel.support.optional import import_extra

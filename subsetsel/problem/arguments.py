@@ -7,6 +7,8 @@ from typing import Any, Literal, TypedDict
 
 from numpy.typing import ArrayLike
 
+from subsetsel.errors import ProblemError
+
 Normalization = Literal["full", "kept"]
 Formulation = Literal["retrain", "paper"]
 Ridge = Literal["included", "excluded"]
@@ -43,3 +45,12 @@ class HeadQuestion(Question, total=False):
     hessian: Hessian
     dtype: Any
     storage: Storage
+
+
+def refuse_offset(problem: Any, what: str) -> None:
+    """Refuse a `Problem` with an offset, by the name of what refits a head, which knows none."""
+    if problem.offset is not None:
+        raise ProblemError(
+            f"{what} measures how far a refit moves the head, and no refit knows the offset of "
+            "this problem; leave offset out, or use solve, which needs no refit."
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 import numpy as np
 
-from subsetsel.errors import FormulationWarning, ProblemError
+from subsetsel.errors import FormulationWarning, OptionError, ProblemError
 from subsetsel.problem.arguments import (
     Formulation,
     HeadQuestion,
@@ -23,6 +23,7 @@ from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.goal import Goal, fixed_mask
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
+from subsetsel.problem.in_shards import lies_in_shards
 from subsetsel.support.clock import Clock
 from subsetsel.support.labels import to_labels
 from subsetsel.support.memory import needs_memory
@@ -70,6 +71,8 @@ def ask_of_features(
         question["constraints"] = list(question["constraints"] or [])
     if np.ndim(X) == 2:
         _check_question(np.shape(X)[0], {**question})
+    if lies_in_shards(X):
+        _check_shards(X, y, fit, question)
     with needs_memory(
         "the head of these features",
         lambda: _cost(len(y), np.shape(X)[1], len(np.unique(to_labels(y)))),
@@ -77,6 +80,17 @@ def ask_of_features(
     ):
         head = fit_head(X, y, clock=clock, **fit)
     return ask_of_head(kind, head, clock, **question)
+
+
+def _check_shards(X: Any, y: Any, fit: Mapping[str, Any], question: HeadQuestion) -> None:
+    """Refuse what features in shards cannot be asked, before the head is fitted."""
+    from subsetsel.influence.head.sharded_rows import require_factor
+
+    if question.get("storage") == "dense":
+        raise OptionError(
+            "storage='dense' would write out S of features that lie in shards; leave storage out."
+        )
+    require_factor(np.shape(X)[1], fit.get("num_classes") or len(np.unique(to_labels(y))))
 
 
 def _check_question(n: int, question: dict[str, Any]) -> None:

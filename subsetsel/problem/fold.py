@@ -9,7 +9,7 @@ import numpy as np
 from subsetsel.errors import ProblemError
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.problem import Problem
-from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.rows.base import BoolArray, FloatArray, IndexArray, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,7 @@ def fold(
     mask: BoolArray,
     *,
     total: FloatArray | None = None,
+    rows: Rows | None = None,
 ) -> Folded:
     """Leave some examples open, and let all others be as they are in a subset.
 
@@ -58,6 +59,8 @@ def fold(
         Decides the others; what it says of the open ones does not matter.
     total : ndarray of shape (d,), optional
         v0 + S^T W of the others, where it is known.
+    rows : Rows, optional
+        Those of the open examples, where they are here already.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def fold(
     constraints = problem.constraints
     taken = constraints.activity(decided)
     small = Problem(
-        problem.rows.take(items),
+        problem.rows.take(items) if rows is None else rows,
         epsilon=problem.epsilon,
         size=size,
         max_size=min(most, items.size) if problem.is_capped else None,

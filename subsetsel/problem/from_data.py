@@ -23,6 +23,7 @@ from subsetsel.problem.ask_head import ask_of_features, ask_of_head, choose_form
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
+from subsetsel.problem.in_shards import bring, open_features
 from subsetsel.support.clock import NO_CLOCK
 from subsetsel.support.labels import to_labels
 
@@ -53,15 +54,17 @@ class FromData:
         num_classes: int | None = None,
         sample_weight: ArrayLike | None = None,
         device: str = "auto",
+        engine: Any = None,
         **question: Unpack[HeadQuestion],
     ) -> Self:
         """Train a softmax head on features and ask which examples it can do without.
 
         Parameters
         ----------
-        X : array_like of shape (n, h)
-            Features; a bias column is appended.
-        y : array_like of shape (n,)
+        X : array_like of shape (n, h), path, list of paths, or dask array or data frame
+            Features; a bias column is appended. Of those in shards, files or Dask's, S is never
+            written.
+        y : array_like of shape (n,), or for features in shards a column, path or dask array
             Labels, integers or strings.
         l2 : float
             Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
@@ -73,6 +76,9 @@ class FromData:
             refit and the curvature weigh likewise; sizes and limits of groups count examples.
         device : str
             ``"auto"``, ``"cuda"``, ``"cpu"``.
+        engine : distributed.Client or str, optional
+            Who computes with features in shards: a Dask client or its scheduler's address. Without
+            it this process does, one shard after the other; Dask arrays use the active client.
         formulation : {"retrain", "paper"}
             ``"retrain"``: ridge included and normalization "kept", what refitting really does.
             ``"paper"``: ridge excluded and normalization "full", the letter of Eq. 3.
@@ -105,12 +111,9 @@ class FromData:
         ProblemError
             For bad features, labels, l2 or settings.
         """
-        fit = {
-            "l2": l2,
-            "num_classes": num_classes,
-            "sample_weight": sample_weight,
-            "device": device,
-        }
+        X, y = open_features(X, y, engine)
+        weights = bring(sample_weight, engine, "sample_weight")
+        fit = {"l2": l2, "num_classes": num_classes, "sample_weight": weights, "device": device}
         return ask_of_features(cls, X, y, fit, NO_CLOCK, **question)
 
     @classmethod

@@ -14,6 +14,8 @@ from subsetsel.support.arrays import to_numpy
 
 # As of S in float64 (`subsetsel.rows.dense`).
 _LARGEST_OFFSET = 1e140
+# The entry of `Solution.stats` that holds the length of the offset.
+OFFSET = "offset_length"
 _NAMES = "epsilon, rel_epsilon, size, fraction, num_kept"
 
 

@@ -12,7 +12,7 @@ _RULE = "hessian='kept' minimizes how far a refit moves the head for a given num
 
 def check_hessian(
     hessian: Any,
-    goal: Mapping[str, Any],
+    question: Mapping[str, Any],
     normalization: str,
     *,
     ridge: str = "included",
@@ -36,10 +36,15 @@ def check_hessian(
             "Problem.from_features or Problem.from_model (without parameters=), or use "
             "hessian='all'."
         )
+    if question.get("offset") is not None:
+        raise ProblemError(
+            f"{_RULE}, and a refit moves the head alone, to which no offset is added; leave offset "
+            "out, or use hessian='all'."
+        )
     for name in ("epsilon", "rel_epsilon"):
-        if goal.get(name) is not None:
+        if question.get(name) is not None:
             raise ProblemError(
-                f"{_RULE}; got {name} = {goal[name]!r}. Give size, fraction or num_kept; for "
+                f"{_RULE}; got {name} = {question[name]!r}. Give size, fraction or num_kept; for "
                 f"{name} use subsetsel.prune, which searches what refitting does anyway."
             )
     if (ridge, normalization) != ("included", "kept"):

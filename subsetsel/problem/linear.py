@@ -20,7 +20,7 @@ from subsetsel.support.background import beside_clock
 from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 
 # Statuses of scipy.optimize.linprog and milp.
-_SOLVED, _LIMIT_REACHED, _INFEASIBLE = 0, 1, 2
+_SOLVED, _LIMIT_REACHED, _INFEASIBLE, _STUMBLED = 0, 1, 2, 4
 
 
 def load_linear(problem: Problem) -> None:
@@ -185,19 +185,23 @@ def _integer_program(problem: Problem, cost: FloatArray, clock: Clock) -> FloatA
     matrix, lower, upper = _system(problem)
     weights: FloatArray | None = None
 
-    def solve(margin: float) -> Any:
+    def solve(margin: float, *, presolve: bool) -> Any:
         return milp(
             cost,
             integrality=np.ones(problem.n),
             bounds=Bounds(*_box(problem)),
             constraints=LinearConstraint(matrix, lower + margin, upper - margin),
-            options={"mip_rel_gap": 1e-2} | _time_limit(clock),
+            options={"mip_rel_gap": 1e-2, "presolve": presolve} | _time_limit(clock),
         )
 
     # HiGHS may violate a row by 1e-6. Where that matters, solve again with narrower limits.
     for margin in (0.0, 2e-6):
-        clock.check()
-        result = beside_clock(partial(solve, margin), clock)
+        for presolve in (True, False):
+            # Its presolve may stumble over equations that are off by rounding.
+            clock.check()
+            result = beside_clock(partial(solve, margin, presolve=presolve), clock)
+            if result.status != _STUMBLED:
+                break
         if result.x is None:
             if result.status == _LIMIT_REACHED:
                 raise TimeIsUp

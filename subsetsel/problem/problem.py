@@ -15,7 +15,7 @@ from subsetsel.problem.broken import linear_violations
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.facts import facts_of, line_of
 from subsetsel.problem.from_data import FromData
-from subsetsel.problem.goal import Goal, fixed_mask, read_mask, read_offset
+from subsetsel.problem.goal import OFFSET, Goal, fixed_mask, read_mask, read_offset
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.problem.kept_share import KeptShare
@@ -42,9 +42,9 @@ class Problem(FromData):
 
     Parameters
     ----------
-    S : array_like of shape (n, d)
+    S : array_like of shape (n, d), path, glob, or list of paths
         Row i is the parameter change caused by leaving example i out. float32 or float64 array of
-        any strides, memory map, torch tensor, or `Rows`; never modified.
+        any strides, memory map, torch tensor, or `Rows`; never modified. Of files see `open_rows`.
     epsilon : float, optional
         Largest allowed ||W^T S||_2, in the unit of the parameters.
     size, fraction, num_kept : optional
@@ -64,6 +64,8 @@ class Problem(FromData):
     offset : array_like of shape (d,), optional
         v0: then ||v0 + S^T W||_2 stands for ||W^T S||_2 everywhere, to select against a target or
         beside examples that are decided already.
+    engine : optional
+        Who holds the shards of files; by default this process, one shard after the other.
     head : Head, optional
         The trained head behind S; set by `from_features` and `from_model`, needed by `verify`.
     hessian : {"all", "kept"}
@@ -97,10 +99,11 @@ class Problem(FromData):
         must_keep: ArrayLike | None = None,
         constraints: Sequence[Any] | None = None,
         offset: ArrayLike | None = None,
+        engine: Any = None,
         head: Head | None = None,
         hessian: Hessian = "all",
     ) -> None:
-        self.rows: Rows = as_rows(S)
+        self.rows: Rows = as_rows(S, engine)
         self.n, self.d = self.rows.shape
         self.head, self.hessian = head, hessian
         self.offset: FloatArray | None = read_offset(offset, self.d)
@@ -134,7 +137,8 @@ class Problem(FromData):
         """Set the question, checked as a whole."""
         if normalization not in {"full", "kept"}:
             raise ProblemError(f"normalization must be 'full' or 'kept', got {normalization!r}.")
-        check_hessian(self.hessian, goal, normalization, has_head=self.head is not None)
+        question = {**goal, "offset": self.offset}
+        check_hessian(self.hessian, question, normalization, has_head=self.head is not None)
         both = np.flatnonzero(must_prune & must_keep)
         if both.size:
             raise ProblemError(
@@ -213,9 +217,10 @@ class Problem(FromData):
         """Share that is kept of the weight, or of the number, where mask (n,) is pruned."""
         return self._kept_share.of(self.check_mask(mask))
 
-    def weight_kept(self, mask: BoolArray) -> dict[str, float]:
-        """Entry of `Solution.stats` where the head has sample weights; else nothing."""
-        return self._kept_share.record(mask)
+    def about(self, mask: BoolArray) -> dict[str, float]:
+        """Entries of `Solution.stats` where the head has sample weights or there is an offset."""
+        length = {} if self.offset is None else {OFFSET: euclidean(self.offset)}
+        return self._kept_share.record(mask) | length
 
     def norm(self, mask: ArrayLike) -> float:
         """||W^T S||_2, with an offset ||v0 + S^T W||_2, in float64, recomputed from S.
@@ -271,12 +276,7 @@ class Problem(FromData):
         return linear_violations(self, mask)
 
     def is_feasible(self, mask: ArrayLike) -> bool:
-        """Whether a subset satisfies the norm limit and everything else.
-
-        Returns
-        -------
-        bool
-        """
+        """Whether a subset satisfies the norm limit and everything else."""
         return not self.assess(mask)[1]
 
     def replace(
@@ -326,12 +326,17 @@ class Problem(FromData):
         )
         return other
 
-    def with_rows(self, S: Any) -> Self:
-        """Ask the same question of another S for the same n examples, which is taken as it is."""
+    def with_rows(self, S: Any, offset: FloatArray | None = None) -> Self:
+        """Ask the same question of another S for the same n examples, which is taken as it is.
+
+        Where S has another number of columns an offset must be given for it.
+        """
         other = copy.copy(self)
         other.hessian = "all"
         other.rows = as_rows(S)
         _, other.d = other.rows.shape
+        if self.offset is not None:
+            other.offset = read_offset(self.offset if offset is None else offset, other.d)
         return other
 
     def __repr__(self) -> str:

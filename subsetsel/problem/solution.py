@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.errors import FileFormatError
+from subsetsel.problem.goal import OFFSET
 from subsetsel.problem.kept_share import KEPT_WEIGHT
 from subsetsel.problem.progress import Limit, Progress, Status
 from subsetsel.problem.selected import Selected, facts_of
@@ -29,8 +30,8 @@ class Solution:
     mask : ndarray of shape (n,), bool
         True means pruned.
     norm : float
-        ||W^T S||_2, recomputed in float64 from the whole S; NaN where the subset was chosen by a
-        score, without an S.
+        ||W^T S||_2, with an offset ||v0 + S^T W||_2, recomputed in float64 from the whole S; NaN
+        where the subset was chosen by a score, without an S.
     status : {"optimal", "feasible", "infeasible", "unknown"}
         What the subset is. "infeasible" is proved; "unknown" means nothing was found and nothing
         proved. In both cases nothing is pruned.
@@ -57,8 +58,9 @@ class Solution:
     stats : dict
         The solver's own remarks, and what the plan of memory chose: ``storage`` ("dense" or
         "factored"), ``search_width`` (columns the search worked on; less than d is a projection)
-        ``inverse`` ("cholesky" or "cg", where S was computed here), and ``kept_weight``, the kept
-        share of the sample weights where they decide what is allowed.
+        ``inverse`` ("cholesky" or "cg", where S was computed here), ``kept_weight``, the kept share
+        of the sample weights where they decide what is allowed, and ``offset_length`` = ||v0||_2
+        where there is an offset.
     """
 
     mask: BoolArray
@@ -293,6 +295,8 @@ def _norm(solution: Solution, selected: Selected | None) -> Facts:
 
 def _allowed(solution: Solution) -> str:
     epsilon = solution.epsilon
+    if OFFSET in solution.stats:
+        return _beside_offset(solution, solution.stats[OFFSET])
     predicted = f"{solution.predicted_kept:.6g}"
     if epsilon is None:
         return f", predicted change after retraining on what is kept {predicted}"
@@ -306,6 +310,16 @@ def _allowed(solution: Solution) -> str:
         f" <= epsilon * kept share = {epsilon * share:.6g} "
         f"(predicted change {predicted} <= epsilon = {epsilon:.6g})"
     )
+
+
+def _beside_offset(solution: Solution, length: float) -> str:
+    """Say what is allowed, and nothing of retraining, which knows no offset."""
+    limit = ""
+    if solution.epsilon is not None:
+        is_kept = solution.normalization == "kept"
+        most = solution.epsilon * (solution.kept_share if is_kept else 1.0)
+        limit = f" <= epsilon{' * kept share' if is_kept else ''} = {most:.6g}"
+    return f"{limit}, with an offset of length {length:.6g}"
 
 
 def _bound(solution: Solution) -> str:

@@ -4,7 +4,8 @@ Solvers and bounds ask nothing of S but what `Rows` offers; `as_rows` makes one 
 """
 
 from subsetsel.rows.base import Rows
-from subsetsel.rows.dense import DenseRows, as_rows
+from subsetsel.rows.dense import DenseRows
 from subsetsel.rows.factored import FactoredRows
+from subsetsel.rows.given import as_rows
 
 __all__ = ["DenseRows", "FactoredRows", "Rows", "as_rows"]

@@ -28,7 +28,7 @@ _NUM_TOGETHER = 16
 UNIT = float(np.finfo(np.float64).eps)
 # What a direct solve may lose: half the digits, which a Hessian of condition 1e7 just about takes.
 # A probe of the products must agree to this share of it.
-_SOLVE_ERROR, _PROBED_SHARE = UNIT**0.5, 1e-2
+SOLVE_ERROR, _PROBED_SHARE = UNIT**0.5, 1e-2
 # Between these norms no square of an entry that counts has overflowed or vanished.
 _SMALLEST, _GREATEST = 1e-140, 1e150
 
@@ -198,7 +198,7 @@ class Rows(ABC):
             return np.full(self.n, np.inf)
         size = min(self.n, self.block_size)
         num_terms = self.d + size + self.n // size + 8
-        relative = num_terms * UNIT + (0.0 if self._is_stored else _SOLVE_ERROR)
+        relative = num_terms * UNIT + (0.0 if self._is_stored else SOLVE_ERROR)
         return relative * np.sqrt(self.squared_norms)
 
     @property
@@ -207,7 +207,7 @@ class Rows(ABC):
 
         0 where the products are those of the blocks; else the rounding to `dtype` and the solve.
         """
-        return 0.0 if self._is_stored else float(np.finfo(self.dtype).eps) + _SOLVE_ERROR
+        return 0.0 if self._is_stored else float(np.finfo(self.dtype).eps) + SOLVE_ERROR
 
     @property
     def _is_stored(self) -> bool:
@@ -221,7 +221,7 @@ class Rows(ABC):
         direction /= np.linalg.norm(direction)
         miss = abs(float(direction @ self.total) - float(self.dot(direction).sum()))
         lengths = float(np.sqrt(self.squared_norms).sum())
-        return bool(miss <= _PROBED_SHARE * _SOLVE_ERROR * lengths)
+        return bool(miss <= _PROBED_SHARE * SOLVE_ERROR * lengths)
 
     @property
     def sums_cheaply(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows.base import AnyFloatArray, IndexArray, Rows
+from subsetsel.support.entries import Entries, entries_of
 
 # Squares of larger entries would overflow when a solver sums a million rows in the type of S.
 _LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e140}
@@ -22,6 +23,8 @@ class DenseRows(Rows):
     ----------
     array : ndarray of shape (n, d)
         Never copied and never modified.
+    is_checked : bool
+        Whether its entries are known to be fit for sums, and need not be looked at.
 
     Raises
     ------
@@ -32,7 +35,7 @@ class DenseRows(Rows):
 
     storage = "dense"
 
-    def __init__(self, array: AnyFloatArray) -> None:
+    def __init__(self, array: AnyFloatArray, *, is_checked: bool = False) -> None:
         if array.ndim != 2:
             raise ProblemError(
                 f"S must have two dimensions (n examples, d parameters), got shape {array.shape}; "
@@ -48,35 +51,21 @@ class DenseRows(Rows):
         self._array = array
         self.shape = (array.shape[0], array.shape[1])
         self.dtype = array.dtype
-        self._require_finite()
+        if not is_checked:
+            refuse_entries([self.entries()], lambda _, row, column: f"S[{row}, {column}]")
 
-    def _require_finite(self) -> None:
-        """Refuse a NaN, an infinity, or entries whose squares overflow or vanish."""
-        overall = 0.0
-        for start, _, rows in self.blocks():
-            # A NaN survives maximum and minimum, so one comparison finds every bad entry.
-            largest = max(float(rows.max()), -float(rows.min()))
-            if largest <= _LARGEST[self.dtype]:
-                overall = max(overall, largest)
-                continue
-            if np.isfinite(largest):
-                raise ProblemError(
-                    f"S holds an entry of size {largest:g}; squares of such numbers overflow in "
-                    f"{self.dtype}. Rescale S and epsilon together."
-                )
-            bad = np.argwhere(~np.isfinite(rows))
-            if bad.size:
-                row, column = int(bad[0, 0]), int(bad[0, 1])
-                raise ProblemError(
-                    f"S must be finite, but S[{start + row}, {column}] is {rows[row, column]} "
-                    f"(the first of {len(bad)} such entries in rows {start} to "
-                    f"{start + len(rows) - 1}); remove or repair these examples first."
-                )
-        if 0 < overall < _SMALLEST:
-            raise ProblemError(
-                f"the largest entry of S has the size {overall:g}; squares of such numbers vanish. "
-                "Rescale S and epsilon together."
-            )
+    def entries(self) -> Entries:
+        """Look at all entries, up to the first that is not finite."""
+        return entries_of(self.shape, self.dtype, self.blocks())
+
+    @property
+    def held_bytes(self) -> int | None:
+        """Bytes of memory that keeping these rows takes; None where they are mapped from a file.
+
+        Such rows are not kept but mapped again, and the file is looked at again, in each round.
+        """
+        found: int | None = getattr(self._array, "held_bytes", self.nbytes)
+        return found
 
     def block(self, start: int, stop: int) -> AnyFloatArray:
         """Rows ``start`` to ``stop``; see `Rows.block`."""
@@ -91,36 +80,39 @@ class DenseRows(Rows):
         return self._array if self._array.flags.c_contiguous else None
 
 
-def as_rows(S: Any) -> Rows:
-    """Accept whatever a user calls an influence matrix.
+def refuse_entries(found: Sequence[Entries | None], place: Callable[[int, int, int], str]) -> None:
+    """Refuse a NaN, an infinity, or entries whose squares overflow or vanish.
 
     Parameters
     ----------
-    S : Rows, ndarray, torch.Tensor, memory map or nested sequence
-        Shape (n, d). A tensor on a GPU is copied to the host; everything else is used in place.
+    found : sequence of Entries
+        Of each part of S; None where it is empty.
+    place : callable
+        Names an entry by its part, and its row and column there.
 
     Raises
     ------
     ProblemError
-        If it is not a two-dimensional, finite, non-empty array of float32 or float64.
     """
-    if isinstance(S, Rows):
-        return S
-    # A tensor is recognised by its methods, so that torch need not be imported to ask.
-    if hasattr(S, "detach") and hasattr(S, "cpu"):
-        try:
-            S = S.detach().cpu().numpy()
-        except TypeError as error:
+    overall = 0.0
+    for part, one in enumerate(found):
+        if one is None:
+            continue
+        if one.bad is not None:
+            row, column, value, count, num_rows = one.bad
             raise ProblemError(
-                f"S is a tensor of type {S.dtype}, which NumPy cannot hold; "
-                "convert it with S.float()."
-            ) from error
-    if hasattr(S, "toarray"):
-        raise ProblemError("S is a sparse matrix; give S.toarray().")
-    try:
-        array = np.asanyarray(S)
-    except ValueError as error:
-        raise ProblemError(f"S is not an array of numbers: {error}.") from error
-    if isinstance(array, np.ma.MaskedArray):
-        raise ProblemError("S is a masked array; fill or drop its masked entries first.")
-    return DenseRows(array)
+                f"S must be finite, but {place(part, row, column)} is {value} "
+                f"(the first of {count} such entries in {num_rows} rows); "
+                "remove or repair these examples first."
+            )
+        if one.largest > _LARGEST[one.dtype]:
+            raise ProblemError(
+                f"S holds an entry of size {one.largest:g}; squares of such numbers overflow "
+                f"in {one.dtype}. Rescale S and epsilon together."
+            )
+        overall = max(overall, one.largest)
+    if 0 < overall < _SMALLEST:
+        raise ProblemError(
+            f"the largest entry of S has the size {overall:g}; squares of such numbers "
+            f"vanish. Rescale S and epsilon together."
+        )

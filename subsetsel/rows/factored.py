@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -63,6 +64,15 @@ class FactoredRows(Rows):
         self.factors = factors
         self.shape = factors.shape
         self.dtype = np.dtype(dtype)
+
+    @property
+    def held_bytes(self) -> int | None:
+        """None: what the rows are made of has its own account."""
+        return None
+
+    def __sizeof__(self) -> int:
+        # What it takes to send them, for an engine that decides where tasks run.
+        return object.__sizeof__(self) + sys.getsizeof(self.factors)
 
     @property
     def block_size(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from subsetsel.errors import ProblemError
 from subsetsel.rows import Rows
-from subsetsel.rows.base import UNIT, FloatArray
+from subsetsel.rows.base import UNIT, FloatArray, euclidean
 
 # The Gram matrix of the smaller side is decomposed: above this side it takes 0.8 GB and minutes.
 MAX_SIDE = 10_000
@@ -33,11 +33,17 @@ class Reduction:
     tails : ndarray of shape (n,)
         Upper bound on ||s_i - V r_i||, rounding of r_i and of sums included, for rows that are
         exact: ||W^T S|| and ||W^T S V|| differ by at most the sum of ``tails`` over W.
+    offset : ndarray of shape (rank,), float64
+        V^T v0, zeros without one; V has a column for the rest of v0 outside the row space.
+    offset_tail : float
+        Upper bound on ||v0 - V V^T v0||, which is added to the sum of ``tails``.
     """
 
     rows: FloatArray
     basis: FloatArray
     tails: FloatArray
+    offset: FloatArray
+    offset_tail: float
 
     @property
     def rank(self) -> int:
@@ -50,13 +56,15 @@ class Reduction:
         return lifted
 
 
-def reduce_rank(rows: Rows) -> Reduction:
-    """Rotate S onto an orthonormal basis of its row space.
+def reduce_rank(rows: Rows, offset: FloatArray | None = None) -> Reduction:
+    """Rotate S, and the offset where there is one, onto an orthonormal basis of their space.
 
     Parameters
     ----------
     rows : Rows
         Shape (n, d) with min(n, d) at most `MAX_SIDE`; read in blocks, never modified.
+    offset : ndarray of shape (d,), optional
+        v0.
 
     Returns
     -------
@@ -76,6 +84,8 @@ def reduce_rank(rows: Rows) -> Reduction:
             f"{MAX_SIDE}; use a solver that works on S itself."
         )
     basis = _row_space(rows) if d <= n else _row_space_of_wide(rows)
+    if offset is not None:
+        basis = _with_rest(basis, offset)
     reduced = np.empty((n, basis.shape[1]))
     tails = np.empty(n)
     for at, part in _parts(rows, n):
@@ -87,7 +97,23 @@ def reduce_rank(rows: Rows) -> Reduction:
     tails += relative * np.sqrt(rows.squared_norms)
     if rows.is_exact:
         tails += rows.row_error
-    return Reduction(reduced, basis, tails)
+    if offset is None:
+        return Reduction(reduced, basis, tails, np.zeros(basis.shape[1]), 0.0)
+    start: FloatArray = basis.T @ offset
+    tail = euclidean(offset - basis @ start)
+    tail += 2 * (d + basis.shape[1] + 4) * UNIT * euclidean(offset)
+    return Reduction(reduced, basis, tails, start, tail)
+
+
+def _with_rest(basis: FloatArray, vector: FloatArray) -> FloatArray:
+    """Add to an orthonormal basis (d, r) the direction in which a vector leaves its span."""
+    rest = vector - basis @ (basis.T @ vector)
+    # Once more, so that it is orthogonal to rounding.
+    rest -= basis @ (basis.T @ rest)
+    length = euclidean(rest)
+    if length <= len(vector) * UNIT * euclidean(vector):
+        return basis
+    return np.column_stack([basis, rest / length])
 
 
 def _parts(rows: Rows, stop: int) -> Iterator[tuple[slice, FloatArray]]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from subsetsel.errors import MissingExtraError, ProblemError
+from subsetsel.errors import FileFormatError, MissingExtraError, ProblemError
+from subsetsel.support.memory import check_fits
 
 _NUMBERS = (Real, np.bool_, Decimal)
 
@@ -132,6 +133,22 @@ def column_numbers(column: Any, what: str) -> NDArray[Any]:
         f"{what} cannot be a feature: it holds {dtype}. Leave it out by frame.drop(columns=...), "
         f"or {cure}."
     )
+
+
+def as_text(what: str, values: Sequence[str]) -> NDArray[np.str_]:
+    """Make a text array of shape (n,), in which every element is as wide as the longest.
+
+    ``what`` begins the message where that does not fit into memory: a file, and which part of it.
+    NumPy drops zero bytes at the end of a text, and two texts might become one; they are refused.
+    """
+    check_fits(what, 4 * len(values) * max(map(len, values), default=0))
+    for row, value in enumerate(values):
+        if "\0" in value:
+            raise FileFormatError(
+                f"{what} holds a zero byte in example {row}, {value!r}, which no text has. If the "
+                "file is in UTF-16, say --encoding utf-16."
+            )
+    return np.array(values, dtype=np.str_)
 
 
 def _from_tensor(given: Any, name: str) -> NDArray[Any]:

@@ -15,11 +15,13 @@ class Clock:
     Parameters
     ----------
     limit : float, optional
-        Seconds from now to the deadline.
+        Seconds from the start to the deadline.
+    spent : float
+        Seconds since the start.
     """
 
-    def __init__(self, limit: float | None = None) -> None:
-        self.start_time = time.perf_counter()
+    def __init__(self, limit: float | None = None, spent: float = 0.0) -> None:
+        self.start_time = time.perf_counter() - spent
         self.deadline = float("inf") if limit is None else self.start_time + limit
 
     @property

@@ -1,4 +1,4 @@
-"""Arrays from ``.npz`` files that may be anybody's: no pickle, no bomb, no forged size.
+"""Arrays from ``.npy`` and ``.npz`` files that may be anybody's: no pickle, no forged size.
 
 A file says how large its arrays are, and NumPy believes it. Here each size is compared with what
 the file can hold, and with the memory that is free, before anything is allocated.
@@ -12,10 +12,10 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from subsetsel.errors import FileFormatError
 from subsetsel.support.memory import check_fits, describe, needs_memory
 
 Array = NDArray[Any]
+Found = TypeVar("Found")
 
 DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, SyntaxError, TypeError, OverflowError),
@@ -37,6 +38,19 @@ _LARGEST_RATIO = 1032
 # What NumPy writes; other methods have bombs of their own.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CURE = "Store S as .npy, which is mapped and not read, or use a machine with more memory."
+
+
+def map_npy(path: Path) -> Array:
+    """Map an ``.npy`` file: it may be larger than memory."""
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_text(array)
+    except (*DAMAGE, MemoryError) as error:
+        raise FileFormatError(
+            f"{path} is not an npy array, or is damaged: {error}. An array of Python objects is "
+            "never unpickled: store texts as numpy.asarray(labels, dtype=str)."
+        ) from error
+    return array
 
 
 def npz_names(path: str | PathLike[str]) -> list[str]:
@@ -91,6 +105,60 @@ def _read(path: str | PathLike[str], name: str) -> Array:
     return array
 
 
+def npz_header(path: str | PathLike[str]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Give shape and type of each array, as their headers tell, or raise as `read_npz` does."""
+    return {name: _opened(path, name, _describe) for name in npz_names(path)}
+
+
+def read_npz_rows(path: str | PathLike[str], name: str, start: int, stop: int) -> Array:
+    """Read rows ``start`` to ``stop`` of one array, or raise as `read_npz` does.
+
+    Of a file that is not compressed nothing else is read; else all rows before them are.
+    """
+    return _opened(path, name, lambda stream, *header: _rows(stream, *header, start, stop))
+
+
+def _opened(path: str | PathLike[str], name: str, use: Callable[..., Found]) -> Found:
+    """Give ``use(stream, shape, is_fortran, dtype)`` of an array, the stream behind its header."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(f"{name}.npy")
+            _check_claim(path, name, member)
+            with archive.open(member) as stream:
+                return use(stream, *_check_header(path, name, stream, member.file_size))
+    except FileFormatError:
+        raise
+    except DAMAGE as error:
+        raise FileFormatError(f"{path}: array {name!r} is damaged: {error}.") from error
+
+
+def _describe(
+    _: IO[bytes], shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    if is_fortran and len(shape) > 1 and min(shape) > 1:
+        raise ValueError(
+            "it is stored column by column; store numpy.ascontiguousarray(array), or an npy file"
+        )
+    return shape, dtype
+
+
+def _rows(
+    stream: IO[bytes],
+    shape: tuple[int, ...],
+    is_fortran: bool,
+    dtype: np.dtype[Any],
+    *at: int,
+) -> Array:
+    _describe(stream, shape, is_fortran, dtype)
+    start, stop = at
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    stream.seek(start * row_bytes, 1)
+    found = stream.read((stop - start) * row_bytes)
+    array: Array = np.frombuffer(found, dtype=dtype).reshape(stop - start, *shape[1:])
+    check_text(array)
+    return array
+
+
 def check_text(array: Array) -> None:
     """Raise a ValueError for a text array with numbers that stand for no character.
 
@@ -105,6 +173,11 @@ def check_text(array: Array) -> None:
 
 def _check_member(path: Any, name: str, member: zipfile.ZipInfo) -> None:
     """Compare the size that the archive claims for a member with the file and the free memory."""
+    _check_claim(path, name, member)
+    check_fits(f"{path}: array {name!r}", member.file_size)
+
+
+def _check_claim(path: Any, name: str, member: zipfile.ZipInfo) -> None:
     num_stored = min(member.compress_size, Path(path).stat().st_size)
     if member.compress_type not in _METHODS:
         raise FileFormatError(f"{path}: array {name!r} is compressed in a way no npz file is.")
@@ -114,10 +187,11 @@ def _check_member(path: Any, name: str, member: zipfile.ZipInfo) -> None:
             f"{path}: array {name!r} claims {describe(member.file_size)}, more than "
             f"{num_stored:,} bytes can hold; it is truncated or forged."
         )
-    check_fits(f"{path}: array {name!r}", member.file_size)
 
 
-def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
+def _check_header(
+    path: Any, name: str, stream: IO[bytes], size: int
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Compare the size that an array claims with the size of its member of the archive."""
     version = np.lib.format.read_magic(stream)
     reader = (
@@ -126,7 +200,7 @@ def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
         else np.lib.format.read_array_header_2_0
     )
     try:
-        shape, _, dtype = reader(stream)
+        shape, is_fortran, dtype = reader(stream)
     except MemoryError as error:
         # Python's parser raises it for a header of thousands of brackets.
         raise ValueError("its header is nested beyond reason") from error
@@ -147,3 +221,4 @@ def _check_header(path: Any, name: str, stream: IO[bytes], size: int) -> None:
             f"{path}: array {name!r} claims shape {shape} of {dtype}, which is not what the file "
             "holds; it is truncated or forged."
         )
+    return shape, is_fortran, dtype

@@ -52,7 +52,7 @@ class Case:
     Attributes
     ----------
     name : str
-    needs : frozenset of {"constraints", "fixed", "max_size"}
+    needs : frozenset of {"constraints", "fixed", "max_size", "offset"}
         What a solver must honour. From one that does not, the case expects a refusal by name.
     run : callable
         Takes the name of a solver; raises AssertionError.

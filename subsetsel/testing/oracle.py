@@ -29,7 +29,7 @@ class Optimum:
         True means pruned; the smallest norm among the best where several tie in size.
     size : int
     norm : float
-        ||W^T S||_2 in float64.
+        ||v0 + S^T W||_2 in float64, v0 = 0 without an offset.
     """
 
     mask: BoolArray
@@ -42,6 +42,11 @@ def dense_float64(problem: Problem) -> FloatArray:
     return np.concatenate([
         np.array(rows, dtype=np.float64) for _, _, rows in problem.rows.blocks()
     ])
+
+
+def _start(problem: Problem) -> FloatArray:
+    """Give what is added to S^T W, shape (d,)."""
+    return np.zeros(problem.d) if problem.offset is None else problem.offset
 
 
 def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[str, BoolArray]:
@@ -88,7 +93,7 @@ def feasible_subsets(problem: Problem) -> tuple[BoolArray, FloatArray]:
     -------
     masks : ndarray of shape (k, n), bool
     norms : ndarray of shape (k,)
-        ||W^T S||_2 of each, float64.
+        ||v0 + S^T W||_2 of each, float64.
 
     Raises
     ------
@@ -99,7 +104,9 @@ def feasible_subsets(problem: Problem) -> tuple[BoolArray, FloatArray]:
         raise ValueError(f"enumeration is for n <= {MAX_ENUMERATED}, got n = {problem.n}.")
     codes = np.arange(2**problem.n)[:, None]
     masks = (codes >> np.arange(problem.n)) & 1 == 1
-    norms = np.linalg.norm(masks.astype(np.float64) @ dense_float64(problem), axis=1)
+    norms = np.linalg.norm(
+        masks.astype(np.float64) @ dense_float64(problem) + _start(problem), axis=1
+    )
     is_broken = np.any(list(broken_rules(problem, masks, norms).values()), axis=0)
     return masks[~is_broken], norms[~is_broken]
 
@@ -150,8 +157,11 @@ def check_solution(problem: Problem, solution: Solution) -> None:
     _check_shape(problem, solution)
     S = dense_float64(problem)
     mask = solution.mask
-    norm = float(np.linalg.norm(mask.astype(np.float64) @ S))
-    rounding = 1e-13 * (1.0 + problem.n) * float(np.abs(S).sum())
+    start = _start(problem)
+    norm = float(np.linalg.norm(mask.astype(np.float64) @ S + start))
+    if not solution.is_feasible and not mask.any():
+        norm = 0.0
+    rounding = 1e-13 * (1.0 + problem.n) * float(np.abs(S).sum() + np.abs(start).sum())
     require(
         abs(solution.norm - norm) <= 1e-12 * norm + rounding,
         f"norm says {solution.norm!r}, recomputed it is {norm!r}",

@@ -19,6 +19,7 @@ _NEEDS = {
     "max_size": "max_size",
     "group_limits": "constraints",
     "constraints": "constraints",
+    "offset": "offset",
 }
 
 
@@ -46,7 +47,7 @@ class SmallProblem:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a solver must honour to take it: some of "constraints", "fixed", "max_size"."""
+        """What a solver must honour to take it: some of the values of `SolverSpec.supports`."""
         return frozenset(_NEEDS[name] for name in self.question if name in _NEEDS)
 
     def build(self) -> Problem:
@@ -64,6 +65,7 @@ def small_problems() -> Iterator[SmallProblem]:
     yield from _plain()
     yield from _limited()
     yield from _grouped()
+    yield from _aimed()
     yield from _degenerate_rows()
     yield from _extreme_questions()
 
@@ -75,6 +77,7 @@ def _small(name: str, S: FloatArray, **question: Any) -> SmallProblem:
 _EXPECTED = {
     "infeasible_must_prune": "infeasible",
     "contradicting_groups": "infeasible",
+    "offset_too_far": "infeasible",
     "one_row_eq4": "optimal",
     "size_zero": "optimal",
     "size_n": "optimal",
@@ -138,6 +141,35 @@ def _grouped() -> Iterator[SmallProblem]:
     yield _small("linear_eq3", S, epsilon=2.5, constraints=[cut])
     yield _small("linear_eq4", S, size=5, constraints=[(weights, -np.inf, 0.2)])
     yield _small("contradicting_groups", S, size=2, groups=labels, group_limits=too_many)
+
+
+def _aimed() -> Iterator[SmallProblem]:
+    """Problems with an offset: some of whose rows bring back, and one that none does."""
+    S = gaussian(10, 3, seed=10)
+    chosen = S[[1, 4, 5, 8]].sum(axis=0)
+    labels = np.arange(10) % 2
+    yield _small("offset_eq3", S, epsilon=1.5, offset=-0.5 * chosen)
+    # Pruning nothing is too far away.
+    yield _small("offset_beyond_epsilon", S, epsilon=0.8, offset=-1.05 * chosen)
+    yield _small("offset_eq3_kept", S, epsilon=2.5, normalization="kept", offset=-chosen)
+    yield _small("offset_eq4", S, size=4, offset=-chosen)
+    yield _small("offset_eq4_many", S, size=7, offset=3.0 * S[0])
+    yield _small(
+        "offset_and_limits",
+        S,
+        epsilon=2.0,
+        offset=-chosen,
+        max_size=6,
+        must_keep=[3],
+        groups=labels,
+        group_limits={0: (1, 3)},
+    )
+    yield _small("offset_and_fixed_eq4", S, size=5, offset=-chosen, must_prune=[0], must_keep=[1])
+    # Rows of a plane, and an offset that leaves it.
+    flat = np.column_stack([S[:, :2], np.zeros(10)])
+    yield _small("offset_outside_the_rows", flat, epsilon=1.6, offset=[0.3, -0.4, 1.2])
+    yield _small("offset_alone", np.zeros((6, 2)), size=3, offset=[1.0, -2.0])
+    yield _small("offset_too_far", S, epsilon=1.0, offset=[60.0, 0.0, 0.0])
 
 
 def _degenerate_rows() -> Iterator[SmallProblem]:

@@ -27,12 +27,25 @@ class Factor(Inverse):
 
     A Hessian that is not positive definite in float64 is a ProblemError: nothing is added to it
     silently.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+    theta : Tensor of shape (C, q)
+        Scaled parameters.
+    lower : Tensor, optional
+        L, where it is known.
     """
 
     is_exact = True
 
-    def __init__(self, objective: HeadObjective, theta: Tensor) -> None:
+    def __init__(
+        self, objective: HeadObjective, theta: Tensor, lower: Tensor | None = None
+    ) -> None:
         super().__init__(objective, theta)
+        if lower is not None:
+            self.lower = lower
+            return
         self.lower = objective.hessian(theta)
         if not factor_in_place(self.lower, objective.clock):
             raise ProblemError(SINGULAR)

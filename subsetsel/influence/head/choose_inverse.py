@@ -41,6 +41,7 @@ def uses_woodbury(objective: HeadObjective) -> bool:
         objective.setting.inverse == "auto"
         and objective.setting.penalizes_bias
         and isinstance(objective, SoftmaxObjective)
+        and not objective.in_shards
         and plan_woodbury(objective.n, objective.q, objective.num_classes, objective.X.device)
     )
 

@@ -50,21 +50,7 @@ class KroneckerInverse:
             ridge = (vectors.square() * ridge[:, None]).sum(dim=0)
         self.feature_vectors, self._scale = vectors, scale
 
-        def add_up(chunks: list[slice]) -> Tensor:
-            total = theta.new_zeros((objective.num_free, objective.q))
-            for rows in objective.asking(chunks):
-                curvature = objective.directional_curvature(
-                    objective.outputs(theta, rows), self.class_vectors
-                )
-                squares = self.turn(objective.X[rows]).square()
-                squares.add_to(total, objective.weigh(rows, curvature.clone()))
-            return total
-
-        flops = 2 * objective.n * objective.q * (objective.q + 2 * objective.num_classes)
-        values = theta.new_zeros((objective.num_free, objective.q))
-        for part in objective.parts(add_up, flops):
-            values += part
-        values = values / objective.total + ridge
+        values = objective.mean_squares(theta, self.class_vectors, vectors) + ridge
         self.inverse_values = 1 / values.clamp_min(float(values.max()) * 1e-14)
 
     def solve(self, columns: Tensor) -> Tensor:

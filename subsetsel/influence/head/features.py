@@ -102,9 +102,12 @@ class DenseFeatures(Features):
 
     @classmethod
     def scaled(
-        cls, array: np.ndarray, l2: float, device: torch.device
+        cls, array: np.ndarray, l2: float, device: torch.device, scale: Tensor | None = None
     ) -> tuple[DenseFeatures, Tensor]:
-        """Append the bias and divide by powers of two, which come back too; see `equilibrate`."""
+        """Append the bias and divide by powers of two, which come back too; see `equilibrate`.
+
+        Of one shard of many ``scale`` is known, that of all.
+        """
         n, h = array.shape
         X = torch.empty((n, h + 1), dtype=torch.float64, device=device)
         # Both branches take read-only arrays, such as memory maps, without a warning.
@@ -113,10 +116,11 @@ class DenseFeatures(Features):
         else:
             X[:, :h] = torch.tensor(array, device=device)
         X[:, h] = 1.0
-        squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
-        for part in torch.split(X, block_sizes(device).chunk_rows):
-            squares += part.square().sum(dim=0)
-        scale = equilibrate(squares / n, l2)
+        if scale is None:
+            squares = torch.zeros(h + 1, dtype=torch.float64, device=device)
+            for part in torch.split(X, block_sizes(device).chunk_rows):
+                squares += part.square().sum(dim=0)
+            scale = equilibrate(squares / n, l2)
         X /= scale
         return cls(X), scale
 

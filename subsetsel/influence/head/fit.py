@@ -18,6 +18,7 @@ from subsetsel.influence.head.data import (
     check_lengths,
     check_weights,
 )
+from subsetsel.influence.head.feature_shards import FeatureShards
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.inverse import InverseKind
 from subsetsel.influence.head.labels import encode_labels
@@ -28,7 +29,9 @@ from subsetsel.influence.head.newton import (
     minimize,
     minimize_by_products,
 )
-from subsetsel.influence.head.objective import HeadObjective, Setting
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.setting import Setting
+from subsetsel.influence.head.sharded import objective_in_shards
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
 
@@ -63,7 +66,7 @@ def fit_head(
     X : array_like, torch.Tensor, or sparse matrix of shape (n, h)
         Features; a column of ones is appended for the bias, which is penalized like the rest.
         Sparse ones (of SciPy, torch or pandas) are never made dense as a whole, and stay on the
-        CPU.
+        CPU. Or `FeatureShards`, whose shards hold them in float64, divided by the scale.
     y : array_like of shape (n,)
         Labels, integers or strings.
     l2 : float
@@ -110,14 +113,18 @@ def fit_head(
         If the gradient stays above both the tolerance and its own rounding error.
     """
     check_choices(loss=loss, inverse=inverse)
-    features = check_features(X)
+    features = X if isinstance(X, FeatureShards) else check_features(X)
     labels, classes = encode_labels(y, num_classes)
     check_lengths(features, labels)
     weights = None if sample_weight is None else check_weights(sample_weight, len(labels))
     setting = Setting(check_l2(l2), len(classes), label_smoothing, penalize_bias, inverse)
-    objective = OBJECTIVES[loss].from_arrays(
-        features, labels, setting=setting, weights=weights, device=_choose_device(device, features)
-    )
+    on = _choose_device(device, features)
+    objective: HeadObjective
+    if isinstance(features, FeatureShards):
+        objective = objective_in_shards(features, labels, loss, setting, weights)
+    else:
+        kind = OBJECTIVES[loss]
+        objective = kind.from_arrays(features, labels, setting=setting, weights=weights, device=on)
     timed = objective.timed(clock)
     found = _polish(timed, _start(timed, theta), tolerance)
     head = Head(
@@ -146,6 +153,11 @@ def _choose_device(name: str, features: Any) -> torch.device:
     device = head_device(name)
     if isinstance(features, np.ndarray):
         return device
+    if name != "auto" and device.type != "cpu" and isinstance(features, FeatureShards):
+        raise OptionError(
+            f"device {name!r} cannot be used: features in shards are computed with on the CPUs of "
+            "the workers; use device='cpu', or X in memory if that fits on the GPU."
+        )
     if name != "auto" and device.type != "cpu":
         raise OptionError(
             f"device {name!r} cannot be used: sparse features stay on the CPU; use device='cpu', "

@@ -195,16 +195,8 @@ class Head:
         ndarray of shape (n,), float64
         """
         objective, theta = self.objective_function.timed(clock), self.to_scaled(self.theta)
-        V = self.to_scaled(direction)
-        penalty = (objective.ridge * V.square()).sum()
-        parts = []
-        for rows in objective.chunks():
-            logits = (objective.X[rows] @ V.T)[:, None, :]
-            curved = (objective.curve(objective.outputs(theta, rows), logits.clone()) * logits).sum(
-                dim=(1, 2)
-            )
-            parts.append(objective.weigh(rows, curved + penalty))
-        along: FloatArray = torch.cat(parts).cpu().numpy()
+        found = objective.curvature_along(theta, self.to_scaled(direction))
+        along: FloatArray = found.cpu().numpy()
         return along
 
     @by_blocks()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property, partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,9 +33,8 @@ class Inverse(ABC):
         self._objective, self._theta = objective.timed(NO_CLOCK), theta
 
     @cached_property
-    def _outputs(self) -> Tensor:
-        on = self._objective
-        return torch.cat([on.outputs(self._theta, rows) for rows in on.chunks()])
+    def _outputs(self) -> Any:
+        return self._objective.all_outputs(self._theta)
 
     def multiply(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
         """H times columns, exactly, by products with the features."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.influence.head.formula import HeadInfluence, Point, Ridge
 from subsetsel.influence.head.head import Head
 from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.rows import HeadInfluence, Ridge
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
 
@@ -103,7 +103,8 @@ def lissa_influence(
     batches = _Batches(objective, theta, batch_size, rng)
     s = batches.largest_eigenvalue() * 1.1 if scale is None else float(scale)
     steps = num_steps or _needed_steps(s, objective.l2, tolerance)
-    exact = HeadInfluence(head, ridge=ridge, metric="parameter", clock=clock)
+    point = Point.of_head(head, ridge=ridge, metric="parameter", clock=clock)
+    exact = HeadInfluence(head.objective_function, point, clock=clock)
     S = np.empty(exact.shape, dtype=np.float32)
     worst = 0.0
     for start in range(0, objective.n, _COLUMNS):
@@ -134,6 +135,11 @@ def lissa_influence(
 def _check(
     objective: HeadObjective, num_steps: Any, batch_size: Any, scale: Any, damping: float
 ) -> None:
+    if objective.in_shards:
+        raise OptionError(
+            "lissa_influence draws batches of features in memory, and those of this head lie in "
+            "shards; use influence_rows, or lissa_influence of a head trained on an array."
+        )
     if num_steps is not None and num_steps < 1:
         raise OptionError(f"num_steps must be at least 1, got {num_steps!r}.")
     if batch_size is not None and not 1 <= batch_size <= objective.n:

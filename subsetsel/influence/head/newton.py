@@ -14,7 +14,8 @@ from subsetsel.errors import ProblemError
 from subsetsel.influence.head.choose_inverse import invert
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import SOLVE_TOLERANCE, Inverse
-from subsetsel.influence.head.objective import Evaluation, HeadObjective
+from subsetsel.influence.head.objective import HeadObjective
+from subsetsel.influence.head.setting import Evaluation
 
 _MAX_STEPS = 100
 _MAX_HALVINGS = 40

@@ -7,76 +7,23 @@ the ridge stays on the user's parameters, and a column of size 1e6 does no harm.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from subsetsel.errors import ProblemError
 from subsetsel.influence.device import block_sizes
 from subsetsel.influence.head.examples import Examples
 from subsetsel.influence.head.features import DenseFeatures, Features, SparseFeatures
 from subsetsel.influence.head.grams import eigenvectors
-from subsetsel.rows.base import FloatArray
+from subsetsel.influence.head.parameters import Parameters
+from subsetsel.influence.head.setting import Evaluation, Setting
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is asked of a head, beside its data.
-
-    Attributes
-    ----------
-    l2 : float
-    num_classes : int
-    label_smoothing : float
-        Targets are (1 - s) onehot + s / C.
-    penalizes_bias : bool
-        Whether l2 acts on the bias too.
-    inverse : {"auto", "cholesky", "cg"}
-        How linear systems with the Hessian are solved.
-    """
-
-    l2: float
-    num_classes: int
-    label_smoothing: float = 0.0
-    penalizes_bias: bool = True
-    inverse: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ProblemError(
-                f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing!r}."
-            )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The objective at one theta.
-
-    Attributes
-    ----------
-    value : float
-        Mean loss plus (l2 / 2) ||theta||^2.
-    gradient : Tensor of shape (C, q)
-        With respect to the scaled parameters.
-    gradient_norm : float
-        Euclidean norm with respect to the user's parameters.
-    gradient_error : float
-        Upper bound on the distance of that gradient from the exact one.
-    """
-
-    value: float
-    gradient: Tensor
-    gradient_norm: float
-    gradient_error: float
-
-
-class HeadObjective(Examples, ABC):
+class HeadObjective(Examples, Parameters, ABC):
     """F(theta) = sum_i w_i loss_i / sum_i w_i + (l2 / 2) ||theta||^2.
 
     Parameters
@@ -89,16 +36,10 @@ class HeadObjective(Examples, ABC):
     setting : Setting
     weights : Tensor of shape (n,), float64, optional
         w, positive; ones without it.
-
-    Attributes
-    ----------
-    basis : Tensor of shape (C, m)
-        Orthonormal class directions that span every gradient.
-    ridge : Tensor of shape (q,)
-        l2 as it acts on the scaled parameters.
     """
 
-    basis: Tensor
+    in_shards = False
+    """Whether the examples lie in shards: then only their sums are here."""
 
     def __init__(
         self,
@@ -108,13 +49,9 @@ class HeadObjective(Examples, ABC):
         setting: Setting,
         weights: Tensor | None = None,
     ) -> None:
-        super().__init__(X, weights)
-        self.labels, self.scale, self.setting = labels, scale, setting
-        self.l2, self.num_classes = setting.l2, setting.num_classes
-        self.ridge = setting.l2 / scale**2
-        if not setting.penalizes_bias:
-            self.ridge[-1] = 0.0
-        self.basis = self.class_basis(setting.num_classes).to(X.device)
+        Examples.__init__(self, X, weights)
+        Parameters.__init__(self, scale, setting)
+        self.labels = labels
         # All examples, where this is made of some of them.
         self._whole: HeadObjective | None = None
         # Shared with the copies that `timed` makes.
@@ -148,12 +85,16 @@ class HeadObjective(Examples, ABC):
         part._whole = self._whole or self
         return part
 
-    # --- what a loss defines ----------------------------------------------------------------------
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that the examples take."""
+        return int(8 * self.n * (self.q * self.X.filled + 1))
 
-    @staticmethod
-    @abstractmethod
-    def class_basis(num_classes: int) -> Tensor:
-        """Orthonormal class directions that span every gradient, shape (C, m)."""
+    def __sizeof__(self) -> int:
+        # What an engine that asks Python learns.
+        return object.__sizeof__(self) + self.held_bytes
+
+    # --- what a loss defines ----------------------------------------------------------------------
 
     @abstractmethod
     def outputs(self, theta: Tensor, rows: slice) -> Tensor:
@@ -191,47 +132,6 @@ class HeadObjective(Examples, ABC):
     def directional_curvature(self, outputs: Tensor, directions: Tensor) -> Tensor:
         """u^T A_i u for columns u of ``directions``, shape (m, k): shape (rows, k)."""
 
-    # --- parameters -------------------------------------------------------------------------------
-
-    @property
-    def num_free(self) -> int:
-        """Number of class directions, m."""
-        return self.basis.shape[1]
-
-    @property
-    def d(self) -> int:
-        """Number of parameters in the class basis, m q."""
-        return self.num_free * self.q
-
-    def to_scaled(self, theta: ArrayLike) -> Tensor:
-        """Check the user's parameters, shape (C, q), scale them and move them to the device."""
-        array = np.array(theta, dtype=np.float64)
-        shape = (self.num_classes, self.q)
-        if array.shape != shape:
-            raise ProblemError(
-                f"theta must have shape {shape} (classes, features and bias), got {array.shape}."
-            )
-        if not np.isfinite(array).all():
-            raise ProblemError("theta must be finite; it holds NaN or infinite values.")
-        return torch.as_tensor(array, device=self.X.device) * self.scale
-
-    def to_user(self, scaled: Tensor) -> FloatArray:
-        """Undo `to_scaled`."""
-        theta: FloatArray = (scaled / self.scale).cpu().numpy()
-        return theta
-
-    def lift(self, reduced: Tensor) -> Tensor:
-        """Turn numbers in the class basis, shape (m, k), into numbers by class, shape (C, k)."""
-        return self.basis @ reduced
-
-    def reduce(self, numbers: Tensor) -> Tensor:
-        """Transpose of `lift`."""
-        return self.basis.T @ numbers
-
-    def project(self, theta: Tensor) -> Tensor:
-        """Drop what lies outside the class basis."""
-        return self.lift(self.reduce(theta))
-
     # --- examples ---------------------------------------------------------------------------------
 
     def to_residuals(self, outputs: Tensor, rows: slice) -> Tensor:
@@ -245,6 +145,21 @@ class HeadObjective(Examples, ABC):
     def residuals(self, theta: Tensor, rows: slice) -> Tensor:
         """w_i times the loss's gradient by the logits, p_i - e_{y_i} for the softmax: (rows, C)."""
         return self.weigh(rows, self.to_residuals(self.outputs(theta, rows), rows))
+
+    def basis_residuals(self, theta: Tensor) -> Tensor:
+        """`residuals` in the class basis over the total weight, of all examples: (n, m)."""
+        found = torch.cat([self.residuals(theta, rows) @ self.basis for rows in self.chunks()])
+        return found.div_(self.total)
+
+    def sum_of(self, residuals: Tensor, weights: Tensor) -> Tensor:
+        """Sum of w_i r_i (x) x_i, shape (d,), for r of shape (n, m) and any w of shape (n,)."""
+        total = residuals.new_zeros((self.num_free, self.q))
+        self.X.add_to(total, residuals * weights[:, None])
+        return total.reshape(-1)
+
+    def gradient_of(self, theta: Tensor, weights: Tensor) -> Tensor:
+        """Share of weighted examples (n,) in the gradient, in the class basis: shape (d,)."""
+        return self.sum_of(self.basis_residuals(theta), weights)
 
     def feature_vectors(self) -> Tensor | None:
         """Eigenvectors, as columns, of the second moment of the user's features, shape (q, q).
@@ -260,6 +175,47 @@ class HeadObjective(Examples, ABC):
             moment = self.scale[:, None] * whole.timed(self.clock).gram() * self.scale
             whole._known["feature_vectors"] = eigenvectors(moment)
         return whole._known["feature_vectors"]
+
+    def all_outputs(self, theta: Tensor) -> Any:
+        """Keep the `outputs` of all examples, for `multiply`."""
+        return torch.cat([self.outputs(theta, rows) for rows in self.chunks()])
+
+    def lengths(self, rows: slice) -> Tensor:
+        """||x_i|| of the user's features, the bias among them, shape (rows,)."""
+        return self.X[rows].turn(self.scale, None).norms()
+
+    def longest(self) -> float:
+        """Largest ||x_i|| of all examples."""
+        return max(float(self.lengths(rows).max()) for rows in self.chunks())
+
+    def curvature_along(self, theta: Tensor, direction: Tensor) -> Tensor:
+        """Second derivative of each example's share along a direction, all scaled, shape (n,)."""
+        penalty = (self.ridge * direction.square()).sum()
+        parts = []
+        for rows in self.chunks():
+            logits = (self.X[rows] @ direction.T)[:, None, :]
+            curved = self.curve(self.outputs(theta, rows), logits.clone()) * logits
+            parts.append(self.weigh(rows, curved.sum(dim=(1, 2)) + penalty))
+        return torch.cat(parts)
+
+    def mean_squares(self, theta: Tensor, classes: Tensor, features: Tensor | None) -> Tensor:
+        """Mean of (u_j^T A_i u_j) (v_k^T x_i)^2 over the examples, A_i that of `curve`: (m, q).
+
+        u_j are the columns of ``classes``, v_k those of ``features``, in the user's coordinates.
+        """
+
+        def add_up(chunks: list[slice]) -> Tensor:
+            total = theta.new_zeros((self.num_free, self.q))
+            for rows in self.asking(chunks):
+                curvature = self.directional_curvature(self.outputs(theta, rows), classes)
+                squares = self.X[rows].turn(self.scale, features).square()
+                squares.add_to(total, self.weigh(rows, curvature.clone()))
+            return total
+
+        values = theta.new_zeros((self.num_free, self.q))
+        for part in self.parts(add_up, 2 * self.n * self.q * (self.q + 2 * self.num_classes)):
+            values += part
+        return values / self.total
 
     # --- values and derivatives -------------------------------------------------------------------
 
@@ -288,8 +244,20 @@ class HeadObjective(Examples, ABC):
         values, in whatever order it is taken.
         """
         value, gradient = self.value_and_gradient(theta)
+        return self.judge(theta, value, gradient, self.rounding(theta))
+
+    def rounding(self, theta: Tensor, num_parts: int = 0) -> float:
+        """Bound the rounding of the examples' share in the gradient, in the user's parameters.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (C, q)
+        num_parts : int
+            Other sums to which this one is added.
+        """
         largest = float(theta.norm(dim=1).max())
-        length = _gamma(min(self.n, self.chunk_rows) + -(-self.n // self.chunk_rows) + 4)
+        num_terms = min(self.n, self.chunk_rows) + -(-self.n // self.chunk_rows) + num_parts
+        length = _gamma(num_terms + 4)
 
         def add_up(chunks: list[slice]) -> float:
             total = 0.0
@@ -299,20 +267,23 @@ class HeadObjective(Examples, ABC):
                 error = self.output_error(outputs, delta)
                 size = self.to_residuals(outputs, rows).norm(dim=1)
                 weight = self.weigh(rows, error + length * (size + error))
-                total += float((self.X[rows].turn(self.scale, None).norms() * weight).sum())
+                total += float((self.lengths(rows) * weight).sum())
             return total
 
-        total = sum(self.parts(add_up, 2 * self.n * theta.numel()))
+        return sum(self.parts(add_up, 2 * self.n * theta.numel())) / self.total
+
+    def judge(self, theta: Tensor, value: float, gradient: Tensor, rounding: float) -> Evaluation:
+        """Add what the ridge and the final sums may lose to the `rounding` of the examples."""
         norm = float((gradient * self.scale).norm())
         rest = 4 * self.l2 * float((theta / self.scale).norm()) * UNIT
         rest += _gamma(self.num_classes * self.q + 8) * norm
         # The bound itself was computed with rounding, far less than 5 % of it.
-        return Evaluation(value, gradient, norm, 1.05 * (total / self.total + rest))
+        return Evaluation(value, gradient, norm, 1.05 * (rounding + rest))
 
-    def multiply(self, theta: Tensor, columns: Tensor, outputs: Tensor | None = None) -> Tensor:
+    def multiply(self, theta: Tensor, columns: Tensor, outputs: Any = None) -> Tensor:
         """H times columns, shape (d, k), without H: two products with the features.
 
-        Where many products are wanted at one theta, give the `outputs` of all examples there.
+        Where many products are wanted at one theta, give what `all_outputs` gave there.
         """
         k, m, q, C = columns.shape[1], self.num_free, self.q, self.num_classes
         # Between the products all C classes are used: that saves two small products per example.

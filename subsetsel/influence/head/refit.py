@@ -186,9 +186,6 @@ def distance_bound(
     mu = 0.5 * inverse().smallest_eigenvalue(clock=objective.clock)
     if isinstance(objective, SquaredObjective):
         return gradient / mu
-    longest = max(
-        float(objective.X[r].turn(objective.scale, None).norms().max()) for r in objective.chunks()
-    )
-    concordance = 2**0.5 * longest
+    concordance = 2**0.5 * objective.longest()
     reach = concordance * gradient / mu
     return -math.log1p(-reach) / concordance if reach < 1 else math.inf

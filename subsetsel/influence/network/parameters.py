@@ -18,8 +18,9 @@ from subsetsel.influence.features.items import Names
 from subsetsel.influence.features.running import plain
 from subsetsel.influence.head.choose_inverse import choose_inverse
 from subsetsel.influence.head.data import check_choices, check_l2
+from subsetsel.influence.head.formula import Ridge
 from subsetsel.influence.head.inverse import InverseKind, Metric
-from subsetsel.influence.head.rows import Ridge, Storage, store_rows
+from subsetsel.influence.head.rows import Storage, store_rows
 from subsetsel.influence.network.curvature import Curvature, make_solver, walk_through
 from subsetsel.influence.network.network import Network, choose_parameters
 from subsetsel.influence.network.rows import NetworkInfluence

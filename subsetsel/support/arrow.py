@@ -6,14 +6,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subsetsel.errors import ProblemError
-from subsetsel.formats.data import Array, as_text
+from subsetsel.support.arrays import as_text
 from subsetsel.support.memory import check_fits
 from subsetsel.support.optional import import_extra
 
+Array = NDArray[Any]
+# From here on float64 does not tell neighbouring integers apart.
+_LARGEST_WHOLE = 2**53
 
-def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any]) -> Array:
+
+def join_features(
+    what: str, n: int, names: Sequence[str], batches: Iterable[Any], first: int = 0
+) -> Array:
     """Write columns of numbers, or of lists of as many numbers, into one array of n rows.
 
     Parameters
@@ -26,6 +33,8 @@ def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any
         Columns, in the order in which they stand side by side in the array.
     batches : iterable of pyarrow.RecordBatch
         One at a time is held.
+    first : int
+        Row of the source that they begin with, for messages.
 
     Returns
     -------
@@ -40,7 +49,7 @@ def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any
     out: Array | None = None
     start = 0
     for batch in batches:
-        block = np.hstack([_numbers(batch.column(name), name, start) for name in names])
+        block = np.hstack([_numbers(batch.column(name), name, first + start) for name in names])
         stop = start + len(block)
         if out is None:
             dtype = np.result_type(np.float32, block.dtype)
@@ -51,7 +60,7 @@ def join_features(what: str, n: int, names: Sequence[str], batches: Iterable[Any
         if block.shape[1] != out.shape[1]:
             raise ProblemError(
                 f"the lists of {', '.join(names)} differ in length: {block.shape[1]} numbers in "
-                f"row {start}, and {out.shape[1]} in row 0."
+                f"row {first + start}, and {out.shape[1]} in row {first}."
             )
         out[start:stop] = block
         start = stop
@@ -86,7 +95,21 @@ def _numbers(column: Any, name: str, start: int) -> Array:
             "Columns of labels and ids are no features: name them (--label and --id), as those of "
             "weights, which are numbers (--weight)."
         )
+    if numbers.dtype.itemsize > 4 and numbers.dtype.kind in "iu":
+        _refuse_inexact(numbers.reshape(num_rows, -1), name, start)
     return numbers.reshape(num_rows, -1)
+
+
+def _refuse_inexact(numbers: Array, name: str, start: int) -> None:
+    """Refuse whole numbers that would not stay what they are in float64."""
+    bad = np.argwhere((numbers > _LARGEST_WHOLE) | (numbers < -_LARGEST_WHOLE))
+    if bad.size:
+        row, column = int(bad[0, 0]), int(bad[0, 1])
+        raise ProblemError(
+            f"column {name!r} holds {numbers[row, column]} in row {start + row}, which float64 "
+            "does not tell from its neighbours. Where these are ids, say so (--id on the command "
+            "line) or leave the column out (--drop); where they are amounts, store them as float64."
+        )
 
 
 def _refuse_nulls(values: Any, name: str, start: int, num_rows: int) -> None:
@@ -99,8 +122,11 @@ def _refuse_nulls(values: Any, name: str, start: int, num_rows: int) -> None:
         )
 
 
-def read_labels(what: str, column: Any, name: str) -> Array:
-    """Turn a column of labels or ids, which must be complete, into an array of numbers or texts."""
+def read_labels(what: str, column: Any, name: str, first: int = 0) -> Array:
+    """Turn a column of labels or ids, which must be complete, into an array of numbers or texts.
+
+    ``first`` is the row of the source that it begins with, for messages.
+    """
     types = import_extra("pyarrow", "parquet", "columns of Arrow").types
     column = column.combine_chunks()
     if types.is_dictionary(column.type):
@@ -108,7 +134,8 @@ def read_labels(what: str, column: Any, name: str) -> Array:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise ProblemError(
-            f"column {name!r} has no value in row {row}. Fill it in, or leave the example out."
+            f"column {name!r} has no value in row {first + row}. Fill it in, or leave the example "
+            "out."
         )
     if (
         types.is_string(column.type)
