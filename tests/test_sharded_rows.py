@@ -180,7 +180,9 @@ def test_shards_of_different_widths_are_refused() -> None:
 
 def test_an_engine_for_an_array_is_refused() -> None:
     """An array lies in this process already; without the engine it is taken."""
-    with pytest.raises(OptionError, match="give the paths of files, or leave engine out"):
+    with pytest.raises(
+        OptionError, match="give the paths of files or a dask array, or leave engine"
+    ):
         subsetsel.Problem(S, size=2, engine="tcp://127.0.0.1:8786")
     assert subsetsel.Problem(S, size=2).n == 23
 
@@ -211,6 +213,18 @@ def test_one_file_that_fits_is_an_array_and_others_are_shards(
         assert isinstance(found, ShardedRows)
     monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "1e-6")
     assert isinstance(as_rows(paths[0]), ShardedRows)
+
+
+def test_the_chunks_of_a_dask_array_are_shards() -> None:
+    """Uneven chunks, cut along the columns too, are the rows of the array; NaN is named."""
+    dask_array = pytest.importorskip("dask.array", reason="needs dask")
+    rows = subsetsel.Problem(dask_array.from_array(S, chunks=((9, 1, 13), 3)), size=2).rows
+    np.testing.assert_array_equal(rows.block(0, 23), S)
+    assert rows.choices()["num_shards"] == 3
+    bad = S.copy()
+    bad[11, 2] = np.nan
+    with pytest.raises(ProblemError, match="column 2 of row 1 of chunk 2"):
+        as_rows(dask_array.from_array(bad, chunks=((9, 1, 13), 3)))
 
 
 def test_problem_and_solve_take_paths(tmp_path: Path) -> None:

@@ -145,15 +145,30 @@ def test_any_cut_of_any_type_is_exact(
     np.testing.assert_array_equal(features, stored)
 
 
-def test_small_files_share_a_shard_and_large_ones_are_cut_evenly(tmp_path: Path) -> None:
-    """With 10 rows a shard, 23 rows make three near equal ranges, and three files of 3 one."""
+def test_large_files_are_cut_and_small_ones_fill_a_shard(tmp_path: Path) -> None:
+    """With 10 rows a shard, 23 rows make ranges of 8, 8 and 7, and files of 3 join the last."""
     np.save(tmp_path / "0.npy", X)
     for k in range(1, 4):
         np.save(tmp_path / f"{k}.npy", X[:3])
     shards = open_table(tmp_path, rows_per_shard=10)
-    assert np.diff(shards.starts).tolist() == [7, 8, 8, 9]
+    assert np.diff(shards.starts).tolist() == [8, 8, 10, 6]
     assert shards.locate(31) == f"row 2 of {tmp_path / '3.npy'}"
     assert shards.locate(8) == f"row 8 of {tmp_path / '0.npy'}"
+
+
+@pytest.mark.parametrize("rows_per_shard", [None, 1, 7, 100])
+def test_a_map_begins_where_a_copy_would(
+    rows_per_shard: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of float64 depend on the address: none begins beside a multiple of 16 bytes."""
+    monkeypatch.setattr("subsetsel.shards.files.SHARD_BYTES", 24 * 50)
+    np.save(tmp_path / "X.npy", np.ones((200, 3)))
+    files = find_files(tmp_path / "X.npy", Serial())
+    found = [load_arrays(one) for one in files.cut(rows_per_shard, is_mapped=True)]
+    assert {array.ctypes.data % 16 for array in found} == {0}
+    if rows_per_shard is None:
+        assert [len(array) for array in found] == [48, 48, 48, 48, 8]
+        assert all(isinstance(array, np.memmap) for array in found)
 
 
 def test_parquet_is_cut_between_row_groups(tmp_path: Path) -> None:
@@ -181,6 +196,16 @@ def test_labels_and_weights_are_read_as_they_are_stored(tmp_path: Path) -> None:
         found, _ = joined(open_table(tmp_path / f"{name}.npy", rows_per_shard=10))
         np.testing.assert_array_equal(found, values)
         assert found.dtype == values.dtype
+
+
+def test_a_table_of_one_column_of_texts_holds_labels(tmp_path: Path) -> None:
+    """It is given as one text per row, as in a file of labels."""
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(arrow.table({"y": Y}), tmp_path / "y.parquet", row_group_size=7)
+    found, _ = joined(open_table(tmp_path / "y.parquet", rows_per_shard=7))
+    np.testing.assert_array_equal(found, Y)
 
 
 def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
