@@ -42,7 +42,7 @@ def both(draw: st.DrawFn) -> tuple[DenseRows, ShardedRows]:
     return DenseRows(array), sharded(array, cuts, most_kept=draw(st.sampled_from([0, None])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=both(), seed=st.integers(0, 99))
 def test_every_product_is_that_of_one_array(pair: tuple[DenseRows, ShardedRows], seed: int) -> None:
     """S u, S^T w, sums of subsets, norms, rows and blocks agree, within the limits of rounding."""
@@ -184,6 +184,8 @@ def test_an_engine_for_an_array_is_refused() -> None:
         OptionError, match="give the paths of files or a dask array, or leave engine"
     ):
         subsetsel.Problem(S, size=2, engine="tcp://127.0.0.1:8786")
+    with pytest.raises(OptionError, match="engine='tcp://here:1' computes with rows in shards"):
+        subsetsel.solve(S, size=2, engine="tcp://here:1")
     assert subsetsel.Problem(S, size=2).n == 23
 
 

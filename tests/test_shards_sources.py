@@ -295,6 +295,9 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
     np.save(folder / "long.npy", np.array([[0, 2**53 + 1]]))
     (folder / "junk.npy").write_bytes(b"no array")
     (folder / "junk.parquet").write_bytes(b"no table")
+    (folder / "junk.npz").write_bytes(b"no archive")
+    (folder / "junk.zarr").mkdir()
+    np.savez(folder / "columns.npz", X=np.asfortranarray(X))
     (folder / "note.txt").write_text("text")
     np.savez(folder / "c.npz", X=X, y=Y[:3])
     np.savez(folder / "d.npz", p=X, q=X)
@@ -317,6 +320,9 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "inexact": (folder / "long.npy", {}, "9007199254740993 in row 0, column 1"),
         "junk": (folder / "junk.npy", {}, "is not an npy array"),
         "junk table": (folder / "junk.parquet", {}, "is not a parquet file"),
+        "junk archive": (folder / "junk.npz", {}, "is not an npz file"),
+        "junk store": (folder / "junk.zarr", {}, "is not a zarr store"),
+        "by columns": (folder / "columns.npz", {}, "store numpy.ascontiguousarray(array)"),
         "label of npy": (a, {"label": "y"}, "Give the labels by themselves"),
         "label": (
             folder / "d.npz",
@@ -359,7 +365,8 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
             "text",
             "cube",
         ),
-        *("empty", "inexact", "junk", "junk table", "label of npy", "label", "array", "arrays"),
+        *("empty", "inexact", "junk", "junk table", "junk archive", "junk store", "by columns"),
+        *("label of npy", "label", "array", "arrays"),
         *("lengths", "label types", "column", "column types", "texts"),
     ],
 )
