@@ -284,8 +284,8 @@ def test_a_file_that_changes_or_goes_is_named(tmp_path: Path) -> None:
     assert open_table(path).n == 5
 
 
-def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
-    """Data that is refused: paths, options, and words of the message."""
+def write_bad_files(folder: Path) -> None:
+    """Files that are no tables, or not by themselves."""
     half = X[:, :3]
     np.save(folder / "a.npy", X)
     np.save(folder / "b.npy", half)
@@ -305,6 +305,11 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
     np.savez(folder / "f.npz", X=X, y=np.arange(23))
     write_parquet(folder / "g.parquet", X, Y)
     write_parquet(folder / "h.parquet", X.astype(np.float64), Y)
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
+    """Data that is refused: paths, options, and words of the message."""
+    write_bad_files(folder)
     a, b = folder / "a.npy", folder / "b.npy"
     return {
         "no file": (folder / "none-*.npy", {}, "no file matches"),
@@ -395,7 +400,7 @@ def test_the_cures_of_what_is_refused(
     paths: list[str], options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Each file by itself, or with the names that the messages ask for, is taken."""
-    bad_files(tmp_path)
+    write_bad_files(tmp_path)
     assert open_table([tmp_path / one for one in paths], **options).n == 23
 
 

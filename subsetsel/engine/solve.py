@@ -138,8 +138,7 @@ def solve(
     started = time.perf_counter()
     question = {
         "epsilon": epsilon,
-        "rel_epsilon": options.pop("rel_epsilon", None),
-        "engine": options.pop("engine", None),
+        **{name: options.pop(name, None) for name in ("rel_epsilon", "engine")},
         "size": size,
         "fraction": fraction,
         "num_kept": num_kept,
