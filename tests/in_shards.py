@@ -25,7 +25,7 @@ def in_shards(S: NDArray[np.floating], cuts: Sequence[int]) -> ShardedRows:
 
 def cut_evenly(n: int, num: int) -> list[int]:
     """Give the cuts of ``num`` shards of about the same length."""
-    return np.linspace(0, n, num + 1).astype(int)[1:-1].tolist()
+    return [n * k // num for k in range(1, num)]
 
 
 def _rows(part: NDArray[np.floating]) -> Rows | None:

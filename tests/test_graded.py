@@ -61,7 +61,7 @@ def test_agrees_with_the_relaxation_of_all_rows(name: str) -> None:
     if not len(problem.constraints):
         assert found.bound - found.value <= 2e-5 * found.bound
         weights = found.weights
-        assert np.linalg.norm(problem.sum(weights)) <= problem.epsilon * (1 + 1e-2)
+        assert np.linalg.norm(problem.sum(weights)) <= problem.radius(0) * (1 + 1e-2)
         assert problem.linear_violations(weights > 0.5) == []
 
 

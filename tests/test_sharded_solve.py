@@ -170,3 +170,26 @@ def test_without_time_a_feasible_subset_comes_back(S: NDArray[np.float64]) -> No
     assert found.limit == "time"
     assert found.is_feasible
     assert found.size > 0
+
+
+def test_limits_that_bind_alone_are_reached(S: NDArray[np.float64]) -> None:
+    """Where group limits leave room to the norm, as many as they allow are pruned."""
+    limits = {0: (100, 600), 1: (900, 1200)}
+    found = answer(S, groups=np.arange(_N) % 2, group_limits=limits)
+    assert (found.size, found.status) == (1800, "optimal")
+
+
+def test_a_cap_is_reached(S: NDArray[np.float64]) -> None:
+    """A cap below what the norm allows is reached, and that is proved."""
+    found = answer(S, max_size=500)
+    assert (found.size, found.status) == (500, "optimal")
+
+
+def test_the_kept_normalization_goes_by_sizes(S: NDArray[np.float64]) -> None:
+    """With normalization "kept" about as many are pruned as in one piece, within a proven bound."""
+    whole = solve(Problem(S, epsilon=_EPSILON, normalization="kept"))
+    rows = in_shards(S, cut_evenly(_N, 3))
+    cut = solve(Problem(rows, epsilon=_EPSILON, normalization="kept"))
+    assert cut.is_feasible
+    assert cut.size >= 0.99 * whole.size
+    assert cut.bound is None or cut.bound >= whole.size

@@ -20,7 +20,6 @@ The bound holds at every point, whatever was drawn.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -31,17 +30,20 @@ from subsetsel.bounds.relaxation import Relaxation
 from subsetsel.bounds.sample import LEAST_PER_PARAMETER
 from subsetsel.errors import ProblemError
 from subsetsel.problem.problem import Problem
+from subsetsel.support.clock import Clock
 
 FINE = (1e-6, 0.05)
 """As `COARSE` and `SHARP`: a step costs little beside what its u is worth."""
 # Beyond, the rows of a step fit into no machine that coordinates.
 _MOST_PARAMETERS = 20_000
 _MOST_STEPS = 30
+# Products and sums of all rows in a step.
+_PASSES = 2.0
 # The end is tried where the last step gained at most so many times the gap that is wanted, and its
 # own relaxation is solved to this share of that gap.
 _HOPEFUL, _SHARPER = 8.0, 0.1
 # After so many steps in a row that gained less, no weights within the ball will be found.
-_MOST_IDLE = 3
+_MOST_IDLE = 4
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class GradedRelaxation(Relaxation):
     lam : float
         The multiplier of the norm: u is about (v0 + S^T w) / lam.
     records : list of dict
-        For each step: ``bound``; ``moved``, by how much prices changed, per unit of length;
-        ``num_rows`` drawn; ``bytes_sent`` by then; ``gap`` between bound and weights, relative, NaN
-        where it was not computed.
+        For each step: ``bound``; ``gain``, what it took off the bound; ``moved``, by how much
+        prices changed, per unit of length; ``num_rows`` drawn; ``bytes_sent`` by then; ``gap``
+        between bound and weights, relative, NaN where it was not computed.
     """
 
     lam: float = 0.0
@@ -67,9 +69,8 @@ def graded_relaxation(
     gaps: tuple[float, float] = FINE,
     *,
     time_limit: float = float("inf"),
-    key: str = "relaxation",
     steps: Steps | None = None,
-    follow: Callable[[float], None] | None = None,
+    follow: Callable[[float], bool] | None = None,
 ) -> GradedRelaxation:
     """Solve the relaxation of Eq. 3 by products with S, sums of its rows, and few rows at a time.
 
@@ -83,13 +84,11 @@ def graded_relaxation(
     gaps : (float, float)
         Relative, and in examples, as in `Ascent.run`.
     time_limit : float
-        Seconds; a step that has begun is finished.
-    key : str
-        Under which ``steps`` keeps the state.
+        Seconds; what has been found by then is given.
     steps : Steps, optional
         Goes on from what is kept there, and keeps the state after each step.
     follow : callable, optional
-        Called after each step with the best bound so far.
+        Called after each step with the best bound so far; True ends the search.
 
     Raises
     ------
@@ -97,32 +96,36 @@ def graded_relaxation(
         If S has more than 20,000 columns.
     """
     require_few_columns(problem)
-    started = time.perf_counter()
-    point, num_idle = Point(problem, steps, key), 0
+    clock = Clock(time_limit)
+    point = Point(problem, clock, steps)
     while problem.free.any():
-        if follow is not None:
-            follow(point.best.bound)
         tolerance = max(gaps[0] * point.height, gaps[1])
-        is_late = time.perf_counter() - started > time_limit
-        is_last = is_late or len(point.records) >= _MOST_STEPS
+        if (follow is not None and follow(point.best.bound)) or clock.remaining <= 0:
+            break
+        is_last = len(point.records) == _MOST_STEPS or _is_idle(point, tolerance)
         if is_last or point.gain <= _HOPEFUL * tolerance:
-            num_idle = num_idle + 1 if point.gain <= tolerance else 0
-            is_last = is_last or num_idle > _MOST_IDLE
             point.close(_SHARPER * tolerance)
             is_excluded = point.best.bound < problem.must_prune.sum()
             if is_last or is_excluded or point.height - point.value <= tolerance:
                 break
         point.step()
     most = float(problem.max_size)
+    weights = point.mask().astype(np.float64) if point.weights is None else point.weights
     return GradedRelaxation(
-        point.mask().astype(np.float64) if point.weights is None else point.weights,
-        max(0.0, min(point.value, most)),
-        replace(point.best, bound=min(point.best.bound, most)),
-        3.0 * len(point.records) + 4.0,
-        time.perf_counter() - started,
-        point.lam,
-        point.records,
+        weights=weights,
+        value=max(0.0, min(point.value, most)),
+        dual=replace(point.best, bound=min(point.best.bound, most)),
+        num_passes=_PASSES * len(point.records),
+        solve_time=clock.elapsed,
+        lam=point.lam,
+        records=point.records,
     )
+
+
+def _is_idle(point: Point, tolerance: float) -> bool:
+    """Whether the last steps gained nothing, so that no weights within the ball will be found."""
+    gains = [record["gain"] for record in point.records[-_MOST_IDLE:]]
+    return len(gains) == _MOST_IDLE and max(gains) <= tolerance
 
 
 def require_few_columns(problem: Problem) -> None:

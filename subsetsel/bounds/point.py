@@ -15,6 +15,7 @@ from subsetsel.bounds.sample import chances_of, lengths_of, most_rows, nearest, 
 from subsetsel.problem.fold import fold
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.support.clock import Clock
 
 # A step's own relaxation is solved to this share of what the step before gained, within limits, and
 # to so many examples.
@@ -23,7 +24,8 @@ _SHARPER, _PRECISIONS, _EXAMPLES = 0.05, (1e-7, 1e-3), 0.0025
 _LEAST_REACH = 0.1
 # Points on the line to a step's optimum.
 _LINE = np.linspace(0.0, 1.5, 13)
-_RECORD = ("bound", "moved", "num_rows", "bytes_sent", "gap")
+_KEY = "relaxation"
+_RECORD = ("bound", "gain", "moved", "num_rows", "bytes_sent", "gap")
 
 
 class Steps(Protocol):
@@ -42,8 +44,9 @@ class Point:
     Parameters
     ----------
     problem : Problem
-    steps : Steps or None
-    key : str
+    clock : Clock
+        At its end what is solved here ends, wherever it is.
+    steps : Steps, optional
 
     Attributes
     ----------
@@ -59,8 +62,8 @@ class Point:
         These weights.
     """
 
-    def __init__(self, problem: Problem, steps: Steps | None, key: str) -> None:
-        self.steps, self.key = steps, key
+    def __init__(self, problem: Problem, clock: Clock, steps: Steps | None = None) -> None:
+        self.clock, self.steps = clock, steps
         self.problem = problem = problem.replace(max_size=problem.n)
         self.rows, self.free = problem.rows, problem.free
         self.lengths = lengths_of(problem)
@@ -92,12 +95,13 @@ class Point:
         model = sample(self.problem, self.mask(), items, limits)
         ascent = Ascent(model, limits=limits, lam=self.lam or None)
         ascent.multipliers[:] = self.here.y
-        share = float(np.clip(_SHARPER * self.gain / self.height, *_PRECISIONS))
-        found = ascent.run((share, _EXAMPLES)).dual
+        share = float(np.clip(_SHARPER * self.gain / max(self.height, 1.0), *_PRECISIONS))
+        found = ascent.run((share, _EXAMPLES), self.clock.remaining).dual
         self.lam = ascent.lam
         self._move(self._evaluate(found))
         self.records.append({
             "bound": float(self.best.bound),
+            "gain": self.gain,
             "moved": self.reach,
             "num_rows": float(items.size),
             "bytes_sent": 0.0 if self.rows.shards is None else float(self.rows.shards.bytes_sent),
@@ -164,7 +168,7 @@ class Point:
         folded = fold(problem, items, self.mask())
         ascent = Ascent(folded.problem, lam=self.lam or None)
         ascent.multipliers[:] = here.y
-        found = ascent.run((0.0, tolerance))
+        found = ascent.run((0.0, tolerance), self.clock.remaining)
         self.lam = ascent.lam
         self._move(self._evaluate(found.dual))
         if self.height < self.best.bound - tolerance:
@@ -186,7 +190,7 @@ class Point:
             return
         here, best = self.here, self.best
         self.steps.put(
-            self.key,
+            _KEY,
             {
                 "u": here.u,
                 "y": here.y,
@@ -201,7 +205,7 @@ class Point:
 
     def _resume(self) -> bool:
         """Take up the state after the last step that was kept; False where none was."""
-        kept = None if self.steps is None else self.steps.get(self.key)
+        kept = None if self.steps is None else self.steps.get(_KEY)
         if kept is None:
             return False
         self.lam, self.reach, self.gain, self.height, bound = map(float, kept["numbers"])

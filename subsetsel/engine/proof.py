@@ -40,8 +40,9 @@ _ENOUGH = 0.9
 _TO_EXCLUDE = 0.1
 
 
-def _nothing() -> None:
-    """Follow nothing."""
+def _go_on() -> bool:
+    """Follow nothing, and end nothing."""
+    return False
 
 
 class Proof:
@@ -64,7 +65,7 @@ class Proof:
     steps : Steps or None
         Where the relaxation of rows in shards keeps its state.
     follow : callable
-        Called after each step of that relaxation.
+        Called after each step of that relaxation; True ends it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Proof:
         self._is_sharp = False
         self.lam: float | None = None
         self.steps: Steps | None = None
-        self.follow: Callable[[], None] = _nothing
+        self.follow: Callable[[], bool] = _go_on
 
     def tighten(self, bound: float | None) -> None:
         """Take a proven bound if it is better than the one there is."""
@@ -137,9 +138,9 @@ class Proof:
         self._ascent = Ascent(self.problem, lam=self.lam)
         return self._ascent.run(COARSE, seconds)
 
-    def _take_step(self, bound: float) -> None:
+    def _take_step(self, bound: float) -> bool:
         self._tighten_exact(bound)
-        self.follow()
+        return self.follow()
 
     def _is_vanishing(self) -> bool:
         """Whether the squares of all rows that may be chosen are next to nothing."""

@@ -110,10 +110,6 @@ class Run:
         """Make a run without limits, for warming up and for inner searches."""
         return cls(problem, Limits(bound=False))
 
-    def keep_in(self, journal: Journal) -> None:
-        """Keep the steps of this run in a journal, and go on from those it has."""
-        self.journal = self.proof.steps = journal
-
     # --- clock and budget -----------------------------------------------------------------------
 
     @property
@@ -317,7 +313,7 @@ class Run:
             return size > best.size
         return norm < best.norm
 
-    def _report(self, *, is_new: bool = False) -> None:
+    def _report(self, *, is_new: bool = False) -> bool:
         now = self.elapsed
         record = Progress(
             now,
@@ -336,6 +332,7 @@ class Run:
                 answer = self.limits.callback(record)
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.limit = "interrupted"
+        return self.limit is not None
 
     # --- bound ----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import numpy as np
 from subsetsel.bounds.graded import GradedRelaxation, require_few_columns
 from subsetsel.bounds.sample import nearest
 from subsetsel.engine.journal import key_of
+from subsetsel.engine.levels import by_levels
 from subsetsel.engine.options import Limits
 from subsetsel.engine.other_form import Engine, maximize_size
 from subsetsel.engine.result import Candidate
@@ -45,8 +46,6 @@ def sharded_engine(engine: Engine) -> Engine:
     """
 
     def by_norm(problem: Problem, run: Run) -> Candidate:
-        from subsetsel.engine.levels import by_levels
-
         return by_levels(engine, problem, run)
 
     def search(problem: Problem, run: Run) -> Candidate:

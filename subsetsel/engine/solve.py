@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from subsetsel.engine.finish import conclude
-from subsetsel.engine.journal import Journal, opened_journal
+from subsetsel.engine.journal import opened_journal
 from subsetsel.engine.method import Method
 from subsetsel.engine.options import Callback, Limits
 from subsetsel.engine.other_form import Engine, pick_engine
@@ -63,7 +64,6 @@ def solve(
     progress: Callback | None = None,
     bound: bool | Literal["tight"] = True,
     trace: bool = False,
-    checkpoint: str | PathLike[str] | None = None,
     **options: Any,
 ) -> Solution:
     """Find which examples can be left out together.
@@ -164,10 +164,8 @@ def solve(
         bound=bound,
         trace=trace,
     )
-    problem = _as_problem(problem, {k: v for k, v in question.items() if v is not None})
-    require_shards(problem, limits, checkpoint)
-    with opened_journal(checkpoint, problem, limits, solver, sorted(options.items())) as journal:
-        return _solve(problem, get_spec(solver), limits, options, started, journal)
+    problem, checkpoint = _as_problem(problem, question), options.pop("checkpoint", None)
+    return _solve(problem, get_spec(solver), limits, options, started, checkpoint)
 
 
 def path(
@@ -188,7 +186,7 @@ def path(
         Exactly one of the two.
     solver : str
     **options
-        As in `solve`; a time limit is that of each point.
+        As in `solve`; a time limit is that of each point, and a checkpoint has a folder for each.
 
     Returns
     -------
@@ -216,8 +214,10 @@ def path(
 def _walk_path(
     problems: Sequence[Problem], solver: str, options: dict[str, Any]
 ) -> Iterator[Solution]:
-    previous = options.pop("initial_guess", None)
-    for problem in problems:
+    previous, folder = options.pop("initial_guess", None), options.pop("checkpoint", None)
+    for number, problem in enumerate(problems):
+        if folder is not None:
+            options["checkpoint"] = Path(folder) / str(number)
         solution = solve(problem, solver=solver, initial_guess=previous, **options)
         if solution.is_feasible:
             previous = solution
@@ -229,6 +229,7 @@ _PROBLEM_ARGUMENTS = (Question.__annotations__.keys() - _GOALS) | {"normalizatio
 
 
 def _as_problem(given: Any, question: dict[str, Any]) -> Problem:
+    question = {name: value for name, value in question.items() if value is not None}
     if not isinstance(given, Problem):
         return Problem(given, **question)
     if question:
@@ -245,16 +246,18 @@ def _solve(
     limits: Limits,
     given: Mapping[str, Any],
     started: float,
-    journal: Journal,
+    checkpoint: str | PathLike[str] | None,
 ) -> Solution:
     """Solve a checked problem; loading and compiling apart, the time runs since ``started``."""
     if limits.initial_guess is not None:
         problem.check_mask(limits.initial_guess, "initial_guess")
+    require_shards(problem, limits, checkpoint)
     before, traffic = time.perf_counter(), Traffic(problem.rows.shards)
     engine, limits = _load(problem, spec, limits, given)
     compile_time = time.perf_counter() - before
 
     with (
+        opened_journal(checkpoint, problem, limits, spec.name, sorted(given.items())) as journal,
         one_blas_thread(),
         needs_memory(
             f"solving S of {problem.n:,} x {problem.d:,} with {spec.name!r}",
@@ -266,7 +269,7 @@ def _solve(
     ):
         run = Run(problem, limits)
         run.start_time = started + compile_time
-        run.keep_in(journal)
+        run.journal = run.proof.steps = journal
         candidate, message = _search(problem, engine, run)
         solution = conclude(problem, spec.name, run, candidate, compile_time, message)
         solution.stats.update(traffic.record())
