@@ -73,7 +73,7 @@ def search_margin(
         assert problem.size is not None
         key = key_of("margin", problem.size, run.effort, radius, number)
         relaxation = graded_relaxation(
-            problem.replace(epsilon=radius),
+            problem.replace(epsilon=radius, normalization="full"),
             COARSE,
             time_limit=_SHARE * run.remaining,
             key=key,
