@@ -16,7 +16,6 @@ from subsetsel.bounds.graded import graded_relaxation
 from subsetsel.bounds.relaxation import COARSE
 from subsetsel.bounds.sample import nearest
 from subsetsel.engine.core import search_core
-from subsetsel.engine.journal import key_of
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
 from subsetsel.problem.problem import Problem
@@ -67,17 +66,15 @@ def search_margin(
         A direction along which the norm has a lower bound; None where there was no time.
     """
     dual, radius = None, run.norm
-    for number in range(_MOST_RELAXATIONS):
+    for _ in range(_MOST_RELAXATIONS):
         if run.should_stop():
             return None
         assert problem.size is not None
-        key = key_of("margin", problem.size, run.effort, radius, number)
         relaxation = graded_relaxation(
             problem.replace(epsilon=radius, normalization="full"),
             COARSE,
             time_limit=_SHARE * run.remaining,
-            key=key,
-            steps=run.journal,
+            follow=lambda _: run.should_stop(),
         )
         length = euclidean(relaxation.dual.u)
         if not length > 0:
