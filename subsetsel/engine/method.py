@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from subsetsel.engine.other_form import Engine, pick_engine
 from subsetsel.engine.registry import Solver, SolverSpec, get_spec
+from subsetsel.engine.sharded import sharded_engine
 from subsetsel.problem.problem import Problem
 
 
@@ -39,4 +40,7 @@ class Method:
         ways.append((greedy, exchanges, greedy.options(exchanges, {"patience": 0})))
         for _, solver, options in ways:
             solver.warm_up(problem, options)
-        return tuple(pick_engine(problem, *way) for way in ways)
+        engines = (pick_engine(problem, *way) for way in ways)
+        if problem.rows.shards is None:
+            return tuple(engines)
+        return tuple(sharded_engine(engine) for engine in engines)
