@@ -25,7 +25,8 @@ from subsetsel.influence.head.expansion import Expansion
 from subsetsel.influence.head.feature_shards import FeatureShards
 from subsetsel.influence.head.losses import SoftmaxObjective
 from subsetsel.influence.head.setting import Setting
-from subsetsel.influence.head.sharded import objective_in_shards
+from subsetsel.influence.head.sharded import objective_in_shards, wrap
+from subsetsel.influence.head.sharded_rows import Triangle
 from subsetsel.rows.base import FloatArray
 from subsetsel.shards.sums import add_up
 from subsetsel.shards.table import Shards
@@ -197,7 +198,7 @@ def _away(given: memoryview) -> memoryview:
     start = (8 - room.ctypes.data) % 64
     room[start : start + len(given)] = given
     room.flags.writeable = False
-    return memoryview(room)[start : start + len(given)]
+    return room.data[start : start + len(given)]
 
 
 def test_everything_travels() -> None:
@@ -208,6 +209,14 @@ def test_everything_travels() -> None:
     one, other = (influence_rows(head) for head in (here, there))
     assert (one.squared_norms == other.squared_norms).all()
     assert (one.sum(KEPT) == other.sum(KEPT)).all()
+
+
+def test_what_arrives_is_moved_to_where_torch_computes() -> None:
+    """Solves round by the address of their numbers: a multiple of 64, at either end."""
+    array = Parcel(np.eye(5)).open()
+    assert array.ctypes.data % 64 == 8
+    assert wrap(array).data_ptr() % 64 == 0
+    assert Parcel(Triangle(array)).open().tensor.data_ptr() % 64 == 0
 
 
 def test_an_engine_learns_what_is_held() -> None:
