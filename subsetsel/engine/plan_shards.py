@@ -1,0 +1,136 @@
+"""The plan of a run over shards: its steps, the memory they take, and the rules they keep to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from subsetsel.engine import plan_steps as steps
+from subsetsel.engine.plan import Machines, Rule, ShardPlan, Step
+from subsetsel.engine.plan_steps import Asked
+from subsetsel.errors import OptionError
+from subsetsel.support.memory import VARIABLE, describe, most_held
+
+# Beyond, neither the rows of a step nor the factor of a Hessian fit into one machine.
+MOST_PARAMETERS = 20_000
+# Numbers for each example on the driver at the peak.
+VECTORS = 14
+# What Python, NumPy, torch and the compiled kernels take before there are any data.
+BASE_BYTES = 400 * 2**20
+
+
+def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
+    """Say what a run will take, and whether it would be refused.
+
+    Parameters
+    ----------
+    asked : Asked
+    machines : Machines
+
+    Returns
+    -------
+    ShardPlan
+
+    Raises
+    ------
+    OptionError
+        If a count is no positive number.
+    """
+    for name in ("n", "d", "num_shards"):
+        if getattr(asked, name) < 1:
+            raise OptionError(f"{name} must be at least 1, got {getattr(asked, name)}.")
+    found = [steps.read(asked)]
+    found += [steps.polish(asked), steps.hessian(asked)] if asked.is_head else []
+    found.append(steps.norms(asked))
+    if asked.is_eq_3:
+        found += [steps.relaxation(asked), steps.margin(asked)]
+    else:
+        sizes = steps.NUM_SIZES if asked.goal == "epsilon" else 1
+        found.append(steps.levels(asked) * sizes)
+        found += [steps.refit(asked) * sizes] if asked.is_head else []
+    return ShardPlan(
+        n=asked.n,
+        d=asked.d,
+        num_shards=asked.num_shards,
+        machines=machines,
+        steps=tuple(_as_held(asked, step) for step in found),
+        rules=rules(asked),
+        worker_bytes=worker_bytes(asked, machines),
+        driver_bytes=driver_bytes(asked),
+    )
+
+
+def _as_held(asked: Asked, step: Step) -> Step:
+    """Load the files again in each round, where the shards are not kept in memory."""
+    if asked.is_held:
+        return step
+    return replace(step, bytes_loaded=step.rounds * asked.held_bytes)
+
+
+def worker_bytes(asked: Asked, machines: Machines) -> float:
+    """Memory of a machine: its part of the shards, and what each core works on."""
+    largest = asked.held_bytes / asked.num_shards
+    factor = 8.0 * asked.d**2 if asked.is_head else 0.0
+    moving = steps.movers(asked) * asked.row_bytes if steps.core_rows(asked) < asked.n else 0.0
+    hands = min(machines.cores, asked.num_shards)
+    each = BASE_BYTES + factor + 2.0 * largest + 2.0 * moving
+    held = asked.held_bytes / min(machines.machines, asked.num_shards) if asked.is_held else 0.0
+    return held + hands * each
+
+
+def driver_bytes(asked: Asked) -> float:
+    """Memory of the driver: numbers for each example, the rows it gathers, the factor."""
+    gathered = steps.core_rows(asked)
+    if asked.is_eq_3:
+        gathered = max(steps.graded_rows(asked), float(min(steps.MARGIN_ROWS, asked.n)))
+    factor = 3.0 * 8 * asked.d**2 if asked.is_head else 0.0
+    return (
+        BASE_BYTES + 8.0 * VECTORS * asked.n + gathered * (asked.row_bytes + 8.0 * asked.d) + factor
+    )
+
+
+def rules(asked: Asked) -> tuple[Rule, ...]:
+    """Which rules of the algorithms a run keeps to."""
+    found = [_most_parameters(asked)]
+    if asked.is_eq_3:
+        least = min(steps.GRADED_ROWS_PER_PARAMETER * asked.d, asked.n)
+        has_room = steps.graded_rows(asked) >= least
+        found.append(
+            Rule(
+                "sample of Eq. 3",
+                "holds" if has_room else "falls back",
+                f"{steps.graded_rows(asked):,.0f} rows a step; with {least:,} the gap falls to "
+                f"1e-6 in about {steps.GRADED_STEPS}" + ("" if has_room else ", now in more"),
+            )
+        )
+        return tuple(found)
+    return (*found, _core(asked))
+
+
+def _most_parameters(asked: Asked) -> Rule:
+    what = f"d = {asked.d:,} of at most {MOST_PARAMETERS:,}"
+    if asked.d <= MOST_PARAMETERS:
+        return Rule("parameters", "holds", what)
+    cure = "fewer features, such as the first 512 principal components, or fewer classes"
+    return Rule(
+        "parameters", "refused", f"{what}: use {cure if asked.is_head else 'fewer columns'}"
+    )
+
+
+def _core(asked: Asked) -> Rule:
+    num_rows, room = steps.core_rows(asked), most_held() // int(asked.row_bytes)
+    least = min(steps.CORE_LEAST * asked.d, asked.n)
+    if num_rows == asked.n:
+        text = f"all {asked.n:,} rows come together: too few for {asked.d:,} parameters in shards"
+        return Rule("core of Eq. 4", "falls back", text)
+    if room < least:
+        needed = describe(2 * least * asked.row_bytes)
+        return Rule(
+            "core of Eq. 4",
+            "refused",
+            f"{least:,} rows are needed, {room:,} have room; set {VARIABLE} for {needed} or more",
+        )
+    return Rule(
+        "core of Eq. 4",
+        "holds",
+        f"{num_rows:,.0f} rows; without swaps in the shards {steps.rows_to_move(asked):,.0f}",
+    )

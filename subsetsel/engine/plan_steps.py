@@ -1,0 +1,296 @@
+"""The formulas of a plan: what each step over shards takes, from n, d and the number of shards.
+
+Bytes are those of `Shards.map`: what it sends to every shard, and what it gets back from each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from subsetsel.engine.plan import Step
+from subsetsel.support.memory import most_held
+
+# Of the algorithms, as their modules have them; a test keeps them the same.
+GRADED_ROWS_PER_PARAMETER, GRADED_USUAL_ROWS, GRADED_USUAL_BYTES = 10, 40, 2**28
+GRADED_FEWEST_ROWS = 4096
+CORE_ROWS_PER_PARAMETER, CORE_FEWEST_ROWS, CORE_LEAST = 48, 12_000, 24
+MOVERS, PROPOSALS, REACH, WHOLE = 24, 5, 0.2, 4
+# Steps of the graded sample to a gap of 1e-6 of made rows and of Fashion-MNIST: 5 to 8.
+GRADED_STEPS = 8
+# Passes over the rows of a step that the relaxation of what was drawn takes: 30 to 100.
+GRADED_PASSES = 100
+# Rows that are gathered around the margin of Eq. 3: 1,500 to 10,000 were enough.
+MARGIN_ROWS = 10_000
+# Proposals of the annealer for each row of a core, each of which reads one row.
+CORE_PROPOSALS = 60
+# Of a head of 6 shards: gradients and products of a polish, and gradients of a refit.
+POLISH_GRADIENTS, POLISH_PRODUCTS, REFIT_GRADIENTS = 40, 100, 13
+# Sizes that `prune` tries with a limit for the refitted head.
+NUM_SIZES = 6
+# Numbers for each example that the driver passes over in a step.
+VECTORS_READ = 40
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be run.
+
+    Attributes
+    ----------
+    n, num_shards : int
+    d : int
+        Parameters; of a head (classes - 1) (features + 1).
+    goal : {"epsilon", "size"}
+        Eq. 3, or Eq. 4; of a head with "epsilon" what `subsetsel.prune` does: several sizes.
+    share : float
+        How much of the examples will be pruned.
+    itemsize : int
+        Bytes of a number as it is held: of S, or of a feature.
+    num_features, num_classes : int or None
+        Of a head; None where S is stored.
+    is_held : bool
+        Whether the shards stay in memory between two rounds.
+    """
+
+    n: int
+    d: int
+    num_shards: int
+    goal: str = "size"
+    share: float = 0.4
+    itemsize: int = 4
+    num_features: int | None = None
+    num_classes: int | None = None
+    is_held: bool = True
+
+    @property
+    def is_head(self) -> bool:
+        """Whether rows of S are solved for, from features."""
+        return self.num_features is not None
+
+    @property
+    def is_eq_3(self) -> bool:
+        """Whether epsilon limits the norm itself, not what a refit says."""
+        return self.goal == "epsilon" and not self.is_head
+
+    @property
+    def held_bytes(self) -> float:
+        """Bytes that all shards hold together: S, or the features and a label."""
+        width = self.d * self.itemsize
+        if self.num_features is not None:
+            width = self.num_features * self.itemsize + 8
+        return float(self.n) * width
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row of S on its way: float32 where it is solved for."""
+        return self.d * (4.0 if self.is_head else self.itemsize)
+
+
+# --- what the rows of S are asked for -------------------------------------------------------------
+
+
+def dot(asked: Asked) -> Step:
+    """S u: u to every shard, n numbers back."""
+    return Step(
+        "dot",
+        "2 n d operations",
+        rounds=1,
+        bytes_sent=8.0 * asked.d * asked.num_shards + 8.0 * asked.n,
+        flops=2.0 * asked.n * asked.d + _solves(asked, asked.num_shards),
+        bytes_read=asked.held_bytes,
+    )
+
+
+def weighted_sum(asked: Asked, weight_bytes: int = 8) -> Step:
+    """S^T w: its weights to every shard, d numbers back from each."""
+    return Step(
+        "sum",
+        "2 n d operations",
+        rounds=1,
+        bytes_sent=8.0 * asked.d * asked.num_shards + float(weight_bytes) * asked.n,
+        flops=2.0 * asked.n * asked.d + _solves(asked, asked.num_shards),
+        bytes_read=asked.held_bytes,
+    )
+
+
+def take(asked: Asked, num_rows: float) -> Step:
+    """Bring rows to the driver: an index there, a row back."""
+    return Step(
+        "take",
+        "rows x d numbers",
+        rounds=1,
+        bytes_sent=num_rows * (8.0 + asked.row_bytes),
+        flops=_solves(asked, num_rows),
+        bytes_read=num_rows * asked.row_bytes,
+    )
+
+
+def norms(asked: Asked) -> Step:
+    """Squared norms of all rows, once."""
+    return Step(
+        "norms of the rows",
+        "2 n d^2 operations: a solve a row" if asked.is_head else "2 n d operations",
+        rounds=1,
+        bytes_sent=8.0 * asked.n,
+        flops=2.0 * asked.n * asked.d + _solves(asked, asked.n),
+        bytes_read=asked.held_bytes,
+    )
+
+
+def _solves(asked: Asked, count: float) -> float:
+    """Operations of solves with the factor of a head's Hessian, two triangles each."""
+    return 2.0 * count * asked.d**2 if asked.is_head else 0.0
+
+
+# --- Eq. 3 ----------------------------------------------------------------------------------------
+
+
+def graded_rows(asked: Asked) -> float:
+    """Rows that a step of the graded sample draws."""
+    held = most_held() // int(asked.row_bytes)
+    usual = min(GRADED_USUAL_ROWS * asked.d, GRADED_USUAL_BYTES // int(asked.row_bytes))
+    least = max(GRADED_FEWEST_ROWS, GRADED_ROWS_PER_PARAMETER * asked.d, usual)
+    return float(min(least, held, asked.n))
+
+
+def relaxation(asked: Asked) -> Step:
+    """Relax Eq. 3 by the graded sample: a product and two sums, then steps of three rounds."""
+    num_rows = graded_rows(asked)
+    begun = weighted_sum(asked, 1) + weighted_sum(asked, 1) + dot(asked)
+    step = take(asked, num_rows) + dot(asked) + weighted_sum(asked)
+    step += Step(
+        "solve",
+        "",
+        driver_flops=4.0 * GRADED_PASSES * num_rows * asked.d,
+        driver_read=2.0 * GRADED_PASSES * num_rows * asked.row_bytes + 8.0 * VECTORS_READ * asked.n,
+    )
+    whole = begun + step * GRADED_STEPS
+    source = f"{GRADED_STEPS} steps of 3 rounds, {num_rows:,.0f} rows each"
+    return _named(whole, "relaxation of Eq. 3", source)
+
+
+def margin(asked: Asked) -> Step:
+    """Gather and search the rows near the margin; sum the answer again."""
+    num_rows = float(min(MARGIN_ROWS, asked.n))
+    found = take(asked, num_rows) + weighted_sum(asked, 1) + weighted_sum(asked, 1)
+    found += Step(
+        "search", "", driver_read=CORE_PROPOSALS * num_rows * asked.row_bytes * GRADED_STEPS
+    )
+    return _named(found, "core of Eq. 3", f"{num_rows:,.0f} rows, two sums")
+
+
+# --- Eq. 4 ----------------------------------------------------------------------------------------
+
+
+def core_rows(asked: Asked) -> float:
+    """Rows of the core of Eq. 4; all of them where they are few enough to come here."""
+    wanted = max(CORE_FEWEST_ROWS, CORE_ROWS_PER_PARAMETER * asked.d)
+    if asked.n <= WHOLE * wanted and asked.n * asked.row_bytes <= most_held():
+        return float(asked.n)
+    return float(min(wanted, most_held() // int(asked.row_bytes), asked.n))
+
+
+def rows_to_move(asked: Asked) -> float:
+    """Rows that must be free to move, for a core to take away the miss of a random start."""
+    return sqrt(asked.n * asked.d * asked.share * (1 - asked.share)) / REACH
+
+
+def movers(asked: Asked) -> float:
+    """Rows that a shard reads in a pass."""
+    return float(min(MOVERS * asked.d, asked.n / asked.num_shards))
+
+
+def levels(asked: Asked) -> Step:
+    """Eq. 4 at one size: perhaps a pass in which shards swap, a core, the sum again."""
+    num_rows = core_rows(asked)
+    if num_rows == asked.n:
+        found = take(asked, num_rows) + weighted_sum(asked, 1)
+        source = "all rows are gathered"
+    else:
+        found = weighted_sum(asked, 1)
+        source = f"a core of {num_rows:,.0f} rows"
+        if rows_to_move(asked) > num_rows:
+            found += shares(asked) + weighted_sum(asked, 1)
+            source = f"a pass of {movers(asked):,.0f} rows a shard, {source}"
+        found += take(asked, num_rows) + weighted_sum(asked, 1)
+    found += Step("search", "", driver_read=CORE_PROPOSALS * num_rows * asked.row_bytes)
+    return _named(found, "Eq. 4", source)
+
+
+def shares(asked: Asked) -> Step:
+    """One pass in which each shard swaps examples: bits there and back, a change of d numbers."""
+    moved = movers(asked) * asked.num_shards
+    return Step(
+        "pass",
+        "",
+        rounds=1,
+        bytes_sent=16.0 * asked.d * asked.num_shards + 3.0 * asked.n / 8,
+        flops=_solves(asked, moved),
+        bytes_read=(1 + PROPOSALS) * moved * asked.row_bytes,
+    )
+
+
+# --- the head -------------------------------------------------------------------------------------
+
+
+def read(asked: Asked) -> Step:
+    """Read every file once, in the shards, and look for what is no number."""
+    return Step(
+        "read and check",
+        "every byte of the files, once",
+        rounds=1,
+        bytes_sent=16.0 * asked.num_shards,
+        bytes_read=asked.held_bytes,
+        bytes_loaded=asked.held_bytes,
+    )
+
+
+def gradient(asked: Asked) -> Step:
+    """Find a gradient, or a product with the Hessian: theta there, as many numbers back."""
+    return Step(
+        "gradient",
+        "4 n d operations",
+        rounds=1,
+        bytes_sent=16.0 * asked.d * asked.num_shards,
+        flops=4.0 * asked.n * asked.d,
+        bytes_read=2.0 * asked.held_bytes,
+    )
+
+
+def polish(asked: Asked) -> Step:
+    """Bring the head to its minimum."""
+    return _named(
+        gradient(asked) * (POLISH_GRADIENTS + POLISH_PRODUCTS),
+        "polish of the head",
+        f"{POLISH_GRADIENTS} gradients, {POLISH_PRODUCTS} products: 4 n d operations each",
+    )
+
+
+def hessian(asked: Asked) -> Step:
+    """Sum the Hessian over the shards on the driver, and send its factor to them."""
+    square = 8.0 * asked.d**2
+    return Step(
+        "Hessian and factor",
+        "n d^2 operations, d^2 numbers a shard; d^3 / 3 for the factor",
+        rounds=1,
+        bytes_sent=2.0 * square * asked.num_shards,
+        flops=float(asked.n) * asked.d**2,
+        bytes_read=asked.held_bytes,
+        driver_flops=asked.d**3 / 3.0,
+        driver_read=square * asked.num_shards,
+    )
+
+
+def refit(asked: Asked) -> Step:
+    """Refit the head on what is kept, from the old one: its bits there, then gradients."""
+    sent = Step("bits", "", rounds=1, bytes_sent=asked.n / 8)
+    return _named(
+        sent + gradient(asked) * REFIT_GRADIENTS,
+        "refit and error bar",
+        f"n bits, {REFIT_GRADIENTS} gradients",
+    )
+
+
+def _named(step: Step, name: str, source: str) -> Step:
+    return replace(step, name=name, source=source)
