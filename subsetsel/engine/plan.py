@@ -94,6 +94,8 @@ class Step:
         Calls of `Shards.map`.
     bytes_sent : float
         Of arrays, to and from the driver, as `Shards.bytes_sent` counts them.
+    bytes_between : float
+        What else `Shards.bytes_sent` counts: arrays that go from worker to worker, all at once.
     flops, bytes_read, bytes_loaded : float
         Of all workers: operations in products, bytes read from memory, bytes read from files.
     driver_flops, driver_read : float
@@ -104,6 +106,7 @@ class Step:
     source: str
     rounds: int = 0
     bytes_sent: float = 0.0
+    bytes_between: float = 0.0
     flops: float = 0.0
     bytes_read: float = 0.0
     bytes_loaded: float = 0.0
@@ -130,6 +133,7 @@ class Step:
         parts = (
             self.rounds * num_shards * rates.task,
             self.bytes_sent / rates.network,
+            self.bytes_between / (hands * rates.network),
             self.bytes_loaded / (hands * rates.disk),
             max(self.flops / rates.flops, self.bytes_read / rates.memory) / cores,
             max(self.driver_flops / rates.flops, self.driver_read / rates.memory),
@@ -187,8 +191,8 @@ class ShardPlan:
 
     @property
     def bytes_sent(self) -> float:
-        """Bytes to and from the driver in all steps."""
-        return sum(step.bytes_sent for step in self.steps)
+        """Bytes over the network in all steps, as `Shards.bytes_sent` counts them."""
+        return sum(step.bytes_sent + step.bytes_between for step in self.steps)
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -219,7 +223,7 @@ class ShardPlan:
             (
                 step.name,
                 f"{step.rounds:,}",
-                decimal_bytes(step.bytes_sent),
+                decimal_bytes(step.bytes_sent + step.bytes_between),
                 span(*step.seconds(self.machines, self.num_shards)),
                 step.source,
             )

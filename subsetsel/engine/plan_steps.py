@@ -268,17 +268,18 @@ def polish(asked: Asked) -> Step:
 
 
 def hessian(asked: Asked) -> Step:
-    """Sum the Hessian over the shards on the driver, and send its factor to them."""
+    """Sum the Hessian over the shards, two and two, factor it here, and send the factor out."""
     square = 8.0 * asked.d**2
     return Step(
         "Hessian and factor",
         "n d^2 operations, d^2 numbers a shard; d^3 / 3 for the factor",
         rounds=1,
-        bytes_sent=2.0 * square * asked.num_shards,
+        bytes_sent=2.0 * square,
+        bytes_between=square * asked.num_shards,
         flops=float(asked.n) * asked.d**2,
         bytes_read=asked.held_bytes,
         driver_flops=asked.d**3 / 3.0,
-        driver_read=square * asked.num_shards,
+        driver_read=4.0 * square,
     )
 
 
