@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subsetsel.engine import plan_steps
-from subsetsel.engine.plan import Machines, Step, decimal_bytes, span
+from subsetsel.engine.plan import Machines, Step, span
 from subsetsel.engine.plan_shards import plan_shards
 from subsetsel.engine.plan_steps import Asked
 from subsetsel.errors import OptionError
@@ -21,6 +21,7 @@ from subsetsel.rows.sharded import ShardedRows
 from subsetsel.shards.table import Shards
 from subsetsel.shards.workers import Serial
 from subsetsel.support.memory import VARIABLE
+from subsetsel.support.text import decimal_bytes
 
 HEAD = Asked(100_000_000, 4_617, 256, num_features=512, num_classes=10)
 

@@ -13,7 +13,18 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.read_shards import measure_matrix, rows_in_shards
+from subsetsel.cli.reading import ShardFlags, takes_flags
 from subsetsel.cli.settings import inputs_of, reading_of_matrix, refuse_beside_from, unusual
+from subsetsel.cli.shards import (
+    again_in_shards,
+    engine_of,
+    print_plan,
+    refuse_beside_shards,
+    shards_of,
+    the_only,
+    with_goal,
+)
 from subsetsel.cli.stdin import files_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
@@ -30,6 +41,7 @@ _NOT_OF_A_FILE = {
 _QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_size"}
 
 
+@takes_flags
 def solve(
     matrix: given.MatrixOfRun = None,
     key: given.Key = None,
@@ -51,6 +63,8 @@ def solve(
     tight_bound: given.TightBound = False,
     option: given.SolverOptions = None,
     file_format: given.Format = None,
+    *,
+    where: ShardFlags,
     source: given.From = None,
     dry_run: given.DryRun = False,
     out: given.Out = None,
@@ -67,11 +81,13 @@ def solve(
       subsetsel solve S.npy --size 20000 --offset v0.npy
       subsetsel solve --from pruned.manifest.json
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
+      subsetsel solve 'S/*.npy' --size 20000 --engine tcp://host:8786
       python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
     """
     reading = unusual(drop=drop, delimiter=delimiter, decimal=decimal, encoding=encoding)
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     earlier = None if source is None else Manifest.read(source)
+    shards = shards_of(matrix, where, dry_run=dry_run)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
         others = {"normalization": normalization, **given.given({"max_size": max_size})}
@@ -80,15 +96,23 @@ def solve(
             settings["bound"] = "tight"
         if reading:
             settings["reading"] = reading
+        if shards:
+            settings["shards"] = shards
     else:
         refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
-    inputs = inputs_of({"S": matrix, "offset": offset}, earlier)
+        settings["shards"] = again_in_shards(settings.get("shards", {}), shards)
+    inputs = inputs_of({"S": the_only(matrix), "offset": offset}, earlier)
     if "S" not in inputs:
         raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json, inputs=inputs.values())
     files_read = files_of(inputs, file_format)
-    S, v0 = _read(files_read, key, settings)
+    if settings.get("shards"):
+        refuse_beside_shards({"key": key, **settings.get("reading", {})})
+        if dry_run:
+            asked = with_goal(measure_matrix(settings["shards"]), settings)
+            raise typer.Exit(print_plan(asked, where, as_json=as_json))
+    S, v0 = _read(files_read, key, settings, engine_of(where))
     if dry_run:
         _show_cost(S, v0, settings, as_json=as_json)
         return
@@ -96,8 +120,10 @@ def solve(
     manifest, files = None, []
     if out is not None or earlier is not None:
         # It reads S once more, for its SHA-256.
+        in_shards = getattr(S, "shards", None)
+        read = files_read if in_shards is None else {**files_read, "S": in_shards}
         manifest = Manifest.of(
-            solution, command="solve", settings=settings, inputs=files_read, paths=inputs
+            solution, command="solve", settings=settings, inputs=read, paths=inputs
         )
         files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
@@ -105,10 +131,16 @@ def solve(
     raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
 
 
-def _read(files: Mapping[str, Path], key: str | None, settings: dict[str, Any]) -> tuple[Any, Any]:
+def _read(
+    files: Mapping[str, Path], key: str | None, settings: dict[str, Any], engine: str | None
+) -> tuple[Any, Any]:
     """Read S, and the offset where there is one; a column or a row of a table is a vector too."""
-    how = reading_of_matrix(settings.get("reading", {}))
-    S = read_matrix(files["S"], key, text=how.text, drop=how.drop)
+    S: Any
+    if settings.get("shards"):
+        S = rows_in_shards(settings["shards"], engine)
+    else:
+        how = reading_of_matrix(settings.get("reading", {}))
+        S = read_matrix(files["S"], key, text=how.text, drop=how.drop)
     return S, np.squeeze(read_matrix(files["offset"])) if "offset" in files else None
 
 
@@ -129,8 +161,9 @@ def _solve(S: Any, v0: Any, settings: dict[str, Any]) -> Solution:
         from subsetsel.engine.solve import solve
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
-    with solve_progress(what, settings.get("time_limit")) as progress:
-        search = {name: value for name, value in settings.items() if name != "reading"}
+    shards = getattr(S, "shards", None)
+    with solve_progress(what, settings.get("time_limit"), shards) as progress:
+        search = {name: settings[name] for name in settings.keys() - {"reading", "shards"}}
         return solve(S, offset=v0, progress=progress, trace=True, **search)
 
 

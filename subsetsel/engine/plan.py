@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from subsetsel.errors import OptionError
 from subsetsel.support.memory import most_held
+from subsetsel.support.text import decimal_bytes
 
 
 @dataclass(frozen=True)
@@ -258,15 +259,6 @@ class ShardPlan:
             "times slower",
         ]
         return "\n".join(lines)
-
-
-def decimal_bytes(count: float) -> str:
-    """Write a number of bytes with two digits or three: ``37 KB``, ``1.85 TB``."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
 
 
 def span(low: float, high: float) -> str:

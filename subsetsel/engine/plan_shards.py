@@ -81,7 +81,7 @@ def driver_bytes(asked: Asked) -> float:
     """Memory of the driver: numbers for each example, the rows it gathers, the factor."""
     gathered = steps.core_rows(asked)
     if asked.is_eq_3:
-        gathered = max(steps.graded_rows(asked), float(min(steps.MARGIN_ROWS, asked.n)))
+        gathered = max(steps.graded_rows(asked), steps.margin_rows(asked))
     factor = 3.0 * 8 * asked.d**2 if asked.is_head else 0.0
     return (
         BASE_BYTES + 8.0 * VECTORS * asked.n + gathered * (asked.row_bytes + 8.0 * asked.d) + factor

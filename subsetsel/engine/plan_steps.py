@@ -12,20 +12,19 @@ from subsetsel.engine.plan import Step
 from subsetsel.support.memory import most_held
 
 # Of the algorithms, as their modules have them; a test keeps them the same.
-GRADED_ROWS_PER_PARAMETER, GRADED_USUAL_ROWS, GRADED_USUAL_BYTES = 10, 40, 2**28
+GRADED_ROWS_PER_PARAMETER, GRADED_USUAL_ROWS, GRADED_USUAL_BYTES = 10, 20, 2**28
 GRADED_FEWEST_ROWS = 4096
+MARGIN_ROWS_PER_PARAMETER, MARGIN_FEWEST_ROWS = 10, 4000
 CORE_ROWS_PER_PARAMETER, CORE_FEWEST_ROWS, CORE_LEAST = 48, 12_000, 24
 MOVERS, PROPOSALS, REACH, WHOLE = 24, 5, 0.2, 4
-# Steps of the graded sample to a gap of 1e-6 of made rows and of Fashion-MNIST: 5 to 8.
-GRADED_STEPS = 8
-# Passes over the rows of a step that the relaxation of what was drawn takes: 30 to 100.
-GRADED_PASSES = 100
-# Rows that are gathered around the margin of Eq. 3: 1,500 to 10,000 were enough.
-MARGIN_ROWS = 10_000
-# Proposals of the annealer for each row of a core, each of which reads one row.
-CORE_PROPOSALS = 60
-# Of a head of 6 shards: gradients and products of a polish, and gradients of a refit.
-POLISH_GRADIENTS, POLISH_PRODUCTS, REFIT_GRADIENTS = 40, 100, 13
+MOST_FACTORED_POLISH = 1500
+# Counted with ``bench/plan_check.py``, as orders of magnitude. Steps of the graded sample; passes
+# over the rows of a step that its own relaxation takes; proposals of the annealer for a row of a
+# core, each of which reads a row.
+GRADED_STEPS, GRADED_PASSES, CORE_PROPOSALS = 8, 100, 60
+# Gradients of a polish, and products with the Hessian where it is not factored; of a refit.
+POLISH_GRADIENTS, POLISH_PRODUCTS = 25, 40
+REFIT_GRADIENTS, REFIT_PRODUCTS = 12, 110
 # Sizes that `prune` tries with a limit for the refitted head.
 NUM_SIZES = 6
 # Numbers for each example that the driver passes over in a step.
@@ -155,29 +154,33 @@ def graded_rows(asked: Asked) -> float:
 
 
 def relaxation(asked: Asked) -> Step:
-    """Relax Eq. 3 by the graded sample: a product and two sums, then steps of three rounds."""
+    """Relax Eq. 3 by the graded sample: a sum and a product, then steps of three rounds."""
     num_rows = graded_rows(asked)
-    begun = weighted_sum(asked, 1) + weighted_sum(asked, 1) + dot(asked)
-    step = take(asked, num_rows) + dot(asked) + weighted_sum(asked)
+    step = weighted_sum(asked, 1) + take(asked, num_rows) + dot(asked)
     step += Step(
         "solve",
         "",
         driver_flops=4.0 * GRADED_PASSES * num_rows * asked.d,
         driver_read=2.0 * GRADED_PASSES * num_rows * asked.row_bytes + 8.0 * VECTORS_READ * asked.n,
     )
-    whole = begun + step * GRADED_STEPS
-    source = f"{GRADED_STEPS} steps of 3 rounds, {num_rows:,.0f} rows each"
+    # The fixed examples are none here, and their sum asks no shard; the last step closes it.
+    whole = replace(weighted_sum(asked, 1) + dot(asked), rounds=4) + step * (GRADED_STEPS + 1)
+    source = f"{GRADED_STEPS} steps of 3 rounds, {num_rows:,.0f} rows each, and a last one"
     return _named(whole, "relaxation of Eq. 3", source)
+
+
+def margin_rows(asked: Asked) -> float:
+    """Rows nearest to the margin, which the solver decides."""
+    wanted = max(MARGIN_FEWEST_ROWS, MARGIN_ROWS_PER_PARAMETER * asked.d)
+    return float(min(wanted, most_held() // int(asked.row_bytes), asked.n))
 
 
 def margin(asked: Asked) -> Step:
     """Gather and search the rows near the margin; sum the answer again."""
-    num_rows = float(min(MARGIN_ROWS, asked.n))
-    found = take(asked, num_rows) + weighted_sum(asked, 1) + weighted_sum(asked, 1)
-    found += Step(
-        "search", "", driver_read=CORE_PROPOSALS * num_rows * asked.row_bytes * GRADED_STEPS
-    )
-    return _named(found, "core of Eq. 3", f"{num_rows:,.0f} rows, two sums")
+    num_rows = margin_rows(asked)
+    found = take(asked, num_rows) + weighted_sum(asked, 1) * 3
+    found += Step("search", "", driver_read=CORE_PROPOSALS * num_rows * asked.row_bytes)
+    return _named(found, "core of Eq. 3", f"{num_rows:,.0f} rows, three sums")
 
 
 # --- Eq. 4 ----------------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ def levels(asked: Asked) -> Step:
         found = weighted_sum(asked, 1)
         source = f"a core of {num_rows:,.0f} rows"
         if rows_to_move(asked) > num_rows:
-            found += shares(asked) + weighted_sum(asked, 1)
+            found += shares(asked)
             source = f"a pass of {movers(asked):,.0f} rows a shard, {source}"
         found += take(asked, num_rows) + weighted_sum(asked, 1)
     found += Step("search", "", driver_read=CORE_PROPOSALS * num_rows * asked.row_bytes)
@@ -259,12 +262,15 @@ def gradient(asked: Asked) -> Step:
 
 
 def polish(asked: Asked) -> Step:
-    """Bring the head to its minimum."""
-    return _named(
-        gradient(asked) * (POLISH_GRADIENTS + POLISH_PRODUCTS),
-        "polish of the head",
-        f"{POLISH_GRADIENTS} gradients, {POLISH_PRODUCTS} products: 4 n d operations each",
-    )
+    """Bring the head to its minimum: by products with the Hessian where d is large."""
+    has_products = asked.d > MOST_FACTORED_POLISH
+    found = gradient(asked) * (POLISH_GRADIENTS + POLISH_PRODUCTS * has_products)
+    products = f", {POLISH_PRODUCTS} products" if has_products else ""
+    source = f"{POLISH_GRADIENTS} gradients{products}: 4 n d operations each"
+    if not has_products:
+        found += hessian(asked)
+        source += "; a Hessian"
+    return _named(found, "polish of the head", source)
 
 
 def hessian(asked: Asked) -> Step:
@@ -285,12 +291,15 @@ def hessian(asked: Asked) -> Step:
 
 def refit(asked: Asked) -> Step:
     """Refit the head on what is kept, from the old one: its bits there, then gradients."""
-    sent = Step("bits", "", rounds=1, bytes_sent=asked.n / 8)
-    return _named(
-        sent + gradient(asked) * REFIT_GRADIENTS,
-        "refit and error bar",
-        f"n bits, {REFIT_GRADIENTS} gradients",
-    )
+    has_products = asked.d > MOST_FACTORED_POLISH
+    found = gradient(asked) * (REFIT_GRADIENTS + REFIT_PRODUCTS * has_products)
+    found += weighted_sum(asked, 1)
+    products = f", {REFIT_PRODUCTS} products" if has_products else ""
+    source = f"{REFIT_GRADIENTS} gradients{products}, a sum"
+    if not has_products:
+        found += hessian(asked)
+        source += "; a Hessian"
+    return _named(found, "refit and error bar", source)
 
 
 def _named(step: Step, name: str, source: str) -> Step:
