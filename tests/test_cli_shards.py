@@ -101,7 +101,7 @@ def test_a_dry_run_of_shards_prints_the_plan(parts: Path, matrices: Path, tmp_pa
     pruning = ("prune", parts, "--label", "kind", "--id", "name", "--l2", 1e-2, "--dry-run")
     out = ("--out", tmp_path / "p.npz", "--rows-per-shard", 10)
     plan = json.loads(call(*pruning, "--rel-epsilon", 0.1, *out, "--json").stdout)
-    assert (plan["n"], plan["d"], plan["num_shards"]) == (120, 10, 12)
+    assert (plan["n"], plan["d"], plan["num_shards"]) == (120, 10, 4)
     assert not (tmp_path / "p.npz").exists()
     machines = ("--assume", "machines=32", "--assume", "classes=10", "--engine", "tcp://no:1")
     text = call(*pruning, "--fraction", 0.4, *machines).stdout
