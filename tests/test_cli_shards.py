@@ -128,7 +128,6 @@ def test_a_plan_that_would_be_refused_ends_with_code_2(parts: Path) -> None:
         (["PARTS", "--rows-per-shard", 0], "at least 1, got 0", ["PARTS"]),
         (["PARTS", "--assume", "cores=2"], "goes with --dry-run", ["PARTS"]),
         (["PARTS", "--certificate", "c.json"], "--certificate does not go", ["PARTS"]),
-        (["PARTS", "--model", "net:make"], "--model does not go", ["PARTS"]),
         (["-"], "standard input (-) is read once", ["PARTS"]),
         (["PARTS", "--kept", "kept.csv"], "as a list alone", ["PARTS", "--kept", "kept.txt"]),
         (["PARTS", "--engine", "tcp://127.0.0.1:1"], "127.0.0.1:1", ["PARTS", "--engine", "here"]),
@@ -171,6 +170,13 @@ def test_flags_of_columns_need_columns(tmp_path: Path) -> None:
     pruning = ("prune", tmp_path / "part-*.npz", *FIT, "--fraction", 0.3)
     assert "--drop names a column" in refused(*pruning, "--drop", "name")
     call(*pruning)
+
+
+def test_pictures_do_not_lie_in_shards(parts: Path) -> None:
+    """--model reads pictures; without it the files are features."""
+    pruning = ("prune", parts, "--rows-per-shard", 30, *FIT, "--fraction", 0.3)
+    assert "--model does not go" in refused(*pruning, "--model", "network:make")
+    call(*pruning, "--label", "kind", "--drop", "name")
 
 
 def test_a_run_in_memory_is_not_repeated_in_shards(data: Path, tmp_path: Path) -> None:
