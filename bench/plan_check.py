@@ -91,12 +91,12 @@ class Counted:
         into[name] = {"rounds": self.rounds - rounds, "bytes": self.bytes - sent}
 
 
-def made_rows(k: int, length: int, d: int, share: float) -> Any:
+def made_rows(k: int, length: int, d: int, mean: float) -> Any:
     """Rows of shard k; of the same distribution in every shard."""
     from subsetsel.rows.dense import DenseRows
 
     rng = np.random.default_rng([7, k])
-    rows = rng.standard_normal((length, d), dtype=np.float32) + np.float32(_MEAN * (share > 0))
+    rows = rng.standard_normal((length, d), dtype=np.float32) + np.float32(mean)
     return DenseRows(rows) if length else None
 
 
@@ -112,7 +112,7 @@ def shards_of(case: Case, workers: Counted) -> Shards:
     """Hold made rows, or examples for a head."""
     cuts = np.linspace(0, case.n, case.num_shards + 1).astype(int)
     lengths = np.diff(cuts).tolist()
-    last = case.num_classes if case.kind == "head" else case.share
+    last = case.num_classes if case.kind == "head" else _MEAN * (case.kind == "eq3")
     make = made_examples if case.kind == "head" else made_rows
     held = workers.hold(make, [(k, length, case.d, last) for k, length in enumerate(lengths)])
     return Shards(workers, held, lengths)
@@ -212,7 +212,7 @@ def predicted(case: Case) -> dict[str, Any]:
     groups = {
         "norms of the rows": ["norms of the rows"],
         "search": ["relaxation of Eq. 3", "core of Eq. 3", "Eq. 4"],
-        "head": ["read and check", "polish of the head", "Hessian and factor"],
+        "head": ["classes and scale", "polish of the head", "Hessian and factor"],
         "refit and error bar": ["refit and error bar"],
     }
     found: dict[str, Any] = {}

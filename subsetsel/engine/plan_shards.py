@@ -39,7 +39,8 @@ def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
         if getattr(asked, name) < 1:
             raise OptionError(f"{name} must be at least 1, got {getattr(asked, name)}.")
     found = [steps.read(asked)]
-    found += [steps.polish(asked), steps.hessian(asked)] if asked.is_head else []
+    if asked.is_head:
+        found += [steps.survey(asked), steps.polish(asked), steps.hessian(asked)]
     found.append(steps.norms(asked))
     if asked.is_eq_3:
         found += [steps.relaxation(asked), steps.margin(asked)]

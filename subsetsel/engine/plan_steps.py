@@ -249,6 +249,20 @@ def read(asked: Asked) -> Step:
     )
 
 
+def survey(asked: Asked) -> Step:
+    """Bring the classes here, and sum the squares and the Gram matrix of the features."""
+    q = (asked.num_features or 0) + 1
+    return Step(
+        "classes and scale",
+        "a byte an example; n q^2 operations, q = features + 1",
+        rounds=2,
+        bytes_sent=float(asked.n) + 8.0 * q * asked.num_shards + 8.0 * q**2,
+        bytes_between=8.0 * q**2 * asked.num_shards,
+        flops=float(asked.n) * q**2,
+        bytes_read=2.0 * asked.held_bytes,
+    )
+
+
 def gradient(asked: Asked) -> Step:
     """Find a gradient, or a product with the Hessian: theta there, as many numbers back."""
     return Step(
