@@ -25,7 +25,7 @@ from recording import environment, limit_threads, new_parser, typed_command, wri
 
 from subsetsel.engine import plan_steps
 from subsetsel.engine.plan import Machines, Step
-from subsetsel.engine.plan_shards import plan_shards
+from subsetsel.engine.plan_shards import base_bytes, plan_shards
 from subsetsel.engine.plan_steps import Asked
 from subsetsel.shards.table import Shards, _bytes_in
 from subsetsel.shards.workers import Lazy, Serial
@@ -46,6 +46,7 @@ class Case:
     num_classes: int = 0
 
 
+HEADS = ("head", "prune")
 CASES = (
     Case("products", 40_000, 64, 8),
     *(Case("eq3", n, d, k, 0.2) for n, d, k in ((100_000, 64, 8), (400_000, 64, 32))),
@@ -53,12 +54,15 @@ CASES = (
     *(Case("eq4", n, d, k) for n, d, k in ((100_000, 64, 8), (400_000, 64, 32))),
     Case("head", 60_000, 32, 6, num_classes=5),
     Case("head", 120_000, 64, 12, num_classes=10),
+    Case("head", 12_000, 256, 4, num_classes=10),
+    Case("prune", 60_000, 32, 6, num_classes=5),
 )
 SMOKE = (
     Case("products", 600, 4, 3),
     Case("eq3", 600, 4, 3, 0.2),
     Case("eq4", 600, 4, 3),
     Case("head", 600, 4, 3, num_classes=3),
+    Case("prune", 600, 4, 3, num_classes=3),
 )
 
 
@@ -112,8 +116,8 @@ def shards_of(case: Case, workers: Counted) -> Shards:
     """Hold made rows, or examples for a head."""
     cuts = np.linspace(0, case.n, case.num_shards + 1).astype(int)
     lengths = np.diff(cuts).tolist()
-    last = case.num_classes if case.kind == "head" else _MEAN * (case.kind == "eq3")
-    make = made_examples if case.kind == "head" else made_rows
+    last = case.num_classes if case.kind in HEADS else _MEAN * (case.kind == "eq3")
+    make = made_examples if case.kind in HEADS else made_rows
     held = workers.hold(make, [(k, length, case.d, last) for k, length in enumerate(lengths)])
     return Shards(workers, held, lengths)
 
@@ -183,13 +187,22 @@ def _head(case: Case, workers: Counted, shards: Shards, found: dict[str, Any]) -
     found["solution"] = {"size": solution.size, "change": check.change}
 
 
-KINDS = {"products": _products, "eq3": _solve, "eq4": _solve, "head": _head}
+def _prune(case: Case, workers: Counted, shards: Shards, found: dict[str, Any]) -> None:
+    from subsetsel.guarantee.prune import prune
+
+    with workers.counting("all", found):
+        solution, check = prune(shards, None, l2=1e-2, rel_epsilon=0.01)
+    sizes = len(solution.stats["curve"])
+    found["solution"] = {"size": solution.size, "change": check.change, "sizes": sizes}
+
+
+KINDS = {"products": _products, "eq3": _solve, "eq4": _solve, "head": _head, "prune": _prune}
 
 
 def asked_of(case: Case) -> Asked:
     """Say what a case asks, as the plan does."""
-    goal = "epsilon" if case.kind == "eq3" else "size"
-    if case.kind != "head":
+    goal = "epsilon" if case.kind in {"eq3", "prune"} else "size"
+    if case.kind not in HEADS:
         return Asked(case.n, case.d, case.num_shards, goal, case.share, is_held=False)
     d = (case.num_classes - 1) * (case.d + 1)
     return Asked(
@@ -208,27 +221,26 @@ def predicted(case: Case) -> dict[str, Any]:
         steps = [plan_steps.dot(asked), plan_steps.weighted_sum(asked)]
         steps += [plan_steps.take(asked, -(-case.n // 7)), plan_steps.norms(asked)]
         return {step.name: _counts(step) for step in steps}
+    if case.kind == "prune":
+        parts = [_counts(step) for step in plan.steps[1:]]
+        peak = plan.driver_bytes + plan.worker_bytes - base_bytes(asked)
+        return {"all": {key: sum(part[key] for part in parts) for key in parts[0]}, "peak": peak}
     by_name = {step.name: step for step in plan.steps}
     groups = {
         "norms of the rows": ["norms of the rows"],
-        "search": ["relaxation of Eq. 3", "core of Eq. 3", "Eq. 4"],
+        "search": ["relaxation of Eq. 3", "core of Eq. 3", "Eq. 4", "bound of Eq. 4"],
         "head": ["classes and scale", "polish of the head", "Hessian and factor"],
         "refit and error bar": ["refit and error bar"],
     }
     found: dict[str, Any] = {}
+    if case.kind not in HEADS:
+        del groups["head"]
     for name, members in groups.items():
         parts = [_counts(by_name[one]) for one in members if one in by_name]
         if parts:
             found[name] = {key: sum(part[key] for part in parts) for key in parts[0]}
     # One process is the driver and a worker.
-    return {**found, "peak": plan.driver_bytes + plan.worker_bytes - plan_base()}
-
-
-def plan_base() -> float:
-    """Give the bytes that both sides count for Python and its libraries."""
-    from subsetsel.engine.plan_shards import BASE_BYTES
-
-    return float(BASE_BYTES)
+    return {**found, "peak": plan.driver_bytes + plan.worker_bytes - base_bytes(asked)}
 
 
 def _counts(step: Step) -> dict[str, float]:

@@ -14,8 +14,8 @@ from subsetsel.support.memory import VARIABLE, describe, most_held
 MOST_PARAMETERS = 20_000
 # Numbers for each example on the driver at the peak.
 VECTORS = 14
-# What Python, NumPy, torch and the compiled kernels take before there are any data.
-BASE_BYTES = 400 * 2**20
+# What Python, its libraries and the compiled kernels take before there are any data; with torch.
+BASE_BYTES, TORCH_BYTES = 200 * 2**20, 250 * 2**20
 
 
 def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
@@ -47,6 +47,7 @@ def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
     else:
         sizes = steps.NUM_SIZES if asked.goal == "epsilon" else 1
         found.append(steps.levels(asked) * sizes)
+        found += [steps.least_norm(asked)] if asked.goal == "size" else []
         found += [steps.refit(asked) * sizes] if asked.is_head else []
     return ShardPlan(
         n=asked.n,
@@ -73,9 +74,14 @@ def worker_bytes(asked: Asked, machines: Machines) -> float:
     factor = 8.0 * asked.d**2 if asked.is_head else 0.0
     moving = steps.movers(asked) * asked.row_bytes if steps.core_rows(asked) < asked.n else 0.0
     hands = min(machines.cores, asked.num_shards)
-    each = BASE_BYTES + factor + 2.0 * largest + 2.0 * moving
+    each = base_bytes(asked) + factor + 2.0 * largest + 2.0 * moving
     held = asked.held_bytes / min(machines.machines, asked.num_shards) if asked.is_held else 0.0
     return held + hands * each
+
+
+def base_bytes(asked: Asked) -> float:
+    """Memory of a process before there are any data."""
+    return float(BASE_BYTES + (TORCH_BYTES if asked.is_head else 0))
 
 
 def driver_bytes(asked: Asked) -> float:
@@ -85,7 +91,10 @@ def driver_bytes(asked: Asked) -> float:
         gathered = max(steps.graded_rows(asked), steps.margin_rows(asked))
     factor = 3.0 * 8 * asked.d**2 if asked.is_head else 0.0
     return (
-        BASE_BYTES + 8.0 * VECTORS * asked.n + gathered * (asked.row_bytes + 8.0 * asked.d) + factor
+        base_bytes(asked)
+        + 8.0 * VECTORS * asked.n
+        + gathered * (asked.row_bytes + 8.0 * asked.d)
+        + factor
     )
 
 
