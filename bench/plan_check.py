@@ -189,9 +189,11 @@ def _head(case: Case, workers: Counted, shards: Shards, found: dict[str, Any]) -
 
 def _prune(case: Case, workers: Counted, shards: Shards, found: dict[str, Any]) -> None:
     from subsetsel.guarantee.prune import prune
+    from subsetsel.problem.problem import Problem
 
     with workers.counting("all", found):
-        solution, check = prune(shards, None, l2=1e-2, rel_epsilon=0.01)
+        problem = Problem.from_features(shards, None, l2=1e-2, rel_epsilon=0.01)
+        solution, check = prune(problem)
     sizes = len(solution.stats["curve"])
     found["solution"] = {"size": solution.size, "change": check.change, "sizes": sizes}
 

@@ -104,7 +104,7 @@ def test_shards_that_are_not_kept_are_loaded_in_every_round() -> None:
     """One process out of core reads the files as often as there are rounds."""
     asked = Asked(1_280_000, 256, 20, goal="epsilon", is_held=False)
     plan = plan_shards(asked, Machines())
-    assert sum(step.bytes_loaded for step in plan.steps) == plan.num_rounds * asked.held_bytes
+    assert sum(step.bytes_loaded for step in plan.steps) == plan.num_rounds * asked.file_bytes
     held = plan_shards(replace(asked, is_held=True), Machines())
     assert plan.worker_bytes == held.worker_bytes - asked.held_bytes
 

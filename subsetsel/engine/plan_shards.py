@@ -12,8 +12,8 @@ from subsetsel.support.memory import VARIABLE, describe, most_held
 
 # Beyond, neither the rows of a step nor the factor of a Hessian fit into one machine.
 MOST_PARAMETERS = 20_000
-# Numbers for each example on the driver at the peak.
-VECTORS = 14
+# Numbers for each example on the driver at the peak: of Eq. 3, of Eq. 4.
+VECTORS = 18, 25
 # What Python, its libraries and the compiled kernels take before there are any data; with torch.
 BASE_BYTES, TORCH_BYTES = 200 * 2**20, 250 * 2**20
 
@@ -65,7 +65,7 @@ def _as_held(asked: Asked, step: Step) -> Step:
     """Load the files again in each round, where the shards are not kept in memory."""
     if asked.is_held:
         return step
-    return replace(step, bytes_loaded=step.rounds * asked.held_bytes)
+    return replace(step, bytes_loaded=step.rounds * asked.file_bytes)
 
 
 def worker_bytes(asked: Asked, machines: Machines) -> float:
@@ -86,13 +86,14 @@ def base_bytes(asked: Asked) -> float:
 
 def driver_bytes(asked: Asked) -> float:
     """Memory of the driver: numbers for each example, the rows it gathers, the factor."""
-    gathered = steps.core_rows(asked)
+    gathered, vectors = steps.core_rows(asked), VECTORS[1]
     if asked.is_eq_3:
+        vectors = VECTORS[0]
         gathered = max(steps.graded_rows(asked), steps.margin_rows(asked))
     factor = 3.0 * 8 * asked.d**2 if asked.is_head else 0.0
     return (
         base_bytes(asked)
-        + 8.0 * VECTORS * asked.n
+        + 8.0 * vectors * asked.n
         + gathered * (asked.row_bytes + 8.0 * asked.d)
         + factor
     )

@@ -74,12 +74,24 @@ class Asked:
         return self.goal == "epsilon" and not self.is_head
 
     @property
-    def held_bytes(self) -> float:
-        """Bytes that all shards hold together: S, or the features and a label."""
+    def file_bytes(self) -> float:
+        """Bytes of all files as they are read: S, or the features and a label."""
         width = self.d * self.itemsize
         if self.num_features is not None:
             width = self.num_features * self.itemsize + 8
         return float(self.n) * width
+
+    @property
+    def pass_bytes(self) -> float:
+        """Bytes that a pass over all examples reads: of a head its scaled features in float64."""
+        if self.num_features is None:
+            return self.file_bytes
+        return 8.0 * self.n * (self.num_features + 1)
+
+    @property
+    def held_bytes(self) -> float:
+        """Bytes that all shards hold together: what was read, and the scaled features of a head."""
+        return self.file_bytes + (self.pass_bytes if self.is_head else 0.0)
 
     @property
     def row_bytes(self) -> float:
@@ -98,7 +110,7 @@ def dot(asked: Asked) -> Step:
         rounds=1,
         bytes_sent=8.0 * asked.d * asked.num_shards + 8.0 * asked.n,
         flops=2.0 * asked.n * asked.d + _solves(asked, asked.num_shards),
-        bytes_read=asked.held_bytes,
+        bytes_read=asked.pass_bytes,
     )
 
 
@@ -110,7 +122,7 @@ def weighted_sum(asked: Asked, weight_bytes: int = 8) -> Step:
         rounds=1,
         bytes_sent=8.0 * asked.d * asked.num_shards + float(weight_bytes) * asked.n,
         flops=2.0 * asked.n * asked.d + _solves(asked, asked.num_shards),
-        bytes_read=asked.held_bytes,
+        bytes_read=asked.pass_bytes,
     )
 
 
@@ -134,7 +146,7 @@ def norms(asked: Asked) -> Step:
         rounds=1,
         bytes_sent=8.0 * asked.n,
         flops=2.0 * asked.n * asked.d + _solves(asked, asked.n),
-        bytes_read=asked.held_bytes,
+        bytes_read=asked.pass_bytes,
     )
 
 
@@ -246,8 +258,8 @@ def read(asked: Asked) -> Step:
         "every byte of the files, once",
         rounds=1,
         bytes_sent=16.0 * asked.num_shards,
-        bytes_read=asked.held_bytes,
-        bytes_loaded=asked.held_bytes,
+        bytes_read=asked.file_bytes,
+        bytes_loaded=asked.file_bytes,
     )
 
 
@@ -261,7 +273,7 @@ def survey(asked: Asked) -> Step:
         bytes_sent=float(asked.n) + 8.0 * q * asked.num_shards + 8.0 * q**2,
         bytes_between=8.0 * q**2 * asked.num_shards,
         flops=float(asked.n) * q**2,
-        bytes_read=2.0 * asked.held_bytes,
+        bytes_read=2.0 * asked.pass_bytes,
     )
 
 
@@ -273,7 +285,7 @@ def gradient(asked: Asked) -> Step:
         rounds=1,
         bytes_sent=16.0 * asked.d * asked.num_shards,
         flops=4.0 * asked.n * asked.d,
-        bytes_read=2.0 * asked.held_bytes,
+        bytes_read=2.0 * asked.pass_bytes,
     )
 
 
@@ -299,7 +311,7 @@ def hessian(asked: Asked) -> Step:
         bytes_sent=2.0 * square,
         bytes_between=square * asked.num_shards,
         flops=float(asked.n) * asked.d**2,
-        bytes_read=asked.held_bytes,
+        bytes_read=asked.pass_bytes,
         driver_flops=asked.d**3 / 3.0,
         driver_read=4.0 * square,
     )
