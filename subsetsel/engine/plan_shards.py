@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil
 
 from subsetsel.engine import plan_steps as steps
 from subsetsel.engine.plan import Machines, Rule, ShardPlan, Step
 from subsetsel.engine.plan_steps import Asked
 from subsetsel.errors import OptionError
-from subsetsel.support.memory import VARIABLE, describe, most_held
+from subsetsel.support.memory import VARIABLE, most_held
 
 # Beyond, neither the rows of a step nor the factor of a Hessian fit into one machine.
 MOST_PARAMETERS = 20_000
@@ -134,11 +135,11 @@ def _core(asked: Asked) -> Rule:
         text = f"all {asked.n:,} rows come together: too few for {asked.d:,} parameters in shards"
         return Rule("core of Eq. 4", "falls back", text)
     if room < least:
-        needed = describe(2 * least * asked.row_bytes)
+        needed = ceil(2 * least * asked.row_bytes / 2**30)
         return Rule(
             "core of Eq. 4",
             "refused",
-            f"{least:,} rows are needed, {room:,} have room; set {VARIABLE} for {needed} or more",
+            f"{least:,} rows are needed, {room:,} have room; set {VARIABLE}={needed} or more",
         )
     return Rule(
         "core of Eq. 4",
