@@ -62,7 +62,6 @@ SMOKE = (
     Case("eq3", 600, 4, 3, 0.2),
     Case("eq4", 600, 4, 3),
     Case("head", 600, 4, 3, num_classes=3),
-    Case("prune", 600, 4, 3, num_classes=3),
 )
 
 

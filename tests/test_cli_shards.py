@@ -14,6 +14,7 @@ from commands import QUICK, blobs, call, refused
 from subsetsel import Solution
 from subsetsel.cli.console import _traffic
 from subsetsel.cli.read_shards import _note_if_small
+from subsetsel.errors import FileFormatError
 from subsetsel.report import manifest as manifests
 from subsetsel.report.manifest import Manifest
 from subsetsel.shards.table import Shards
@@ -142,6 +143,7 @@ def test_wrong_inputs_are_named_and_their_cures_work(
 ) -> None:
     """One clear line, before any work; the command that it proposes runs."""
     monkeypatch.chdir(parts.parent)
+    monkeypatch.setattr("subsetsel.shards.open._PATIENCE", 0.2)
     usual = ["--drop", "name", "--rows-per-shard", 30, "--label", "kind"]
     for given, is_wrong in ((arguments, True), (cure, False)):
         words = [parts if word == "PARTS" else word for word in [*usual, *given]]
@@ -218,5 +220,5 @@ def test_a_manifest_of_many_examples_lists_none(
     again = call("solve", "--from", tmp_path / "p.manifest.json")
     assert "the same subset" in again.stderr
     assert not record.has_subset_of(replace(record, subset_sha256="0"))
-    with pytest.raises(manifests.FileFormatError, match="lists none of them"):
+    with pytest.raises(FileFormatError, match="lists none of them"):
         record.mask()

@@ -153,8 +153,9 @@ def test_a_rate_that_is_none_is_refused_and_its_cure_works(text: str) -> None:
 @pytest.mark.parametrize("name", ["n", "d", "num_shards"])
 def test_counts_are_positive(name: str) -> None:
     """A plan for nothing is refused."""
+    nothing: dict[str, Any] = {name: 0}
     with pytest.raises(OptionError, match=f"{name} must be at least 1"):
-        plan_shards(replace(HEAD, **{name: 0}), Machines())
+        plan_shards(replace(HEAD, **nothing), Machines())
 
 
 def test_numbers_are_written_in_their_units() -> None:

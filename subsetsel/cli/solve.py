@@ -30,6 +30,7 @@ from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
 from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
+from subsetsel.shards.table import Shards
 
 # Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
 MEMORY_FACTOR = 1.3
@@ -91,13 +92,9 @@ def solve(
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
         others = {"normalization": normalization, **given.given({"max_size": max_size})}
-        settings = {**given.one_goal(goals), **others, **search}
-        if tight_bound:
-            settings["bound"] = "tight"
-        if reading:
-            settings["reading"] = reading
-        if shards:
-            settings["shards"] = shards
+        more = {"bound": tight_bound and "tight", "reading": reading, "shards": shards}
+        more = {name: value for name, value in more.items() if value}
+        settings = {**given.one_goal(goals), **others, **search, **more}
     else:
         refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
@@ -119,16 +116,25 @@ def solve(
     solution = _solve(S, v0, settings)
     manifest, files = None, []
     if out is not None or earlier is not None:
-        # It reads S once more, for its SHA-256.
-        in_shards = getattr(S, "shards", None)
-        read = files_read if in_shards is None else {**files_read, "S": in_shards}
-        manifest = Manifest.of(
-            solution, command="solve", settings=settings, inputs=read, paths=inputs
-        )
+        manifest = _manifest(solution, settings, inputs, files_read, getattr(S, "shards", None))
         files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
     code = exit_code(solution)
     raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
+
+
+def _manifest(
+    solution: Solution,
+    settings: dict[str, Any],
+    inputs: dict[str, Path],
+    files: dict[str, Path],
+    shards: Shards | None,
+) -> Manifest:
+    """Record a solution; S is read once more, for its SHA-256."""
+    read: dict[str, Any] = {**files}
+    if shards is not None:
+        read["S"] = shards
+    return Manifest.of(solution, command="solve", settings=settings, inputs=read, paths=inputs)
 
 
 def _read(
