@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,8 @@ def _solve(case: Case, workers: Counted, shards: Shards, found: dict[str, Any]) 
         "size": solution.size,
         "norm_share": solution.norm / float(np.sqrt(norms.mean() * case.n * 0.24)),
         "gap": solution.gap,
-        "steps": solution.stats.get("num_steps", solution.stats.get("num_passes")),
+        "num_steps": solution.stats.get("num_steps"),
+        "num_passes": solution.stats.get("num_passes"),
     }
 
 
@@ -214,9 +215,14 @@ def asked_of(case: Case) -> Asked:
     )
 
 
-def predicted(case: Case) -> dict[str, Any]:
-    """Take rounds and bytes of the same steps, and the peak, from the formulas."""
+def predicted(case: Case, num_steps: int | None = None) -> dict[str, Any]:
+    """Take rounds and bytes of the same steps, and the peak, from the formulas.
+
+    ``num_steps`` of the graded sample are those that were counted, where they are given.
+    """
     asked = asked_of(case)
+    if num_steps is not None:
+        asked = replace(asked, num_steps=num_steps)
     plan = plan_shards(asked, Machines(cores=1))
     if case.kind == "products":
         steps = [plan_steps.dot(asked), plan_steps.weighted_sum(asked)]
@@ -250,20 +256,29 @@ def _counts(step: Step) -> dict[str, float]:
 
 def compare(case: Case, measured: dict[str, Any]) -> list[dict[str, Any]]:
     """Put what was predicted beside what was measured: one line a number."""
+    num_steps = measured.get("solution", {}).get("num_steps") if case.kind == "eq3" else None
     lines = []
-    for step, expected in predicted(case).items():
+    if num_steps is not None:
+        lines.append(
+            _line(case, "steps of the sample", "steps", asked_of(case).num_steps, num_steps)
+        )
+    for step, expected in predicted(case, num_steps).items():
         pairs = {"peak bytes": expected} if step == "peak" else expected
         for count, value in pairs.items():
             real = measured["peak"] if step == "peak" else measured[step][count]
-            lines.append({
-                **asdict(case),
-                "step": step,
-                "count": count,
-                "predicted": round(value),
-                "measured": real,
-                "ratio": round(real / value, 3) if value else "",
-            })
+            lines.append(_line(case, step, count, value, real))
     return lines
+
+
+def _line(case: Case, step: str, count: str, value: float, real: float) -> dict[str, Any]:
+    return {
+        **asdict(case),
+        "step": step,
+        "count": count,
+        "predicted": round(value),
+        "measured": real,
+        "ratio": round(real / value, 3) if value else "",
+    }
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -290,9 +305,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if case.kind not in asked.kinds:
             continue
         measured = run(case)
-        lines += compare(case, measured)
+        own = compare(case, measured)
+        lines += own
         solutions.append({**asdict(case), **measured.get("solution", {})})
-        for line in lines[-len(predicted(case)) * 2 :]:
+        for line in own:
             print(*line.values(), sep="\t", flush=True)
         print(measured.get("solution", ""), flush=True)
     write_table(asked.out / "results.csv", lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subsetsel.engine import plan_steps
+from subsetsel.bounds import graded, sample
+from subsetsel.engine import core, levels, plan_steps
+from subsetsel.engine import plan_shards as plan_shards_module
+from subsetsel.engine import sharded as sharded_engine
 from subsetsel.engine.plan import Machines, Step, span
 from subsetsel.engine.plan_shards import plan_shards
 from subsetsel.engine.plan_steps import Asked
@@ -164,3 +168,31 @@ def test_numbers_are_written_in_their_units() -> None:
     assert [span(*pair) for pair in ((0.01, 0.02), (5, 40), (120, 600), (7200, 9e3))] == [
         *("10-20 ms", "5-40 s", "2-10 min", "2-2.5 h"),
     ]
+
+
+def test_the_plan_counts_with_the_constants_of_the_algorithms() -> None:
+    """What a module changes for itself has to be changed in the plan too."""
+    fit = import_module("subsetsel.influence.head.fit")
+    assert fit._MAX_FACTORED_POLISH == plan_steps.MOST_FACTORED_POLISH
+    assert graded._MOST_PARAMETERS == plan_shards_module.MOST_PARAMETERS
+    assert (sample.LEAST_PER_PARAMETER, sample._MOST_PER_PARAMETER, sample._USUAL_BYTES) == (
+        plan_steps.GRADED_ROWS_PER_PARAMETER,
+        plan_steps.GRADED_USUAL_ROWS,
+        plan_steps.GRADED_USUAL_BYTES,
+    )
+    assert sample._FEWEST_ROWS == plan_steps.GRADED_FEWEST_ROWS
+    assert (core._CORE_ROWS, core._FEWEST_ROWS, core._LEAST_ROWS, core._WHOLE) == (
+        plan_steps.CORE_ROWS_PER_PARAMETER,
+        plan_steps.CORE_FEWEST_ROWS,
+        plan_steps.CORE_LEAST,
+        plan_steps.WHOLE,
+    )
+    assert (sharded_engine._PER_PARAMETER, sharded_engine._FEWEST_ROWS) == (
+        plan_steps.MARGIN_ROWS_PER_PARAMETER,
+        plan_steps.MARGIN_FEWEST_ROWS,
+    )
+    assert (levels._MOVERS[0], levels._PROPOSALS[0], levels._REACH) == (
+        plan_steps.MOVERS,
+        plan_steps.PROPOSALS,
+        plan_steps.REACH,
+    )

@@ -162,13 +162,13 @@ def exit_code(solution: Solution) -> ExitCode:
     return ExitCode.DONE if solution.is_feasible else ExitCode.UNSATISFIED
 
 
-def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest) -> ExitCode:
+def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest | None) -> ExitCode:
     """Say whether a repeated run chose the same subset, and what differs if not.
 
     The code of the run itself is returned unless another subset was chosen; ``earlier`` is None
     where no run was repeated.
     """
-    if earlier is None:
+    if earlier is None or manifest is None:
         return code
     if earlier.has_subset_of(manifest):
         print_note("the same subset as in the manifest")

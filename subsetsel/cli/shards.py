@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from subsetsel.cli.console import ExitCode, print_result
 from subsetsel.cli.options import flag, given
-from subsetsel.cli.read_shards import measure_examples
+from subsetsel.cli.read_shards import measure_examples, measure_matrix
 from subsetsel.cli.reading import ShardFlags
 from subsetsel.cli.stdin import STANDARD
 from subsetsel.errors import OptionError
@@ -128,7 +128,15 @@ def show_plan(
 ) -> ExitCode:
     """Print what a pruning in shards will take, from the headers of the files and the labels."""
     asked = measure_examples(plan.shards, plan.how(files), _classes_of(where))
-    return print_plan(with_goal(asked, plan.goal), where, as_json=as_json)
+    return _print_plan(_with_goal(asked, plan.goal), where, as_json=as_json)
+
+
+def show_plan_of_matrix(
+    settings: Mapping[str, Any], where: ShardFlags, *, as_json: bool
+) -> ExitCode:
+    """Print what a search on S in shards will take, from the headers of its files."""
+    asked = _with_goal(measure_matrix(settings["shards"]), settings)
+    return _print_plan(asked, where, as_json=as_json)
 
 
 def _classes_of(where: ShardFlags) -> int | None:
@@ -144,7 +152,7 @@ def _classes_of(where: ShardFlags) -> int | None:
     return found
 
 
-def with_goal(asked: Asked, goal: Mapping[str, Any]) -> Asked:
+def _with_goal(asked: Asked, goal: Mapping[str, Any]) -> Asked:
     """Say which equation is asked, and what share is expected to go where nobody knows."""
     if "size" in goal:
         share = goal["size"] / asked.n
@@ -159,7 +167,7 @@ def with_goal(asked: Asked, goal: Mapping[str, Any]) -> Asked:
     return replace(asked, goal="size", share=share)
 
 
-def print_plan(asked: Asked, where: ShardFlags, *, as_json: bool) -> ExitCode:
+def _print_plan(asked: Asked, where: ShardFlags, *, as_json: bool) -> ExitCode:
     """Print the plan of a run; one that would be refused is bad input."""
     from subsetsel.engine.plan_shards import plan_shards
 

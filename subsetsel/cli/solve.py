@@ -13,24 +13,22 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
-from subsetsel.cli.read_shards import measure_matrix, rows_in_shards
+from subsetsel.cli.read_shards import rows_in_shards
 from subsetsel.cli.reading import ShardFlags, takes_flags
 from subsetsel.cli.settings import inputs_of, reading_of_matrix, refuse_beside_from, unusual
 from subsetsel.cli.shards import (
     again_in_shards,
     engine_of,
-    print_plan,
     refuse_beside_shards,
     shards_of,
+    show_plan_of_matrix,
     the_only,
-    with_goal,
 )
 from subsetsel.cli.stdin import files_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
 from subsetsel.problem.solution import Solution
 from subsetsel.report.manifest import Manifest
-from subsetsel.shards.table import Shards
 
 # Peak over the size of S, measured with bench/resources.py memory: 1.27 for Eq. 3, 1.19 for Eq. 4.
 MEMORY_FACTOR = 1.3
@@ -92,9 +90,9 @@ def solve(
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
         others = {"normalization": normalization, **given.given({"max_size": max_size})}
-        more = {"bound": tight_bound and "tight", "reading": reading, "shards": shards}
-        more = {name: value for name, value in more.items() if value}
-        settings = {**given.one_goal(goals), **others, **search, **more}
+        others |= {"bound": "tight"} if tight_bound else {}
+        others |= {k: v for k, v in {"reading": reading, "shards": shards}.items() if v}
+        settings = {**given.one_goal(goals), **others, **search}
     else:
         refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
@@ -104,11 +102,8 @@ def solve(
         raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json, inputs=inputs.values())
     files_read = files_of(inputs, file_format)
-    if settings.get("shards"):
-        refuse_beside_shards({"key": key, **settings.get("reading", {})})
-        if dry_run:
-            asked = with_goal(measure_matrix(settings["shards"]), settings)
-            raise typer.Exit(print_plan(asked, where, as_json=as_json))
+    if dry_run and settings.get("shards"):
+        raise typer.Exit(show_plan_of_matrix(settings, where, as_json=as_json))
     S, v0 = _read(files_read, key, settings, engine_of(where))
     if dry_run:
         _show_cost(S, v0, settings, as_json=as_json)
@@ -116,11 +111,10 @@ def solve(
     solution = _solve(S, v0, settings)
     manifest, files = None, []
     if out is not None or earlier is not None:
-        manifest = _manifest(solution, settings, inputs, files_read, getattr(S, "shards", None))
+        manifest = _manifest(solution, settings, inputs, files_read, S)
         files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
-    code = exit_code(solution)
-    raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
+    raise typer.Exit(repeated_code(exit_code(solution), earlier, manifest))
 
 
 def _manifest(
@@ -128,12 +122,12 @@ def _manifest(
     settings: dict[str, Any],
     inputs: dict[str, Path],
     files: dict[str, Path],
-    shards: Shards | None,
+    S: Any,
 ) -> Manifest:
     """Record a solution; S is read once more, for its SHA-256."""
     read: dict[str, Any] = {**files}
-    if shards is not None:
-        read["S"] = shards
+    if getattr(S, "shards", None) is not None:
+        read["S"] = S.shards
     return Manifest.of(solution, command="solve", settings=settings, inputs=read, paths=inputs)
 
 
@@ -143,6 +137,7 @@ def _read(
     """Read S, and the offset where there is one; a column or a row of a table is a vector too."""
     S: Any
     if settings.get("shards"):
+        refuse_beside_shards({"key": key, **settings.get("reading", {})})
         S = rows_in_shards(settings["shards"], engine)
     else:
         how = reading_of_matrix(settings.get("reading", {}))

@@ -16,7 +16,7 @@ MOST_PARAMETERS = 20_000
 # Numbers for each example on the driver at the peak: of Eq. 3, of Eq. 4.
 VECTORS = 18, 25
 # What Python, its libraries and the compiled kernels take before there are any data; with torch.
-BASE_BYTES, TORCH_BYTES = 200 * 2**20, 250 * 2**20
+BASE_BYTES, TORCH_BYTES = 200 * 2**20, 400 * 2**20
 
 
 def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
@@ -111,7 +111,7 @@ def rules(asked: Asked) -> tuple[Rule, ...]:
                 "sample of Eq. 3",
                 "holds" if has_room else "falls back",
                 f"{steps.graded_rows(asked):,.0f} rows a step; with {least:,} the gap falls to "
-                f"1e-6 in about {steps.GRADED_STEPS}" + ("" if has_room else ", now in more"),
+                f"1e-6 in about {asked.num_steps}" + ("" if has_room else ", now in more"),
             )
         )
         return tuple(found)
