@@ -76,15 +76,22 @@ class Counted:
 
     def hold(self, load: Callable[..., Any], sources: Sequence[tuple[Any, ...]]) -> list[Lazy]:
         """See `subsetsel.shards.workers.Workers`."""
+        self.bytes += self._sent(sources)
         return self._inner.hold(load, sources)
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """See `subsetsel.shards.workers.Workers`."""
         found = self._inner.run(function, arguments)
-        sent = [value for one in arguments for value in one if not isinstance(value, Lazy)]
         self.rounds += 1
-        self.bytes += sum(map(_bytes_in, sent)) + sum(map(_bytes_in, found))
+        self.bytes += self._sent(arguments) + sum(map(_bytes_in, found))
         return found
+
+    @staticmethod
+    def _sent(arguments: Sequence[tuple[Any, ...]]) -> int:
+        """Count the bytes of arguments; a handle stands for what a worker has already."""
+        return sum(
+            _bytes_in(value) for one in arguments for value in one if not isinstance(value, Lazy)
+        )
 
     @contextmanager
     def counting(self, name: str, into: dict[str, Any]) -> Iterator[None]:

@@ -41,7 +41,7 @@ def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
             raise OptionError(f"{name} must be at least 1, got {getattr(asked, name)}.")
     found = [steps.read(asked)]
     if asked.is_head:
-        found += [steps.survey(asked), steps.polish(asked), steps.hessian(asked)]
+        found += [steps.survey(asked), steps.polish(asked), steps.factor(asked)]
     found.append(steps.norms(asked))
     if asked.is_eq_3:
         found += [steps.relaxation(asked), steps.margin(asked)]

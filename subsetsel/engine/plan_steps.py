@@ -24,8 +24,8 @@ BOUND_STEPS = 6
 GRADED_PASSES, CORE_PROPOSALS = 100, 60
 # Counted with ``bench/plan_check.py``.
 # Gradients of a polish, and products with the Hessian where it is not factored; of a refit.
-POLISH_GRADIENTS, POLISH_PRODUCTS = 25, 40
-REFIT_GRADIENTS, REFIT_PRODUCTS = 12, 110
+POLISH_GRADIENTS, POLISH_PRODUCTS = 22, 40
+REFIT_GRADIENTS, REFIT_PRODUCTS = 8, 110
 # Sizes that `prune` tries with a limit for the refitted head.
 NUM_SIZES = 6
 # Numbers for each example that the driver passes over in a step.
@@ -307,13 +307,13 @@ def polish(asked: Asked) -> Step:
 
 
 def hessian(asked: Asked) -> Step:
-    """Sum the Hessian over the shards, two and two, factor it here, and send the factor out."""
+    """Sum the Hessian over the shards, two and two, and factor it here."""
     square = 8.0 * asked.d**2
     return Step(
-        "Hessian and factor",
+        "Hessian",
         "n d^2 operations, d^2 numbers a shard; d^3 / 3 for the factor",
         rounds=1,
-        bytes_sent=2.0 * square,
+        bytes_sent=square,
         bytes_between=square * asked.num_shards,
         flops=float(asked.n) * asked.d**2,
         bytes_read=asked.pass_bytes,
@@ -322,11 +322,18 @@ def hessian(asked: Asked) -> Step:
     )
 
 
+def factor(asked: Asked) -> Step:
+    """Sum and factor the Hessian, and hand the factor to the workers."""
+    sent = Step("factor", "", bytes_sent=8.0 * asked.d**2)
+    return _named(hessian(asked) + sent, "Hessian and factor", hessian(asked).source)
+
+
 def refit(asked: Asked) -> Step:
     """Refit the head on what is kept, from the old one: its bits there, then gradients."""
     has_products = asked.d > MOST_FACTORED_POLISH
     found = gradient(asked) * (REFIT_GRADIENTS + REFIT_PRODUCTS * has_products)
-    found += weighted_sum(asked, 1)
+    bits = Step("bits", "", bytes_sent=asked.n / 8)
+    found += weighted_sum(asked, 1) + bits
     products = f", {REFIT_PRODUCTS} products" if has_products else ""
     source = f"{REFIT_GRADIENTS} gradients{products}, a sum"
     if not has_products:
