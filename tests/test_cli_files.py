@@ -150,7 +150,7 @@ def test_weights_and_a_certificate_are_refused_before_the_work(tmp_path: Path) -
 def test_held_out_columns_go_by_name(tmp_path: Path) -> None:
     """Whatever their order, and with others beside them; today's numbers are those in order.
 
-    Mutation: `read_examples` without `features=data.names`: fails.
+    Mutation: `read_held_out` without `features=data.names`: fails.
     """
     frame(0, 120).to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
     test = frame(1, 60)

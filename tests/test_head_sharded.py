@@ -25,7 +25,8 @@ from subsetsel.influence.head.expansion import Expansion
 from subsetsel.influence.head.feature_shards import FeatureShards
 from subsetsel.influence.head.losses import SoftmaxObjective
 from subsetsel.influence.head.setting import Setting
-from subsetsel.influence.head.sharded import objective_in_shards
+from subsetsel.influence.head.sharded import objective_in_shards, wrap
+from subsetsel.influence.head.sharded_rows import Triangle
 from subsetsel.rows.base import FloatArray
 from subsetsel.shards.sums import add_up
 from subsetsel.shards.table import Shards
@@ -180,7 +181,7 @@ class Posted:
 
 
 class Parcel:
-    """A value as bytes, its buffers apart."""
+    """A value as bytes, its buffers apart and where no allocator would put them."""
 
     def __init__(self, value: Any) -> None:
         self._buffers: list[pickle.PickleBuffer] = []
@@ -188,7 +189,16 @@ class Parcel:
 
     def open(self) -> Any:
         """Make the value again, on read-only memory."""
-        return pickle.loads(self._bytes, buffers=[bytes(part) for part in self._buffers])
+        return pickle.loads(self._bytes, buffers=[_away(part.raw()) for part in self._buffers])
+
+
+def _away(given: memoryview) -> memoryview:
+    """Copy bytes to an address that is 8 more than a multiple of 64."""
+    room = np.zeros(len(given) + 72, np.uint8)
+    start = (8 - room.ctypes.data) % 64
+    room[start : start + len(given)] = given
+    room.flags.writeable = False
+    return room.data[start : start + len(given)]
 
 
 def test_everything_travels() -> None:
@@ -199,6 +209,14 @@ def test_everything_travels() -> None:
     one, other = (influence_rows(head) for head in (here, there))
     assert (one.squared_norms == other.squared_norms).all()
     assert (one.sum(KEPT) == other.sum(KEPT)).all()
+
+
+def test_what_arrives_is_moved_to_where_torch_computes() -> None:
+    """Solves round by the address of their numbers: a multiple of 64, at either end."""
+    array = Parcel(np.eye(5)).open()
+    assert array.ctypes.data % 64 == 8
+    assert wrap(array).data_ptr() % 64 == 0
+    assert Parcel(Triangle(array)).open().tensor.data_ptr() % 64 == 0
 
 
 def test_an_engine_learns_what_is_held() -> None:
@@ -373,3 +391,47 @@ def test_the_digest_is_of_the_features() -> None:
     changed[3, 3] += 1.0
     parts = [(changed[a:b], Y[a:b]) for a, b in pairwise(CUTS)]
     assert one == other != FeatureShards.survey(of_parts(*parts))[0].digest()
+
+
+def test_files_are_pruned_as_shards(tmp_path: Path) -> None:
+    """Features and labels in npy files, weights too: the head is that of the arrays."""
+    for k, (a, b) in enumerate(((0, 100), (100, N))):
+        np.save(tmp_path / f"X-{k}.npy", X[a:b])
+        np.save(tmp_path / f"y-{k}.npy", Y[a:b])
+        np.save(tmp_path / f"w-{k}.npy", WEIGHTS[a:b])
+    problem = Problem.from_features(
+        str(tmp_path / "X-*.npy"),
+        str(tmp_path / "y-*.npy"),
+        l2=L2,
+        size=10,
+        sample_weight=tmp_path / "w-*.npy",
+    )
+    assert problem.head is not None
+    expected = fit_head(X, Y, l2=L2, sample_weight=WEIGHTS)
+    assert problem.head.theta == pytest.approx(expected.theta, abs=1e-12)
+
+
+def test_a_column_of_labels_goes_by_its_name(tmp_path: Path) -> None:
+    """A table of features and texts, read in groups of rows."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {f"x{j}": X[:, j] for j in range(5)} | {"kind": [f"k{label}" for label in Y]}
+    parquet.write_table(pa.table(columns), tmp_path / "all.parquet", row_group_size=70)
+    solution, check = subsetsel.prune(
+        tmp_path / "all.parquet", "kind", l2=L2, rel_epsilon=0.1, max_iterations=2000
+    )
+    assert check.class_sizes == {f"k{c}": 60 for c in range(4)}
+    assert check.is_verified
+    assert solution.size > 0
+
+
+def test_dask_arrays_are_shards() -> None:
+    """Chunks of features and of labels, of other lengths, in this process."""
+    da = pytest.importorskip("dask.array")
+    problem = Problem.from_features(
+        da.from_array(X, chunks=(90, 3)), da.from_array(Y, chunks=50), l2=L2, size=10
+    )
+    assert problem.head is not None
+    assert problem.head.theta == pytest.approx(fit_head(X, Y, l2=L2).theta, abs=1e-12)
+    assert problem.rows.shards is not None
+    assert len(problem.rows.shards) == 3

@@ -22,7 +22,7 @@ from subsetsel.errors import OutOfMemoryError
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.problem import Problem
 from subsetsel.rows import DenseRows
-from subsetsel.rows.base import Rows
+from subsetsel.rows.base import FloatArray, Rows
 from subsetsel.rows.sharded import ShardedRows
 from subsetsel.shards.table import Shards
 from subsetsel.shards.workers import Serial
@@ -61,11 +61,12 @@ def in_shards(S: np.ndarray, lengths: Sequence[int], workers: Serial | None = No
     return ShardedRows(Shards(workers, held, lengths), S.shape[1], S.dtype)
 
 
-def made(n: int, d: int, seed: int = 0) -> np.ndarray:
+def made(n: int, d: int, seed: int = 0) -> FloatArray:
     """Rows of very different lengths that cancel."""
     rng = np.random.default_rng(seed)
     S = rng.normal(size=(n, d)) * np.exp(rng.normal(size=(n, 1)))
-    return S - S.mean(axis=0)
+    S -= S.mean(axis=0)
+    return S
 
 
 def anneal(problem: Problem, run: Run) -> Candidate:
@@ -87,7 +88,7 @@ def small_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "_FEWEST_ROWS", 40)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), constrained=st.booleans(), has_offset=st.booleans())
 def test_every_answer_respects_everything_linear(
     seed: int, constrained: bool, has_offset: bool
@@ -145,7 +146,7 @@ def test_any_number_of_workers_gives_the_same_subset() -> None:
         solved(Problem(in_shards(S, lengths, workers), size=300), max_iterations=20_000)[0]
         for workers in (Serial(2**30), Backwards(2**30))
     ]
-    assert (found[0].mask == found[1].mask).all()
+    np.testing.assert_array_equal(found[0].mask, found[1].mask)
 
 
 def test_rounds_do_not_grow_with_the_shards() -> None:
@@ -189,22 +190,23 @@ def test_a_shard_makes_its_part_no_longer_and_keeps_its_limits(seed: int) -> Non
 
 def test_shards_that_cannot_swap_are_told_of() -> None:
     """With one example in each shard none can swap, and the message says what is left and why."""
-    S = made(700, 2)
-    problem = Problem(in_shards(S + 3.0, [1] * 700), size=300)
+    problem = Problem(in_shards(made(900, 3), [1] * 900), size=300)
     run, candidate = solved(problem, max_iterations=20_000)
     assert run.mask is not None
     assert "the shards leave a sum" in candidate.message
     assert "larger shards" in candidate.message
 
 
-def test_rows_that_share_a_direction_end_near_one_machine() -> None:
-    """Where no subset comes near 0 the norm is within a few per cent of that of all rows."""
-    S = made(2000, 2) + np.array([3.0, 1.5])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_rows_that_share_a_direction_end_near_one_machine(shift: float) -> None:
+    """Where the slopes decide, whether or not 0 is near, the norm is that of all rows searched."""
+    S = np.sort(made(2000, 2) + shift * np.array([1.0, 0.5]), axis=0)
     problem = Problem(in_shards(S, [1000, 300, 700]), size=800)
     run, candidate = solved(problem, max_iterations=200_000)
     alone = subsetsel.solve(S, size=800, max_iterations=200_000, bound=False).norm
     assert not candidate.stats["is_gathered"]
-    assert 1.0 < alone <= run.norm <= 1.1 * alone
+    assert run.norm <= max(1.01 * alone, 1e-2)
+    assert candidate.message == ""
 
 
 def test_a_guess_near_the_answer_needs_no_pass_over_the_shards() -> None:
@@ -214,6 +216,35 @@ def test_a_guess_near_the_answer_needs_no_pass_over_the_shards() -> None:
     again, candidate = solved(problem, max_iterations=20_000, initial_guess=first.mask)
     assert candidate.stats["num_passes"] == 0
     assert again.norm <= first.norm
+
+
+def test_a_few_exchanges_go_on_from_the_guess() -> None:
+    """An engine that is allowed a few moves only starts where the guess is, in the core."""
+    problem = Problem(in_shards(made(900, 3), [300, 100, 500]), size=300)
+    first, _ = solved(problem, time_limit=0)
+    greedy = get_spec("greedy")
+    exchanges = greedy.load()
+    limits = Limits(bound=False, max_iterations=4, initial_guess=first.mask)
+    run = Run(problem, limits)
+    assert first.mask is not None
+    run.submit(first.mask)
+    by_levels(
+        lambda sub, inner: exchanges.solve(sub, greedy.options(exchanges, {}), inner), problem, run
+    )
+    assert run.norm < first.norm
+    assert 0 < np.count_nonzero(run.mask != first.mask) <= 8
+
+
+def test_sizes_of_a_kept_question_are_searched_in_shards() -> None:
+    """Eq. 3 with normalization "kept" prunes about as many as with all rows in one piece."""
+    S = made(900, 3)
+    found, alone = (
+        subsetsel.solve(
+            rows, epsilon=0.5, normalization="kept", max_iterations=100_000, bound=False
+        )
+        for rows in (in_shards(S, [300, 100, 500]), S)
+    )
+    assert 900 - found.size <= 3 * (900 - alone.size)
 
 
 def test_a_core_comes_once_for_all_sizes() -> None:
@@ -288,7 +319,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Any) -> None:
     again.journal = Journal(tmp_path)
     by_levels(anneal, again.problem, again)
     assert again.journal.num_known == 1
-    assert (again.mask == whole.mask).all()
+    np.testing.assert_array_equal(again.mask, whole.mask)
     assert again.num_iterations == whole.num_iterations
 
 

@@ -145,15 +145,30 @@ def test_any_cut_of_any_type_is_exact(
     np.testing.assert_array_equal(features, stored)
 
 
-def test_small_files_share_a_shard_and_large_ones_are_cut_evenly(tmp_path: Path) -> None:
-    """With 10 rows a shard, 23 rows make three near equal ranges, and three files of 3 one."""
+def test_large_files_are_cut_and_small_ones_fill_a_shard(tmp_path: Path) -> None:
+    """With 10 rows a shard, 23 rows make ranges of 8, 8 and 7, and files of 3 join the last."""
     np.save(tmp_path / "0.npy", X)
     for k in range(1, 4):
         np.save(tmp_path / f"{k}.npy", X[:3])
     shards = open_table(tmp_path, rows_per_shard=10)
-    assert np.diff(shards.starts).tolist() == [7, 8, 8, 9]
+    assert np.diff(shards.starts).tolist() == [8, 8, 10, 6]
     assert shards.locate(31) == f"row 2 of {tmp_path / '3.npy'}"
     assert shards.locate(8) == f"row 8 of {tmp_path / '0.npy'}"
+
+
+@pytest.mark.parametrize("rows_per_shard", [None, 1, 7, 100])
+def test_a_map_begins_where_a_copy_would(
+    rows_per_shard: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of float64 depend on the address: none begins beside a multiple of 16 bytes."""
+    monkeypatch.setattr("subsetsel.shards.files.SHARD_BYTES", 24 * 50)
+    np.save(tmp_path / "X.npy", np.ones((200, 3)))
+    files = find_files(tmp_path / "X.npy", Serial())
+    found = [load_arrays(one) for one in files.cut(rows_per_shard, is_mapped=True)]
+    assert {array.ctypes.data % 16 for array in found} == {0}
+    if rows_per_shard is None:
+        assert [len(array) for array in found] == [48, 48, 48, 48, 8]
+        assert all(isinstance(array, np.memmap) for array in found)
 
 
 def test_parquet_is_cut_between_row_groups(tmp_path: Path) -> None:
@@ -181,6 +196,16 @@ def test_labels_and_weights_are_read_as_they_are_stored(tmp_path: Path) -> None:
         found, _ = joined(open_table(tmp_path / f"{name}.npy", rows_per_shard=10))
         np.testing.assert_array_equal(found, values)
         assert found.dtype == values.dtype
+
+
+def test_a_table_of_one_column_of_texts_holds_labels(tmp_path: Path) -> None:
+    """It is given as one text per row, as in a file of labels."""
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(arrow.table({"y": Y}), tmp_path / "y.parquet", row_group_size=7)
+    found, _ = joined(open_table(tmp_path / "y.parquet", rows_per_shard=7))
+    np.testing.assert_array_equal(found, Y)
 
 
 def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
@@ -259,8 +284,8 @@ def test_a_file_that_changes_or_goes_is_named(tmp_path: Path) -> None:
     assert open_table(path).n == 5
 
 
-def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
-    """Data that is refused: paths, options, and words of the message."""
+def write_bad_files(folder: Path) -> None:
+    """Files that are no tables, or not by themselves."""
     half = X[:, :3]
     np.save(folder / "a.npy", X)
     np.save(folder / "b.npy", half)
@@ -270,6 +295,9 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
     np.save(folder / "long.npy", np.array([[0, 2**53 + 1]]))
     (folder / "junk.npy").write_bytes(b"no array")
     (folder / "junk.parquet").write_bytes(b"no table")
+    (folder / "junk.npz").write_bytes(b"no archive")
+    (folder / "junk.zarr").mkdir()
+    np.savez(folder / "columns.npz", X=np.asfortranarray(X))
     (folder / "note.txt").write_text("text")
     np.savez(folder / "c.npz", X=X, y=Y[:3])
     np.savez(folder / "d.npz", p=X, q=X)
@@ -277,6 +305,11 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
     np.savez(folder / "f.npz", X=X, y=np.arange(23))
     write_parquet(folder / "g.parquet", X, Y)
     write_parquet(folder / "h.parquet", X.astype(np.float64), Y)
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
+    """Data that is refused: paths, options, and words of the message."""
+    write_bad_files(folder)
     a, b = folder / "a.npy", folder / "b.npy"
     return {
         "no file": (folder / "none-*.npy", {}, "no file matches"),
@@ -292,6 +325,9 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "inexact": (folder / "long.npy", {}, "9007199254740993 in row 0, column 1"),
         "junk": (folder / "junk.npy", {}, "is not an npy array"),
         "junk table": (folder / "junk.parquet", {}, "is not a parquet file"),
+        "junk archive": (folder / "junk.npz", {}, "is not an npz file"),
+        "junk store": (folder / "junk.zarr", {}, "is not a zarr store"),
+        "by columns": (folder / "columns.npz", {}, "store numpy.ascontiguousarray(array)"),
         "label of npy": (a, {"label": "y"}, "Give the labels by themselves"),
         "label": (
             folder / "d.npz",
@@ -334,7 +370,8 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, dict[str, Any], str]]:
             "text",
             "cube",
         ),
-        *("empty", "inexact", "junk", "junk table", "label of npy", "label", "array", "arrays"),
+        *("empty", "inexact", "junk", "junk table", "junk archive", "junk store", "by columns"),
+        *("label of npy", "label", "array", "arrays"),
         *("lengths", "label types", "column", "column types", "texts"),
     ],
 )
@@ -363,7 +400,7 @@ def test_the_cures_of_what_is_refused(
     paths: list[str], options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Each file by itself, or with the names that the messages ask for, is taken."""
-    bad_files(tmp_path)
+    write_bad_files(tmp_path)
     assert open_table([tmp_path / one for one in paths], **options).n == 23
 
 

@@ -260,6 +260,23 @@ def test_numpy_multiplies_with_one_thread_inside_and_the_users_number_afterwards
         assert blas_threads() == before
 
 
+def test_numpy_has_one_thread_whichever_thread_asks() -> None:
+    """Also where another thread, which still runs, has set the number before."""
+    found: list[set[int]] = []
+
+    def ask() -> None:
+        with one_blas_thread():
+            found.append(blas_threads())
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        assert found == [{1}]
+        assert blas_threads() == before
+
+
 def test_numpy_has_the_users_number_after_an_error() -> None:
     """Whatever happens inside."""
     with threadpool_limits(limits=2, user_api="blas"):

@@ -10,12 +10,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from subsetsel.support.records import plain
+from subsetsel.support.text import decimal_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
 
     from subsetsel.problem.progress import Progress
+    from subsetsel.shards.table import Shards
 
 
 class ExitCode(IntEnum):
@@ -70,16 +72,21 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def solve_progress(
-    text: str, time_limit: float | None
+    text: str, time_limit: float | None, shards: Shards | None = None
 ) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a search while it lasts: a callback for ``solve``, None where stderr is no terminal."""
+    """Show a search while it lasts: a callback for ``solve``, None where stderr is no terminal.
+
+    Over shards the rounds and bytes are shown too.
+    """
     console = _stderr()
     if not console.is_terminal:
         yield None
         return
     with _bars(console) as bars:
         task = bars.add_task(text, total=time_limit, found="Ctrl-C stops")
-        yield lambda record: bars.update(task, completed=record.time, found=_found(record))
+        yield lambda record: bars.update(
+            task, completed=record.time, found=f"{_traffic(shards)}{_found(record)}"
+        )
 
 
 def _bars(console: Console) -> Bars:
@@ -89,6 +96,12 @@ def _bars(console: Console) -> Bars:
     words, found = TextColumn("{task.description}"), TextColumn("{task.fields[found]}")
     columns = (SpinnerColumn(), words, BarColumn(), TimeElapsedColumn(), found)
     return Progress(*columns, console=console, transient=True)
+
+
+def _traffic(shards: Shards | None) -> str:
+    if shards is None:
+        return ""
+    return f"{shards.num_rounds:,} rounds, {decimal_bytes(shards.bytes_sent)}; "
 
 
 def _found(record: Progress) -> str:

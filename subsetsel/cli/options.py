@@ -34,12 +34,13 @@ _S = _argument(
     "S, one row per example: .npy, .npz, .safetensors, .parquet, .csv, .tsv, .jsonl; - for stdin."
 )
 Matrix = Annotated[Path, _S]
-MatrixOfRun = Annotated[Path | None, _S]
+MatrixOfRun = Annotated[list[Path] | None, _S]
 DataOfRun = Annotated[
-    Path | None,
+    list[Path] | None,
     _argument(
         "Features and labels (and ids): .npz, .safetensors, .parquet (a folder or a quoted glob "
-        "too), .csv, .tsv, .jsonl, the last three also as .gz; .npy with --labels; - for stdin."
+        "too), .csv, .tsv, .jsonl, the last three also as .gz; .npy with --labels; - for stdin. "
+        "Several files lie in shards: .npy, .npz, .parquet, .zarr."
     ),
 ]
 Data = Annotated[Path, _option("The examples that were pruned.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,38 @@ def _check_place(flag: str, out: Path) -> None:
         pass
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where `prune` writes: the subset, the certificate, the list of what is kept."""
+
+    out: Path | None
+    certificate: Path | None
+    kept: Path | None
+    as_json: bool
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where the choices of a search lie while it lasts: beside the file of its result."""
+        if self.out is None or self.out == STANDARD:
+            return None
+        return self.out.with_suffix(".checkpoint.npz")
+
+    def check(self, inputs: Iterable[Path]) -> None:
+        """Refuse, before any work, what could not be written or would replace another file."""
+        check_out(self.out, as_json=self.as_json)
+        places = {"--out": self.out, "--certificate": self.certificate, "--kept": self.kept}
+        if self.checkpoint is not None and self.out is not None:
+            places["the manifest of --out"] = manifest_path(self.out)
+            places["the checkpoint of --out"] = self.checkpoint
+        else:
+            del places["--out"]
+        if self.certificate is not None:
+            if self.certificate.suffix.lower() != ".json":
+                raise OptionError(f"--certificate must name a .json file, got {self.certificate}.")
+            places["the arrays of --certificate"] = self.certificate.with_suffix(".npz")
+        check_places({flag: path for flag, path in places.items() if path is not None}, inputs)
+
+
 def is_standard(out: Path, as_json: bool) -> bool:
     """Whether the result goes to standard output, where a JSON object has no place then."""
     if out == STANDARD and as_json:
@@ -130,16 +162,15 @@ def exit_code(solution: Solution) -> ExitCode:
     return ExitCode.DONE if solution.is_feasible else ExitCode.UNSATISFIED
 
 
-def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest) -> ExitCode:
+def repeated_code(code: ExitCode, earlier: Manifest | None, manifest: Manifest | None) -> ExitCode:
     """Say whether a repeated run chose the same subset, and what differs if not.
 
     The code of the run itself is returned unless another subset was chosen; ``earlier`` is None
     where no run was repeated.
     """
-    if earlier is None:
+    if earlier is None or manifest is None:
         return code
-    # Of reordered data the same ids come in another order; a table holds numbers as text.
-    if set(map(str, earlier.pruned)) == set(map(str, manifest.pruned)):
+    if earlier.has_subset_of(manifest):
         print_note("the same subset as in the manifest")
         return code
     print_note("NOT the same subset as in the manifest. What differs:")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,24 @@ from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.kept import KeptRows, certify, write_rows
 from subsetsel.cli.output import (
     LATER,
-    check_out,
-    check_places,
+    Places,
     exit_code,
-    manifest_path,
     repeated_code,
     save,
     show,
 )
-from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.reading import ReadingFlags, ShardFlags, takes_flags
 from subsetsel.cli.settings import Plan, inputs_of, refuse_beside_from
-from subsetsel.cli.stdin import STANDARD, files_of
+from subsetsel.cli.shards import (
+    again_in_shards,
+    engine_of,
+    refuse_beside_shards,
+    shards_of,
+    show_plan,
+    sources_of,
+    the_only,
+)
+from subsetsel.cli.stdin import files_of
 from subsetsel.cli.with_model import ImageSize, ModelName, write_features
 from subsetsel.errors import OptionError
 from subsetsel.formats import Data
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
     from subsetsel.problem.problem import Problem
 
 
-@takes_reading
+@takes_flags
 def prune(
     data: given.DataOfRun = None,
     l2: given.L2 = None,
@@ -65,6 +72,7 @@ def prune(
     identity: given.Identity = "id",
     *,
     how: ReadingFlags,
+    where: ShardFlags,
     model: ModelName = None,
     image_size: ImageSize = None,
     device: given.Device = "auto",
@@ -97,6 +105,7 @@ def prune(
         --out pruned.parquet
       subsetsel prune embeddings.npy --labels labels.csv --l2 1e-3 --fraction 0.4
       subsetsel prune 'parts/*.parquet' --label kind --drop text,source --l2 1e-3 --fraction 0.4
+      subsetsel prune 'features/*.parquet' --label y --l2 1e-3 --fraction 0.4 --engine tcp://host:8786
       xzcat data.csv.xz | subsetsel prune - --format csv --l2 1e-3 --fraction 0.4 --out - > p.csv
     """
     goals: dict[str, Any] = {"epsilon": epsilon, "rel_epsilon": rel_epsilon}
@@ -106,16 +115,19 @@ def prune(
     earlier = Manifest.read(source) if source else None
     others: dict[str, Any] = {"device": device, "label": label, "id": identity, "hessian": hessian}
     others["search"] = given.search_settings(solver, time_limit, seed, num_workers, option)
+    others["shards"] = shards_of(data, where, dry_run=dry_run)
     plan = _plan(earlier, model, goals, limits, l2=l2, reading=how.settings, **others)
-    named = {"data": data, "labels": how.labels, "test": test, "validation": validation}
+    named = {"data": the_only(data), "labels": how.labels, "test": test, "validation": validation}
     inputs = inputs_of(named, earlier)
-    output = _Output(out, certificate, kept, as_json)
-    _check(plan, inputs, output)
+    output = Places(out, certificate, kept, as_json)
+    _check(plan, inputs, output, model)
     inputs = _with_features(inputs, model, image_size, out or kept, others)
     files = files_of(inputs, how.file_format)
+    if dry_run and plan.shards:
+        raise typer.Exit(show_plan(plan, files, where, as_json=as_json))
     if dry_run:
         raise typer.Exit(_show_cost(plan, inputs, files, as_json=as_json))
-    raise typer.Exit(_run(plan, inputs, files, output, earlier))
+    raise typer.Exit(_run(plan, inputs, files, output, earlier, engine_of(where)))
 
 
 def _plan(
@@ -134,7 +146,8 @@ def _plan(
         return Plan.of_flags(goals, limits, **flags)
     mine = {"l2": flags["l2"], "model": model}
     refuse_beside_from(goals | limits | mine | flags["reading"])
-    return Plan.of_manifest(earlier)
+    plan = Plan.of_manifest(earlier)
+    return replace(plan, shards=again_in_shards(plan.shards, flags["shards"]))
 
 
 def _refuse_columns(reading: Mapping[str, Any]) -> None:
@@ -162,37 +175,9 @@ def _with_features(
     return inputs
 
 
-@dataclass(frozen=True)
-class _Output:
-    out: Path | None
-    certificate: Path | None
-    kept: Path | None
-    as_json: bool
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """Where the choices of a search lie while it lasts: beside the file of its result."""
-        if self.out is None or self.out == STANDARD:
-            return None
-        return self.out.with_suffix(".checkpoint.npz")
-
-    def check(self, inputs: Iterable[Path]) -> None:
-        """Refuse, before any work, what could not be written or would replace another file."""
-        check_out(self.out, as_json=self.as_json)
-        places = {"--out": self.out, "--certificate": self.certificate, "--kept": self.kept}
-        if self.checkpoint is not None and self.out is not None:
-            places["the manifest of --out"] = manifest_path(self.out)
-            places["the checkpoint of --out"] = self.checkpoint
-        else:
-            del places["--out"]
-        if self.certificate is not None:
-            if self.certificate.suffix.lower() != ".json":
-                raise OptionError(f"--certificate must name a .json file, got {self.certificate}.")
-            places["the arrays of --certificate"] = self.certificate.with_suffix(".npz")
-        check_places({flag: path for flag, path in places.items() if path is not None}, inputs)
-
-
-def _check(plan: Plan, inputs: Mapping[str, Path], output: _Output) -> None:
+def _check(plan: Plan, inputs: Mapping[str, Path], output: Places, model: str | None) -> None:
+    if plan.shards:
+        refuse_beside_shards({"model": model, "certificate": output.certificate})
     if "data" not in inputs:
         raise OptionError("name the data: an .npz file with X and y, or a table.")
     if plan.needs_validation != ("validation" in inputs):
@@ -208,10 +193,12 @@ def _check(plan: Plan, inputs: Mapping[str, Path], output: _Output) -> None:
     output.check(inputs.values())
 
 
-def _read(plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path]) -> dict[str, Data]:
+def _read(
+    plan: Plan, inputs: Mapping[str, Path], files: Mapping[str, Path], engine: str | None = None
+) -> dict[str, Data]:
     """Read all examples, and check what would fail after the work otherwise."""
     with working(f"reading {inputs['data']}"):
-        examples = plan.read(files)
+        examples = plan.read(files, engine)
     data = examples["data"]
     for name in examples.keys() & {"test", "validation"}:
         check_held_out(data, examples[name], f"--{name}")
@@ -222,14 +209,15 @@ def _run(
     plan: Plan,
     inputs: Mapping[str, Path],
     files: Mapping[str, Path],
-    output: _Output,
+    output: Places,
     earlier: Manifest | None,
+    engine: str | None,
 ) -> ExitCode:
     """Prune, save, show, and compare with an earlier run if this one repeats it.
 
     ``files`` are those to read where ``inputs`` names standard input.
     """
-    examples = _read(plan, inputs, files)
+    examples = _read(plan, inputs, files, engine)
     data = examples["data"]
     delimiter = plan.reading.get("delimiter")
     if output.kept is not None:
@@ -241,7 +229,7 @@ def _run(
         solution,
         command="prune",
         settings=asdict(plan),
-        inputs=files,
+        inputs=sources_of(files, data),
         paths=inputs,
         verification=check,
         ids=data.ids,
@@ -313,7 +301,8 @@ def _prune(
             data.y, seed, solver, limit="time", clock=clock, epsilon=epsilon
         )
     left = None if limit is None else max(0.0, clock.remaining)
-    with solve_progress(f"pruning {data.n:,} examples", left) as progress:
+    shards = problem.rows.shards
+    with solve_progress(f"pruning {data.n:,} examples", left, shards) as progress:
         search = {**plan.search, "time_limit": left, "progress": progress, "trace": True}
         if plan.is_verified_search:
             if checkpoint is not None and checkpoint.exists():

@@ -1,4 +1,4 @@
-"""The flags that say how files of examples are read, declared once for all commands with them."""
+"""The flags that say how and where files are read, declared once for all commands with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from subsetsel.cli import options as given
 from subsetsel.cli.settings import unusual
@@ -16,7 +18,7 @@ from subsetsel.cli.settings import unusual
 class ReadingFlags:
     """What the command line says of columns, text and format, beside labels and ids.
 
-    Every field is a flag of each command that `takes_reading`.
+    Every field is a flag of each command that `takes_flags` for it.
     """
 
     features: given.Features = None
@@ -43,18 +45,55 @@ class ReadingFlags:
         )
 
 
-def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of `ReadingFlags` where its parameter ``how`` stands."""
+@dataclass(frozen=True)
+class ShardFlags:
+    """Where data that are too large for one reading lie, and who computes with them."""
+
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Who computes with data in shards: `here` (this process, one shard after the "
+            "other), or the address of a Dask scheduler, such as tcp://host:8786."
+        ),
+    ] = None
+    rows_per_shard: Annotated[
+        int | None, typer.Option(help="Examples of a shard; by default about 64 MB of them.")
+    ] = None
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What --dry-run counts with: machines, cores, flops, memory, network, disk, task, "
+            "slack; or classes. Repeatable.",
+        ),
+    ] = None
+
+
+_GROUPS = {"how": ReadingFlags, "where": ShardFlags}
+
+
+def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of `ReadingFlags` and `ShardFlags`, in place of ``how``, ``where``.
+
+    A command need not have both parameters.
+    """
     own = inspect.signature(command, eval_str=True)
-    flags = inspect.signature(ReadingFlags, eval_str=True).parameters
+    flags = {
+        name: inspect.signature(kind, eval_str=True).parameters
+        for name, kind in _GROUPS.items()
+        if name in own.parameters
+    }
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
-        parameters += flags.values() if parameter.name == "how" else [parameter]
+        parameters += flags.get(parameter.name, {parameter.name: parameter}).values()
 
     @functools.wraps(command)
     def spread(**values: Any) -> None:
-        how = ReadingFlags(**{name: values.pop(name) for name in flags})
-        command(**values, how=how)
+        groups = {
+            group: _GROUPS[group](**{name: values.pop(name) for name in names})
+            for group, names in flags.items()
+        }
+        command(**values, **groups)
 
     # What typer reads.
     vars(spread)["__signature__"] = own.replace(parameters=parameters)

@@ -15,7 +15,7 @@ from subsetsel.cli.console import print_note, print_result, working
 from subsetsel.cli.examples import show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import check_places, is_standard
-from subsetsel.cli.reading import ReadingFlags, takes_reading
+from subsetsel.cli.reading import ReadingFlags, takes_flags
 from subsetsel.cli.settings import Plan, reading_again
 from subsetsel.cli.stdin import STANDARD, file_of
 from subsetsel.cli.verify import compare_digest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from subsetsel.rows.base import BoolArray
 
 
-@takes_reading
+@takes_flags
 def report(
     manifest: given.ManifestFile,
     data: given.DataOfPage = None,

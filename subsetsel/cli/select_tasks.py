@@ -14,7 +14,6 @@ import numpy as np
 from subsetsel.cli.console import print_note, working
 from subsetsel.cli.examples import show_look
 from subsetsel.cli.load_network import load_network
-from subsetsel.cli.settings import read_examples
 from subsetsel.cli.with_model import parse_size
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.experiments.cost import Cost, measure_pace
@@ -30,7 +29,7 @@ from subsetsel.experiments.training import (
     own_builder,
 )
 from subsetsel.experiments.training_data import TrainingData, as_pictures, read_training_data
-from subsetsel.formats import Reading
+from subsetsel.formats import Reading, read_data
 from subsetsel.influence.device import feature_device
 from subsetsel.problem.problem import Problem
 from subsetsel.support.records import sha256_of_array
@@ -247,7 +246,7 @@ def feature_task(
     if l2 is None:
         raise OptionError("--l2 is needed for features: the weight decay of the head, as 1e-3.")
     with working(f"reading {path}"):
-        data = read_examples(path, {}, how)["data"]
+        data = read_data(path, how)
     num_classes, codes = _codes(path, data.y)
     fit: dict[str, Any] = {"l2": l2, "num_classes": num_classes, "device": measuring["device"]}
     training = HeadTraining(data.X, codes, **fit)

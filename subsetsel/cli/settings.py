@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from subsetsel.cli.options import flag, given, names_in, one_goal
+from subsetsel.cli.read_shards import read_sharded
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import TABLE_SUFFIXES, Data, Reading, Text, read_data
 from subsetsel.formats.read import check_suffix
@@ -18,7 +19,7 @@ from subsetsel.report.manifest import Manifest
 
 _ON_VALIDATION = {"max_loss_gap", "max_accuracy_drop"}
 _TYPES: dict[str, Any] = {
-    **dict.fromkeys(("goal", "search", "limits", "reading"), dict),
+    **dict.fromkeys(("goal", "search", "limits", "reading", "shards"), dict),
     **dict.fromkeys(("device", "label", "id", "hessian"), str),
     "l2": (int, float),
 }
@@ -43,6 +44,8 @@ class Plan:
         Of `Problem.from_features`.
     reading : dict
         How the data are read where it is not the usual way: see `reading_of`.
+    shards : dict
+        ``paths`` and ``rows_per_shard`` of data in shards; empty where they are in memory.
     """
 
     goal: dict[str, Any]
@@ -54,6 +57,7 @@ class Plan:
     limits: dict[str, Any] = field(default_factory=dict)
     hessian: str = "all"
     reading: dict[str, Any] = field(default_factory=dict)
+    shards: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_flags(
@@ -137,11 +141,18 @@ class Plan:
         most = {c.item(): (None, int(k) - floor) for c, k in zip(classes, counts, strict=True)}
         return {**goal, "groups": labels, "group_limits": most}
 
-    def read(self, files: Mapping[str, Path]) -> dict[str, Data]:
+    def how(self, files: Mapping[str, Path]) -> Reading:
+        """Say how the data are read."""
+        return reading_of(self.label, self.id, labels=files.get("labels"), **self.reading)
+
+    def read(self, files: Mapping[str, Path], engine: str | None = None) -> dict[str, Data]:
         """Read the examples, and those that are held out by the same columns."""
-        how = reading_of(self.label, self.id, labels=files.get("labels"), **self.reading)
+        how = self.how(files)
         held_out = {name: path for name, path in files.items() if name not in {"data", "labels"}}
-        return read_examples(files["data"], held_out, how)
+        data = (
+            read_sharded(self.shards, how, engine) if self.shards else read_data(files["data"], how)
+        )
+        return {"data": data, **read_held_out(data, held_out, how)}
 
 
 def reading_of(
@@ -207,11 +218,10 @@ def reading_again(
     return reading_of(label or plan.label, identity or plan.id, labels=labels, **both)
 
 
-def read_examples(path: Path, held_out: Mapping[str, Path], how: Reading) -> dict[str, Data]:
-    """Read the data, and other files by the same names of columns, whatever their order there."""
-    data = read_data(path, how)
-    examples = {"data": data}
-    for name, other in held_out.items():
+def read_held_out(data: Data, files: Mapping[str, Path], how: Reading) -> dict[str, Data]:
+    """Read other files by the data's names of columns, whatever their order there."""
+    examples = {}
+    for name, other in files.items():
         # Their weights and ids are not used, and they have their labels with them.
         mine = replace(how, labels=None, weight=None, needs_ids=False)
         if data.names is not None and check_suffix(other) in TABLE_SUFFIXES:

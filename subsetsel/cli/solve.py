@@ -13,7 +13,17 @@ from subsetsel.cli import options as given
 from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
+from subsetsel.cli.read_shards import rows_in_shards
+from subsetsel.cli.reading import ShardFlags, takes_flags
 from subsetsel.cli.settings import inputs_of, reading_of_matrix, refuse_beside_from, unusual
+from subsetsel.cli.shards import (
+    again_in_shards,
+    engine_of,
+    refuse_beside_shards,
+    shards_of,
+    show_plan_of_matrix,
+    the_only,
+)
 from subsetsel.cli.stdin import files_of
 from subsetsel.errors import FileFormatError, OptionError
 from subsetsel.formats import read_matrix
@@ -30,6 +40,7 @@ _NOT_OF_A_FILE = {
 _QUESTION = {"epsilon", "size", "fraction", "num_kept", "normalization", "max_size"}
 
 
+@takes_flags
 def solve(
     matrix: given.MatrixOfRun = None,
     key: given.Key = None,
@@ -51,6 +62,8 @@ def solve(
     tight_bound: given.TightBound = False,
     option: given.SolverOptions = None,
     file_format: given.Format = None,
+    *,
+    where: ShardFlags,
     source: given.From = None,
     dry_run: given.DryRun = False,
     out: given.Out = None,
@@ -67,48 +80,68 @@ def solve(
       subsetsel solve S.npy --size 20000 --offset v0.npy
       subsetsel solve --from pruned.manifest.json
       subsetsel solve factors.safetensors --key S --size 500 --out pruned.safetensors
+      subsetsel solve 'S/*.npy' --size 20000 --engine tcp://host:8786
       python make_rows.py | subsetsel solve - --format npy --epsilon 0.1 --out - > pruned.csv
     """
     reading = unusual(drop=drop, delimiter=delimiter, decimal=decimal, encoding=encoding)
     goals = {"epsilon": epsilon, "size": size, "fraction": fraction, "num_kept": num_kept}
     earlier = None if source is None else Manifest.read(source)
+    shards = shards_of(matrix, where, dry_run=dry_run)
     if earlier is None:
         search = given.search_settings(solver, time_limit, seed, num_workers, option)
         others = {"normalization": normalization, **given.given({"max_size": max_size})}
+        others |= {"bound": "tight"} if tight_bound else {}
+        others |= {k: v for k, v in {"reading": reading, "shards": shards}.items() if v}
         settings = {**given.one_goal(goals), **others, **search}
-        if tight_bound:
-            settings["bound"] = "tight"
-        if reading:
-            settings["reading"] = reading
     else:
         refuse_beside_from({**goals, "max_size": max_size, **reading})
         settings = _settings_of(earlier)
-    inputs = inputs_of({"S": matrix, "offset": offset}, earlier)
+        settings["shards"] = again_in_shards(settings.get("shards", {}), shards)
+    inputs = inputs_of({"S": the_only(matrix), "offset": offset}, earlier)
     if "S" not in inputs:
         raise OptionError("name the file of S, or - for standard input.")
     check_out(out, as_json=as_json, inputs=inputs.values())
     files_read = files_of(inputs, file_format)
-    S, v0 = _read(files_read, key, settings)
+    if dry_run and settings.get("shards"):
+        raise typer.Exit(show_plan_of_matrix(settings, where, as_json=as_json))
+    S, v0 = _read(files_read, key, settings, engine_of(where))
     if dry_run:
         _show_cost(S, v0, settings, as_json=as_json)
         return
     solution = _solve(S, v0, settings)
     manifest, files = None, []
     if out is not None or earlier is not None:
-        # It reads S once more, for its SHA-256.
-        manifest = Manifest.of(
-            solution, command="solve", settings=settings, inputs=files_read, paths=inputs
-        )
+        manifest = _manifest(solution, settings, inputs, files_read, S)
         files = [] if out is None else save(solution, manifest, out)
     show(solution, as_json=as_json, files=files, out=out)
-    code = exit_code(solution)
-    raise typer.Exit(code if manifest is None else repeated_code(code, earlier, manifest))
+    raise typer.Exit(repeated_code(exit_code(solution), earlier, manifest))
 
 
-def _read(files: Mapping[str, Path], key: str | None, settings: dict[str, Any]) -> tuple[Any, Any]:
+def _manifest(
+    solution: Solution,
+    settings: dict[str, Any],
+    inputs: dict[str, Path],
+    files: dict[str, Path],
+    S: Any,
+) -> Manifest:
+    """Record a solution; S is read once more, for its SHA-256."""
+    read: dict[str, Any] = {**files}
+    if getattr(S, "shards", None) is not None:
+        read["S"] = S.shards
+    return Manifest.of(solution, command="solve", settings=settings, inputs=read, paths=inputs)
+
+
+def _read(
+    files: Mapping[str, Path], key: str | None, settings: dict[str, Any], engine: str | None
+) -> tuple[Any, Any]:
     """Read S, and the offset where there is one; a column or a row of a table is a vector too."""
-    how = reading_of_matrix(settings.get("reading", {}))
-    S = read_matrix(files["S"], key, text=how.text, drop=how.drop)
+    S: Any
+    if settings.get("shards"):
+        refuse_beside_shards({"key": key, **settings.get("reading", {})})
+        S = rows_in_shards(settings["shards"], engine)
+    else:
+        how = reading_of_matrix(settings.get("reading", {}))
+        S = read_matrix(files["S"], key, text=how.text, drop=how.drop)
     return S, np.squeeze(read_matrix(files["offset"])) if "offset" in files else None
 
 
@@ -129,8 +162,9 @@ def _solve(S: Any, v0: Any, settings: dict[str, Any]) -> Solution:
         from subsetsel.engine.solve import solve
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
-    with solve_progress(what, settings.get("time_limit")) as progress:
-        search = {name: value for name, value in settings.items() if name != "reading"}
+    shards = getattr(S, "shards", None)
+    with solve_progress(what, settings.get("time_limit"), shards) as progress:
+        search = {name: settings[name] for name in settings.keys() - {"reading", "shards"}}
         return solve(S, offset=v0, progress=progress, trace=True, **search)
 
 

@@ -16,20 +16,21 @@ from subsetsel.cli.console import ExitCode, print_note, print_result, working
 from subsetsel.cli.examples import check_held_out
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
-from subsetsel.cli.reading import ReadingFlags, takes_reading
-from subsetsel.cli.settings import Plan, read_examples, reading_again
+from subsetsel.cli.read_shards import read_sharded
+from subsetsel.cli.reading import ReadingFlags, ShardFlags, takes_flags
+from subsetsel.cli.settings import Plan, read_held_out, reading_again
+from subsetsel.cli.shards import engine_of, refuse_beside_shards, shards_of, sources_of
 from subsetsel.cli.stdin import file_of
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.formats import Data, read_solution
+from subsetsel.formats import Data, read_data, read_solution
 from subsetsel.formats.ids import ids_by_position
-from subsetsel.report.manifest import Manifest
+from subsetsel.report.manifest import Manifest, fingerprint, mask_digest
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import NO_CLOCK
 from subsetsel.support.ids import find_places
-from subsetsel.support.records import sha256_of_file
 
 
-@takes_reading
+@takes_flags
 def verify(
     claim: given.Claim,
     data: given.Data,
@@ -39,6 +40,7 @@ def verify(
     identity: given.IdentityAgain = None,
     *,
     how: ReadingFlags,
+    where: ShardFlags,
     device: given.Device = "auto",
     as_json: given.Json = False,
 ) -> None:
@@ -54,18 +56,25 @@ def verify(
       subsetsel verify pruned.manifest.json --data data.npz --test test.npz --json
       subsetsel verify claim.json --data data.npz
       subsetsel verify pruned.parquet --data data.parquet --label species --id name
+      subsetsel verify pruned.npz --data 'features/*.parquet' --engine tcp://host:8786
       xzcat data.csv.xz | subsetsel verify pruned.npz --data - --format csv
     """
     file = file_of(data, how.file_format)
     again = reading_again(_manifest_of(claim), label, identity, how.labels, how.settings)
+    shards = _shards_of(claim, data, where)
+    if shards and _is_certificate(claim):
+        refuse_beside_shards({"certificate": claim})
     with working(f"reading {data}"):
-        read = read_examples(file, {} if test is None else {"test": test}, again)
-    examples, held_out = read["data"], read.get("test")
+        examples = (
+            read_sharded(shards, again, engine_of(where)) if shards else read_data(file, again)
+        )
+        read = read_held_out(examples, {} if test is None else {"test": test}, again)
+    held_out = read.get("test")
     if claim.suffix.lower() == ".json" and _is_certificate(claim):
         raise typer.Exit(_recheck(claim, examples, as_json=as_json))
     subset = _read_subset(claim, examples)
     if subset.manifest is not None:
-        compare_digest(subset.manifest, file, examples.ids)
+        compare_digest(subset.manifest, sources_of({"data": file}, examples)["data"], examples.ids)
     if l2 is None:
         if subset.manifest is None:
             raise OptionError(
@@ -75,6 +84,18 @@ def verify(
     if held_out is not None:
         check_held_out(examples, held_out, "--test")
     raise typer.Exit(_refit(examples, subset, l2, held_out, device=device, as_json=as_json))
+
+
+def _shards_of(claim: Path, data: Path, where: ShardFlags) -> dict[str, Any]:
+    """Say whether the data are in shards, and in which: those that were pruned by default."""
+    asked = shards_of([data], where, dry_run=False)
+    manifest = _manifest_of(claim)
+    if manifest is None or "label" not in manifest.settings:
+        return asked
+    known = Plan.of_manifest(manifest).shards
+    if known and (not asked or asked["rows_per_shard"] is None):
+        return {"paths": [str(data)], "rows_per_shard": known["rows_per_shard"]}
+    return asked
 
 
 _BY_POSITION = (
@@ -116,6 +137,8 @@ def _read_subset(claim: Path, examples: Data) -> _Subset:
         ours = solution.pruned.tolist()
         ours = ours if names is None else [names[i] for i in ours]
         is_other = set(map(str, ours)) != set(map(str, manifest.pruned))
+    if manifest.subset_sha256 is not None:
+        is_other = manifest.subset_sha256 != mask_digest(solution.mask)
     if is_other:
         raise FileFormatError(
             f"{claim} and {beside} name different subsets: they are of two runs. Name the "
@@ -203,10 +226,15 @@ def _refit(
     return ExitCode.UNSATISFIED if check.is_verified is False else ExitCode.DONE
 
 
-def compare_digest(manifest: Manifest, data: Path, ids: ArrayLike | None) -> None:
-    """Warn where the data are another file than the one that was pruned."""
-    digests = {item["name"]: item["sha256"] for item in manifest.inputs}
-    if "data" in digests and digests["data"] == sha256_of_file(data):
+def compare_digest(manifest: Manifest, data: Any, ids: ArrayLike | None) -> None:
+    """Warn where the data, a file or shards, are others than those that were pruned."""
+    known = next((item for item in manifest.inputs if item["name"] == "data"), {})
+    if "num_shards" in known and isinstance(data, Path):
+        # Hashed shard by shard, as nobody reads a file here.
+        return
+    if known and known["sha256"] == fingerprint("data", data)["sha256"]:
         return
     by_ids = "" if manifest.has_ids is False or ids is None else "; examples are told by their ids"
-    print_note(f"warning: {data} is not the file that was pruned: its SHA-256 differs{by_ids}")
+    what = f"{data} is not the file" if isinstance(data, Path) else "the shards are not those"
+    verb = "was" if isinstance(data, Path) else "were"
+    print_note(f"warning: {what} that {verb} pruned: the SHA-256 differs{by_ids}")

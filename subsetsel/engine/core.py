@@ -65,7 +65,7 @@ def gather(rows: Rows, items: IndexArray) -> DenseRows:
 def search_whole(engine: Engine, problem: Problem, run: Run) -> Candidate:
     """Solve a problem on rows that are brought here, all of them."""
     sub = problem.with_rows(gather(problem.rows, np.arange(problem.n)))
-    inner = _inner(run, sub, 1.0, guess=run.initial_mask())
+    inner = _inner(run, sub, 1.0, run.initial_mask())
     found: list[Candidate] = []
 
     def kept(asked: Problem, asking: Run) -> Candidate:
@@ -125,7 +125,11 @@ def search_core(
         run.submit(mask)
         return
     folded = fold(problem, items, mask, rows=gather(problem.rows, items))
-    inner, is_whole = _inner(run, folded.problem, share), False
+    # A search of its own ends below what goes on from a guess; a few exchanges do not.
+    left, has_guess = run.iterations_left, run.limits.initial_guess is not None
+    goes_on = has_guess and left is not None and left < items.size
+    inner = _inner(run, folded.problem, share, mask[items] if goes_on else None)
+    is_whole = False
     inner.submit(mask[items])
     try:
         is_whole = search_within(run, engine, inner, set_aside=0.0)
@@ -136,7 +140,7 @@ def search_core(
         run.journal.put(key, {"mask": found, "num_iterations": inner.num_iterations})
 
 
-def _inner(run: Run, problem: Problem, share: float, guess: BoolArray | None = None) -> Run:
+def _inner(run: Run, problem: Problem, share: float, guess: BoolArray | None) -> Run:
     """Prepare a search that fills its share of the time where the run does."""
     left = run.iterations_left
     return inner_run(

@@ -11,8 +11,8 @@ The parts q_k v of a miss v have q_k >= 0 that add up to 1, and no change c_k ma
 
     ||sum_k (q_k v + c_k)||  <=  sum_k ||q_k v + c_k||  <=  sum_k q_k ||v||  =  ||v||.
 
-Where the rows share a direction no subset brings the sum near 0. The shards are then asked several
-times, and more cores follow, see `subsetsel.engine.slopes`.
+Where the rows share a direction, or shards are too small to take their part, cores of other rows
+follow, see `subsetsel.engine.slopes`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from subsetsel.bounds.dual import is_drifting
 from subsetsel.engine.core import core_size, gather, search_core, search_whole
 from subsetsel.engine.journal import key_of
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.engine.share import Asked, Slack, Work, take_share
-from subsetsel.engine.slopes import search_slopes
+from subsetsel.engine.slopes import search_margin, search_slopes
 from subsetsel.problem.linear import find_mask
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray, euclidean
@@ -36,12 +37,11 @@ from subsetsel.support.memory import VARIABLE
 # A core takes away this share of the summed lengths of its rows over sqrt(d): half of them, chosen
 # by sign, move the sum by .4 of it along one direction.
 _REACH = 0.2
-# Rows for each parameter that a shard reads, and swaps proposed for each: in the first pass, which
-# is enough where rows cancel, and in later ones. Measured on 400,000 x 256 at 40 %, in % of random:
-# the first pass leaves 2 to 3 in 16 and 64 shards, with 8 rows for each parameter 10 to 15. Where
-# the rows share a direction it leaves 58, and the second 5 in 16 shards, 15 in 64.
-_MOVERS, _PROPOSALS, _MOST_PASSES = (24, 200), (5, 20), 4
-# Later passes end where one leaves more than this share of the norm.
+# Rows for each parameter that a shard reads in a pass, swaps proposed for each, and passes. On
+# 400,000 x 256 at 40 % one pass leaves 2 to 3 % of the random norm in 16 and in 64 shards, with 8
+# rows for each parameter 10 to 15. A pass with 3 or 10 proposals leads to the same norm.
+_MOVERS, _PROPOSALS, _MOST_PASSES = 24, 5, 4
+# Passes end where one leaves more than this share of the norm.
 _WORTH = 0.9
 # Share of the time and of the iterations for the shards.
 _SHARE = 0.3
@@ -79,7 +79,7 @@ def by_levels(engine: Engine, problem: Problem, run: Run) -> Candidate:
 
 
 class _Levels:
-    """The levels of one problem whose rows, or what is left of them by many, cancel."""
+    """The levels of one problem."""
 
     def __init__(self, engine: Engine, problem: Problem, run: Run, num_rows: int) -> None:
         self.engine, self.problem, self.run, self.num_rows = engine, problem, run, num_rows
@@ -87,24 +87,26 @@ class _Levels:
         assert problem.rows.shards is not None
         self.shards = problem.rows.shards
         self.stats: dict[str, Any] = {"is_gathered": False, "core_rows": num_rows}
-        self.message = ""
+        self.is_drifting, self.is_short, self.message = is_drifting(problem), False, ""
 
     def go(self, start: BoolArray) -> Candidate:
         """Search from a subset of the right size."""
         engine, problem, run = self.engine, self.problem, self.run
-        core, self.mask = self._draw_core(), start
+        core, self.mask, dual = self._draw_core(), start, None
         try:
             mask = self._bring_within_reach(start, core)
         except KeyboardInterrupt:
             run.submit(self.mask)
             raise
-        search_core(engine, problem, run, core, mask)
-        if self.message:
+        if self.is_short and self.is_drifting:
+            run.submit(mask)
+            dual = search_margin(engine, problem, run, self.num_rows, self.stats["reach"])
+        else:
+            search_core(engine, problem, run, core, mask)
+        if self.is_short:
             search_slopes(engine, problem, run, self.num_rows)
-        self.run.should_stop()
-        return Candidate(limit=self.run.limit, stats=self.stats, message=self.message)
-
-    # --- rows that cancel -----------------------------------------------------------------------
+        run.should_stop()
+        return Candidate(limit=run.limit, dual=dual, stats=self.stats, message=self.message)
 
     def _draw_core(self) -> IndexArray:
         """Choose half the smallest rows, whose swaps correct finely, and half below the median."""
@@ -121,13 +123,14 @@ class _Levels:
         total, misses = self.run.sum_of(mask), []
         is_core = np.zeros(self.problem.n, dtype=np.bool_)
         is_core[items] = True
-        for number in range(_MOST_PASSES + 1):
+        most = 1 if self.is_drifting else _MOST_PASSES
+        for number in range(most + 1):
             # The core may take any subset of its size: on average each row in the same share.
             chosen = mask[items].astype(np.float64)
             miss = total + core.sum(chosen.mean() - chosen)
             misses.append(euclidean(miss))
-            is_stuck = number > 1 and misses[-1] > _WORTH * misses[-2]
-            if misses[-1] <= reach or number == _MOST_PASSES or is_stuck or self.run.should_stop():
+            is_stuck = number > 0 and misses[-1] > _WORTH * misses[-2]
+            if misses[-1] <= reach or number == most or is_stuck or self.run.should_stop():
                 break
             found = self._pass_once(mask, ~is_core & self.problem.free, miss, number)
             if found is None:
@@ -135,7 +138,8 @@ class _Levels:
             self.mask = mask = found[0]
             total = total + found[1]
         self.stats |= {"misses": misses, "reach": reach, "num_passes": len(misses) - 1}
-        if misses[-1] > reach:
+        self.is_short = misses[-1] > reach
+        if self.is_short and not self.is_drifting:
             self.message = (
                 f"the shards leave a sum of norm {misses[-1]:.3g}, and the core of "
                 f"{len(items):,} examples takes about {reach:.3g} of it away: fewer and larger "
@@ -157,11 +161,10 @@ class _Levels:
             run.add_iterations(int(known["num_iterations"]))
             return known["mask"], known["change"]
         moving, chosen = shards.split(may_move), shards.split(mask)
-        kind = min(number, 1)
-        num_movers = _MOVERS[kind] * self.problem.d
+        num_movers = _MOVERS * self.problem.d
         counts = np.array([min(num_movers, np.count_nonzero(own)) for (own,) in moving])
         asked = np.flatnonzero(counts)
-        num_proposals = self._proposals(int(counts.sum()), _PROPOSALS[kind])
+        num_proposals = self._proposals(int(counts.sum()))
         if not num_proposals:
             return None
         num_turns = -(-asked.size // shards.workers.num_workers)
@@ -191,9 +194,9 @@ class _Levels:
             run.journal.put(key, {"mask": mask, "change": change, "num_iterations": num_iterations})
         return mask, change
 
-    def _proposals(self, num_movers: int, usual: int) -> int:
+    def _proposals(self, num_movers: int) -> int:
         """Count the swaps that are proposed for each mover; 0 where there are none to move."""
-        usual, left = max(1, round(usual * self.run.effort)), self.run.iterations_left
+        usual, left = max(1, round(_PROPOSALS * self.run.effort)), self.run.iterations_left
         if not num_movers or left is None:
             return min(usual, num_movers)
         return min(usual, int(_SHARE * left / num_movers))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from subsetsel.engine.other_form import Engine, pick_engine
 from subsetsel.engine.registry import Solver, SolverSpec, get_spec
+from subsetsel.engine.result import Candidate
+from subsetsel.engine.run import Run
+from subsetsel.engine.sharded import sharded_engine
 from subsetsel.problem.problem import Problem
 
 
@@ -39,4 +43,11 @@ class Method:
         ways.append((greedy, exchanges, greedy.options(exchanges, {"patience": 0})))
         for _, solver, options in ways:
             solver.warm_up(problem, options)
-        return tuple(pick_engine(problem, *way) for way in ways)
+        if problem.rows.shards is None:
+            return tuple(pick_engine(problem, *way) for way in ways)
+        return tuple(sharded_engine(partial(_search, way)) for way in ways)
+
+
+def _search(way: tuple[SolverSpec, Solver, Any], problem: Problem, run: Run) -> Candidate:
+    """Solve a problem of either form in one of the ways."""
+    return pick_engine(problem, *way)(problem, run)

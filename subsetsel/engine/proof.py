@@ -187,13 +187,22 @@ class Proof:
         if problem.epsilon is None or not problem.rows.is_exact:
             return False
         allowed = problem.epsilon * (1 + FEASIBILITY)
-        if self._relaxation is not None and clock.remaining > 0:
-            # Where nothing fits, the ascent leads to the least norm there is.
-            u = self._relaxation.dual.u
-            if norm_along(problem, u, clock=clock) > allowed:
-                return True
+        if self.is_out_of_reach():
+            return True
         least = lower_bound_on_norm(problem, num_steps=200, at_least=allowed, clock=clock)
         return least > allowed
+
+    def is_out_of_reach(self) -> bool:
+        """Whether the relaxation of Eq. 3 proves in one pass that every norm is above epsilon.
+
+        Where nothing fits, its ascent leads to the least norm there is.
+        """
+        problem, relaxation = self.problem, self._relaxation
+        if relaxation is None or not problem.rows.is_exact or self._remaining() <= 0:
+            return False
+        assert problem.epsilon is not None
+        allowed = problem.epsilon * (1 + FEASIBILITY)
+        return norm_along(problem, relaxation.dual.u, clock=Clock(self._remaining())) > allowed
 
     def conclude(self, candidate: Candidate, size: int, norm: float, total: FloatArray) -> None:
         """Prove what can be proved of the best subset, which has this size, norm and S^T W."""

@@ -96,11 +96,6 @@ def require_shards(problem: Problem, limits: Limits, checkpoint: Any) -> None:
                 "solve keeps nothing. Leave checkpoint out (prune has one of its own)."
             )
         return
-    if problem.hessian == "kept":
-        raise OptionError(
-            "hessian='kept' makes another S from every answer, which S in shards does not allow; "
-            "use hessian='all'."
-        )
     if limits.bound == "tight":
         raise OptionError(
             "bound='tight' reads all rows of S many times, which S in shards does not allow; use "

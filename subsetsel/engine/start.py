@@ -39,6 +39,8 @@ def begin(problem: Problem, run: Run) -> tuple[Candidate | None, str]:
         run.submit(problem.must_prune)
     if run.limits.bound:
         run.solve_relaxation()
+        if run.mask is None and run.proof.is_out_of_reach():
+            return Candidate(is_infeasible=True), message
     return None, message
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,21 +22,11 @@ def examples_of(table: Table, how: Reading, labels: Table | None) -> Data:
     """Read labelled examples; the labels from a table of their own where one is given."""
     identity = _identity(table, how)
     side_id = None if labels is None or identity is not None else _identity(labels, how)
-    if how.needs_ids and how.identity != "id" and identity is None and side_id is None:
-        refuse_missing(table, how.identity, "Name the column of ids with --id.")
-    y_name = None if labels is not None else how.label
-    if y_name is not None and y_name not in table.names:
-        refuse_missing(
-            table,
-            y_name,
-            f"Name the labels' {table.kind} with --label, or another file that holds them with "
-            "--labels.",
-        )
-    features = _features(table, how, y_name, identity)
+    features, y_name = _columns(table, how, identity, has_ids=side_id is not None)
     X, y, ids = table.take(features, y_name, identity)
     source = table
     if labels is not None:
-        _, y, more = labels.take((), _label_of(labels, how), side_id)
+        _, y, more = labels.take((), label_of(labels, how), side_id)
         ids, source = (ids, labels) if ids is not None else (more, labels)
     assert X is not None
     assert y is not None
@@ -44,7 +35,7 @@ def examples_of(table: Table, how: Reading, labels: Table | None) -> Data:
             f"{table.path}: the features have shape {X.shape} and hold no number; name others with "
             "--features."
         )
-    y = _without_missing(source, y, how)
+    y = require_labels(source, y, how)
     weights = _weights([table] if labels is None else [table, labels], how.weight)
     names = None if isinstance(table, Arrays) else tuple(features)
     data = Data(X, y, ids, weights=weights, names=names)
@@ -53,6 +44,48 @@ def examples_of(table: Table, how: Reading, labels: Table | None) -> Data:
         table if identity is not None else source, ids, side_id if identity is None else identity
     )
     return data
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is read of a table whose features lie in shards.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Their columns.
+    ids, weights : ndarray of shape (n,) or None
+    """
+
+    features: tuple[str, ...]
+    ids: Array | None
+    weights: Array | None
+
+
+def beside_features(table: Table, how: Reading) -> Beside:
+    """Choose the columns of features as `examples_of` does, and read ids and weights alone."""
+    identity = _identity(table, how)
+    features, _ = _columns(table, how, identity, has_ids=False)
+    _, _, ids = table.take((), None, identity)
+    _check_ids(table, ids, identity)
+    return Beside(tuple(features), ids, _weights([table], how.weight))
+
+
+def _columns(
+    table: Table, how: Reading, identity: str | None, *, has_ids: bool
+) -> tuple[list[str], str | None]:
+    """Choose the columns of features and of labels; the latter are None in a file of their own."""
+    if how.needs_ids and how.identity != "id" and identity is None and not has_ids:
+        refuse_missing(table, how.identity, "Name the column of ids with --id.")
+    y_name = None if how.labels is not None else how.label
+    if y_name is not None and y_name not in table.names:
+        refuse_missing(
+            table,
+            y_name,
+            f"Name the labels' {table.kind} with --label, or another file that holds them with "
+            "--labels.",
+        )
+    return _features(table, how, y_name, identity), y_name
 
 
 def refuse_missing(table: Table, name: str, cure: str) -> None:
@@ -91,7 +124,7 @@ def _identity(table: Table, how: Reading) -> str | None:
     return index[0] if len(index) == 1 and how.identity == "id" else None
 
 
-def _label_of(labels: Table, how: Reading) -> str:
+def label_of(labels: Table, how: Reading) -> str:
     """Find the labels in a file of their own: by name, or because there is nothing else."""
     if how.label in labels.names:
         return how.label
@@ -163,8 +196,8 @@ def _array_of_features(table: Arrays, names: Sequence[str]) -> str:
     return names[0]
 
 
-def _without_missing(table: Table, y: Array, how: Reading) -> Array:
-    """Refuse labels that are none, and labels that only spaces tell apart."""
+def require_labels(table: Table, y: Array, how: Reading) -> Array:
+    """Refuse labels that are none, and labels that only spaces tell apart; give them back."""
     if y.ndim and y.dtype.kind == "f" and np.isnan(y).any():
         bad = np.isnan(y.reshape(len(y), -1)).any(axis=1)
     elif y.dtype.kind == "U" and y.ndim == 1:

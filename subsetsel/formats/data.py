@@ -43,7 +43,7 @@ class Data:
     @property
     def num_features(self) -> int:
         """Numbers per example."""
-        return self.X.size // max(1, len(self.X))
+        return int(np.prod(self.X.shape[1:]))
 
     @property
     def num_classes(self) -> int:

@@ -8,7 +8,13 @@ from typing import Any
 
 from subsetsel.errors import FileFormatError
 from subsetsel.formats.arrays import open_arrays
-from subsetsel.formats.choose import examples_of, matrix_columns, refuse_missing
+from subsetsel.formats.choose import (
+    examples_of,
+    label_of,
+    matrix_columns,
+    refuse_missing,
+    require_labels,
+)
 from subsetsel.formats.data import Array, Data, Table, numbers_of
 from subsetsel.formats.lines import LinesTable
 from subsetsel.formats.parquet import ParquetTable
@@ -118,6 +124,15 @@ def read_data(path: Path, how: Reading | None = None, **wanted: Any) -> Data:
     table = _open(path, ending, how.text)
     labels = None if how.labels is None else _open(how.labels, check_suffix(how.labels), how.text)
     return examples_of(table, how, labels)
+
+
+def read_labels_alone(how: Reading) -> Array:
+    """Read the labels from the file of their own that ``how.labels`` names."""
+    assert how.labels is not None
+    table = _open(how.labels, check_suffix(how.labels), how.text)
+    _, y, _ = table.take((), label_of(table, how), None)
+    assert y is not None
+    return require_labels(table, y, how)
 
 
 def read_columns(path: Path, names: Sequence[str], text: Text = PLAIN_TEXT) -> list[list[Any]]:

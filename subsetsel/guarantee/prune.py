@@ -34,7 +34,7 @@ def prune(
     y: Any = None,
     *,
     l2: float | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Any = None,
     epsilon: float | None = None,
     rel_epsilon: float | None = None,
     max_loss_gap: float | None = None,

@@ -65,10 +65,13 @@ def fold(
     Raises
     ------
     ProblemError
-        With normalization "kept", whose radius depends on how many are pruned of all n; or where
-        the others contradict the size, ``max_size``, ``must_prune`` or ``must_keep``.
+        With normalization "kept", whose radius depends on how many are pruned of all n; where no
+        example is open; or where the others contradict the size, ``max_size``, ``must_prune`` or
+        ``must_keep``.
     """
     items = np.unique(np.asarray(items, dtype=np.int64))
+    if not items.size:
+        raise ProblemError("no example is open, so that there is nothing to fold; leave some open.")
     decided = mask.copy()
     decided[items] = False
     is_open = np.zeros(problem.n, dtype=np.bool_)

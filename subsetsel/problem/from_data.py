@@ -6,7 +6,6 @@ import difflib
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.arguments import (
@@ -52,7 +51,7 @@ class FromData:
         *,
         l2: float,
         num_classes: int | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         device: str = "auto",
         engine: Any = None,
         **question: Unpack[HeadQuestion],
@@ -70,7 +69,7 @@ class FromData:
             Weight decay of the objective mean_i loss_i + (l2 / 2) ||theta||^2, bias included.
         num_classes : int, optional
             When some class has no example.
-        sample_weight : array_like of shape (n,), optional
+        sample_weight : array_like of shape (n,), or for features in shards their files, optional
             Positive weights w_i: the mean of the losses becomes sum w_i loss_i / sum w_i, on all
             examples and on those that are kept. Then S, the limit of normalization "kept", every
             refit and the curvature weigh likewise; sizes and limits of groups count examples.

@@ -88,7 +88,7 @@ def _open(X: Any, label: str | None, engine: Any) -> Shards:
     if _is_dask(X):
         from subsetsel.shards.collections import from_dask
 
-        found: Shards = from_dask(X, label=label)
+        found: Shards = from_dask(X, label=label, engine=engine)
         return found
     from subsetsel.shards.sources import open_table
 

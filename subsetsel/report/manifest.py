@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,28 +18,22 @@ from subsetsel.errors import FileFormatError
 from subsetsel.problem.progress import Progress
 from subsetsel.problem.solution import Solution
 from subsetsel.report.environment import environment
-from subsetsel.rows.base import BoolArray
+from subsetsel.report.manifest_fields import require_fields
+from subsetsel.rows.base import BoolArray, Rows
+from subsetsel.shards.table import Shards
 from subsetsel.support.ids import check_ids, find_places
 from subsetsel.support.records import plain, sha256_of_array, sha256_of_file, write_json
 
 # More steps than a picture can show; the first and the last are always among them.
 MAX_TRACE = 400
+# Of more examples no list is written: it would take gigabytes of memory to read.
+MAX_LISTED = 5_000_000
 
 _FORMAT = "subsetsel-manifest-1"
 _OF_THE_MACHINE = (
     *("python", "machine", "num_cpus", "num_usable_cpus", "torch_threads", "threads"),
     "planned_memory",
 )
-_REQUIRED: dict[str, type] = {
-    "command": str,
-    "settings": dict,
-    "inputs": list,
-    "solution": dict,
-    "environment": dict,
-    "kept": list,
-    "pruned": list,
-    "created": str,
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Manifest:
     settings : dict
         Its arguments, defaults included.
     inputs : list of dict
-        ``name``, ``sha256`` and, for a file, ``path`` as it was given.
+        ``name``, ``sha256`` and, for a file, ``path`` as it was given; of shards how many.
     solution : dict
         As in `solution_record`.
     verification : dict or None
@@ -71,6 +66,9 @@ class Manifest:
         manifest of an older version, which does not tell.
     look : dict or None
         A first look at the data: the fields of a `subsetsel.report.look.Look`.
+    subset_sha256 : str or None
+        Where there are more than `MAX_LISTED` examples, whose ``kept`` and ``pruned`` are empty:
+        the digest of the mask (`mask_digest`).
     """
 
     command: str
@@ -85,6 +83,7 @@ class Manifest:
     trace: list[dict[str, Any]] = field(default_factory=list)
     has_ids: bool | None = None
     look: dict[str, Any] | None = None
+    subset_sha256: str | None = None
 
     @classmethod
     def of(
@@ -107,7 +106,7 @@ class Manifest:
         command : str
         settings : mapping
         inputs : mapping
-            name -> path of a file, or array.
+            name -> path of a file, array, or shards.
         verification : Verification, optional
         ids : array_like of shape (n,), optional
             The user's names of the examples; indices otherwise.
@@ -125,8 +124,10 @@ class Manifest:
         FileFormatError
             If there is not exactly one id per example, or one belongs to two.
         """
-        names = np.arange(solution.n) if ids is None else np.asarray(ids)
-        check_ids("the manifest", names, solution.n)
+        if ids is not None:
+            check_ids("the manifest", ids, solution.n)
+        is_listed = solution.n <= MAX_LISTED
+        names = np.arange(solution.n if is_listed else 0) if ids is None else np.asarray(ids)
         return cls(
             command=command,
             settings=plain(settings),
@@ -135,8 +136,9 @@ class Manifest:
                 for name, source in inputs.items()
             ],
             solution=solution_record(solution),
-            kept=plain(names[solution.kept]),
-            pruned=plain(names[solution.pruned]),
+            kept=plain(names[solution.kept]) if is_listed else [],
+            pruned=plain(names[solution.pruned]) if is_listed else [],
+            subset_sha256=None if is_listed else mask_digest(solution.mask),
             verification=None if verification is None else plain(verification),
             trace=plain(thinned(solution.trace)),
             has_ids=ids is not None,
@@ -175,7 +177,7 @@ class Manifest:
             raise FileFormatError(f"{path} is not a manifest, or is damaged: {error}.") from error
         if not isinstance(record, dict) or record.pop("format", None) != _FORMAT:
             raise FileFormatError(f"{path} is not a manifest of format {_FORMAT!r}.")
-        _require_fields(path, record)
+        require_fields(path, record)
         try:
             return cls(**record)
         except TypeError as error:
@@ -200,6 +202,11 @@ class Manifest:
         FileFormatError
             If the manifest's ids are not exactly those of the data.
         """
+        if self.subset_sha256 is not None:
+            raise FileFormatError(
+                f"the manifest speaks of more than {MAX_LISTED:,} examples and lists none of them; "
+                "name the subset that was saved beside it."
+            )
         n = len(self.kept) + len(self.pruned)
         if ids is None and self.has_ids:
             raise FileFormatError(
@@ -216,6 +223,15 @@ class Manifest:
         names = list(range(n)) if self.has_ids is False else given
         places = find_places("the manifest", self.pruned + self.kept, "the data", names)
         return places < len(self.pruned)
+
+    def has_subset_of(self, other: Manifest) -> bool:
+        """Whether both name the same examples.
+
+        Of reordered data the same ids come in another order; a table holds numbers as text.
+        """
+        if self.subset_sha256 is not None or other.subset_sha256 is not None:
+            return self.subset_sha256 == other.subset_sha256
+        return set(map(str, self.pruned)) == set(map(str, other.pruned))
 
     def differences(self, other: Manifest) -> list[str]:
         """Say what may explain that two runs ended differently.
@@ -253,56 +269,9 @@ class Manifest:
         }
 
 
-def _require_fields(path: str | PathLike[str], record: dict[str, Any]) -> None:
-    """Refuse a record in which something that will be read is missing or of another type."""
-    for name, kind in _REQUIRED.items():
-        if not isinstance(record.get(name), kind):
-            raise FileFormatError(f"{path}: field {name!r} is missing or no {kind.__name__}.")
-    trace = record.get("trace", [])
-    if not isinstance(trace, list) or not all(isinstance(point, dict) for point in trace):
-        raise FileFormatError(f"{path}: trace must be a list of records.")
-    if not all(_is_input(item) for item in record["inputs"]):
-        raise FileFormatError(f"{path}: inputs must be records with a name, SHA-256 and path.")
-    if not isinstance(record["environment"].get("versions", {}), dict):
-        raise FileFormatError(f"{path}: the versions of the environment must be a record.")
-    if not all(isinstance(i, (str, int, float)) for i in record["kept"] + record["pruned"]):
-        raise FileFormatError(f"{path}: ids must be texts or numbers.")
-    if not isinstance(record.get("has_ids"), (bool, type(None))):
-        raise FileFormatError(f"{path}: has_ids must be true, false or null.")
-    if not isinstance(record.get("look"), (dict, type(None))):
-        raise FileFormatError(f"{path}: look must be a record or null.")
-    _require_agreement(path, record)
-
-
-def _require_agreement(path: str | PathLike[str], record: dict[str, Any]) -> None:
-    """Refuse a record whose parts speak of different subsets."""
-    pruned, kept, solution = record["pruned"], record["kept"], record["solution"]
-    both = set(pruned) & set(kept)
-    if both:
-        raise FileFormatError(
-            f"{path} contradicts itself: it says of {len(both)} examples that they are kept and "
-            f"pruned (such as {next(i for i in pruned if i in both)!r}). Prune again, or take the "
-            "manifest that the run wrote."
-        )
-    if len({*pruned, *kept}) != len(pruned) + len(kept):
-        raise FileFormatError(
-            f"{path} names an example twice; give each an id of its own, and prune again."
-        )
-    said = {"size": len(pruned), "n": len(pruned) + len(kept)}
-    for name, count in said.items():
-        if solution.get(name, count) != count:
-            raise FileFormatError(
-                f"{path} contradicts itself: its solution says {name} = {solution[name]}, and it "
-                f"names {count}. Prune again, or take the manifest that the run wrote."
-            )
-
-
-def _is_input(item: Any) -> bool:
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("name"), str)
-        and all(isinstance(item.get(key, ""), str) for key in ("sha256", "path"))
-    )
+def mask_digest(mask: BoolArray) -> str:
+    """SHA-256 of who is pruned."""
+    return sha256_of_array(np.packbits(mask))
 
 
 def thinned(trace: Sequence[Progress]) -> list[Progress]:
@@ -313,7 +282,9 @@ def thinned(trace: Sequence[Progress]) -> list[Progress]:
 
 
 def fingerprint(name: str, source: Any) -> dict[str, Any]:
-    """Name an input, a file or an array, and hash it."""
+    """Name an input, a file, an array or shards, and hash it."""
+    if isinstance(source, Shards):
+        return {"name": name, "num_shards": len(source), "sha256": sha256_of_shards(source)}
     if isinstance(source, (str, PathLike)):
         return {"name": name, "path": str(source), "sha256": sha256_of_file(source)}
     array = np.asarray(source)
@@ -323,6 +294,18 @@ def fingerprint(name: str, source: Any) -> dict[str, Any]:
         "dtype": str(array.dtype),
         "sha256": sha256_of_array(array),
     }
+
+
+def sha256_of_shards(shards: Shards) -> str:
+    """SHA-256 of what all shards hold, in one round; data in other shards have another one."""
+    return hashlib.sha256("".join(shards.map(_digest_of_shard)).encode()).hexdigest()
+
+
+def _digest_of_shard(value: Any) -> str:
+    if isinstance(value, Rows):
+        value = [rows for _, _, rows in value.blocks()]
+    parts = value if isinstance(value, (tuple, list)) else [value]
+    return "".join(sha256_of_array(np.asarray(part)) for part in parts if part is not None)
 
 
 def solution_record(solution: Solution) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.rows.base import Rows
 from subsetsel.rows.dense import DenseRows
-from subsetsel.rows.sharded import open_rows
+from subsetsel.rows.sharded import open_rows, rows_in_shards
 
 
 def as_rows(S: Any, engine: Any = None) -> Rows:
@@ -18,9 +18,10 @@ def as_rows(S: Any, engine: Any = None) -> Rows:
 
     Parameters
     ----------
-    S : Rows, ndarray, torch.Tensor, memory map, nested sequence or paths
+    S : Rows, ndarray, torch.Tensor, memory map, nested sequence, paths or dask array
         Shape (n, d). A tensor on a GPU is copied to the host; everything else is used in place. A
-        path, a glob or a list of paths is read as `open_rows` does.
+        path, a glob or a list of paths is read as `open_rows` does; the chunks of a dask array are
+        shards.
     engine : optional
         Who holds the shards of files; see `subsetsel.shards.open.open_workers`.
 
@@ -33,10 +34,14 @@ def as_rows(S: Any, engine: Any = None) -> Rows:
     """
     if _are_paths(S):
         return open_rows(S, engine=engine)
+    if hasattr(type(S), "__dask_graph__"):
+        from subsetsel.shards.collections import from_dask
+
+        return rows_in_shards(from_dask(S, engine=engine))
     if engine is not None:
         raise OptionError(
             f"engine={engine!r} computes with rows in shards, and S is a {type(S).__name__} in "
-            "this process; give the paths of files, or leave engine out."
+            "this process; give the paths of files or a dask array, or leave engine out."
         )
     if isinstance(S, Rows):
         return S

@@ -1,9 +1,11 @@
-"""Dask `distributed` behind the seam: futures are the handles, the scheduler mends what is lost."""
+"""Workers of a Dask cluster: the scheduler holds what makes each shard, and makes it again."""
 
 from __future__ import annotations
 
-import itertools
+import pickle
 import uuid
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -12,18 +14,27 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import EngineError
-from subsetsel.shards.workers import one_thread
-from subsetsel.support.optional import import_extra
+from subsetsel.shards.workers import aligned, bytes_of, explain, one_thread
 
-# A task whose worker died is tried on so many others: workers of a cluster that come and go are no
-# reason to lose hours. Dask's own number is 3.
-_MOST_DEATHS = 20
-# An array that several tasks share travels once to each worker, if it is larger than this.
-_SHARED_BYTES = 2**16
+ALLOWED_FAILURES = 10
+"""Workers that may be lost while a task waits on them. When a worker is lost, the scheduler counts
+it against each task that the worker had been given, also where the task had not begun."""
+
+RETRIES = 2
+"""Further calls of what loads a shard, where it fails: file systems of clusters stumble."""
+
+LARGE = 1 << 16
+"""Bytes from which an argument of several tasks travels once, and then from worker to worker."""
+
+_PATIENCE = 5.0
+_LOST = ("cancelled", "lost")
 
 
 class DaskWorkers:
-    """The workers of a Dask cluster.
+    """The workers of a Dask cluster, through a client that the user opened.
+
+    Tasks and held values are futures, which the scheduler makes again where a worker is lost.
+    Nothing is scattered, since what is scattered is lost with its worker.
 
     Parameters
     ----------
@@ -32,132 +43,235 @@ class DaskWorkers:
     Raises
     ------
     EngineError
-        If the client is closed, or a worker has another version of subsetsel or none.
+        If the client is closed, or cannot ask its scheduler.
     """
 
     def __init__(self, client: Any) -> None:
-        self._dask = import_extra("dask", "dask", "clusters")
-        self._distributed = import_extra("distributed", "dask", "clusters")
         self.client = client
-        self._names = (f"subsetsel-{uuid.uuid4().hex[:8]}-{k}" for k in itertools.count())
+        self._version = version("subsetsel")
+        self._warned = False
+        self._check()
+        if client.asynchronous:
+            raise EngineError(
+                f"engine={client!r} is asynchronous, and would have to be awaited. Open it with "
+                "distributed.Client(address), without asynchronous=True."
+            )
         with self._named():
-            self._require_same_version()
-            client.run_on_scheduler(_allow_deaths, _MOST_DEATHS)
+            client.run_on_scheduler(_allow_failures, ALLOWED_FAILURES)
 
     @property
     def num_workers(self) -> int:
-        """Threads of all workers that are there now."""
-        return max(1, int(sum(self.client.nthreads().values())))
+        """Threads of all workers that are there now, at least 1."""
+        self._check()
+        with self._named():
+            threads: list[int] = list(self.client.nthreads().values())
+        return max(1, sum(threads))
 
     def hold(self, load: Callable[..., Any], sources: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """See `Workers.hold`; the futures are the handles, and hold as long as they live."""
-        with self._named():
-            return self._submit(load, sources)
+        """See `Workers.hold`; the workers begin to load at once."""
+        return self._submit(_hold, load, sources, retries=RETRIES)
+
+    def hold_delayed(
+        self, load: Callable[..., Any], sources: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        """Do as `hold`, where delayed values of Dask stand among the sources; each is made once."""
+        from dask.delayed import delayed
+
+        self._check()
+        with self._named(), _large_arguments():
+            tasks = [delayed(_hold, pure=False)(self._version, load, *one) for one in sources]
+            found: list[Any] = self.client.compute(tasks, retries=RETRIES)
+        return found
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """See `Workers.run`; after Ctrl-C nothing of it is left to be done."""
-        with self._named():
-            futures = self._submit(function, arguments)
-            try:
-                return list(self.client.gather(futures))
-            except BaseException:
-                self.client.cancel(futures)
-                raise
+        """See `Workers.run`.
+
+        Raises
+        ------
+        SubsetselError
+            Also if the client or its scheduler is gone, or a task lost every worker it was given.
+        """
+        futures = self._submit(_call, function, arguments)
+        try:
+            for k, future in enumerate(futures):
+                error = self._wait(future)
+                if error is not None:
+                    explained = explain(_of_the_cluster(error), k)
+                    raise explained from (None if explained is error else error)
+            with self._named():
+                found: list[Any] = self.client.gather(futures)
+            return [aligned(one) for one in found]
+        except BaseException:
+            # Also after Ctrl-C: what has not begun does not begin.
+            for future in futures:
+                future.release()
+            raise
 
     def _submit(
-        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+        self,
+        call: Callable[..., Any],
+        function: Callable[..., Any],
+        arguments: Sequence[tuple[Any, ...]],
+        *,
+        retries: int = 0,
     ) -> list[Any]:
-        # A shared vector is the result of a task: one that was scattered would be lost for good
-        # with the only worker that has it.
-        shared = {id(one): one for one in _shared(arguments)}
-        with self._dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
-            sent = {
-                key: self.client.submit(_same, one, key=next(self._names), pure=False)
-                for key, one in shared.items()
-            }
+        self._check()
+        prefix = getattr(function, "__name__", "task").strip("_<>")
+        with self._named(), _large_arguments():
+            shared = self._share(arguments)
             return [
                 self.client.submit(
-                    _call,
+                    call,
+                    self._version,
                     function,
-                    *(sent.get(id(value), value) for value in one),
-                    key=next(self._names),
+                    *(shared.get(id(given), given) for given in one),
+                    key=f"{prefix}-{uuid.uuid4()}",
                     pure=False,
+                    retries=retries,
                 )
                 for one in arguments
             ]
 
-    def _require_same_version(self) -> None:
-        """Name a worker whose functions are others."""
-        own = version("subsetsel")
-        for worker, other in self.client.run(_version).items():
-            if other != own:
-                has = "no subsetsel" if other is None else f"subsetsel {other}"
-                raise EngineError(
-                    f"worker {worker} has {has}, and this process subsetsel {own}; install the "
-                    "same version on all machines."
-                )
+    def _share(self, arguments: Sequence[tuple[Any, ...]]) -> dict[int, Any]:
+        """Give a future for each large argument that several tasks have, by its identity."""
+        counts = Counter(id(given) for one in arguments for given in one)
+        large = {
+            id(given): given
+            for one in arguments
+            for given in one
+            if counts[id(given)] > 1 and (bytes_of(given) or 0) >= LARGE
+        }
+        return {
+            key: self.client.submit(_same, given, key=f"argument-{uuid.uuid4()}", pure=False)
+            for key, given in large.items()
+        }
+
+    def _wait(self, future: Any) -> BaseException | None:
+        """Wait for a task, and give what it failed with."""
+        while True:
+            try:
+                with self._named():
+                    error: BaseException | None = future.exception(timeout=_PATIENCE)
+            except TimeoutError:
+                self._check()
+                self._warn_if_alone()
+                continue
+            if future.status in _LOST:
+                raise self._gone(f"task {future.key} is {future.status}")
+            return error
+
+    def _check(self) -> None:
+        if self.client.status != "running":
+            raise self._gone(f"it is {self.client.status}")
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Name what a cluster can do wrong, and what to do then."""
-        if self.client.status != "running":
-            raise EngineError(
-                f"the Dask client is {self.client.status}; connect another one with "
-                "distributed.Client(address) and give it as engine."
-            )
+        """Turn what a client without scheduler raises into an error that says so."""
+        from asyncio import CancelledError
+
+        from distributed.client import ClosedClientError
+
         try:
             yield
-        except self._distributed.KilledWorker as error:
-            raise EngineError(
-                f"{_MOST_DEATHS + 1} workers died while they did the same task ({error.task}); "
-                "most often a shard needs more memory than a worker has: give workers more, or "
-                "smaller shards (rows_per_shard)."
-            ) from error
-        except self._distributed.client.FutureCancelledError as error:
-            raise EngineError(
-                f"the cluster gave up a task: {error}; if the client or the cluster was closed, "
-                "start it again and repeat the call. With checkpoint= it goes on where it was."
-            ) from error
-        except (OSError, TimeoutError) as error:
-            if self.client.status == "running" and not _is_connection(error):
-                raise
-            raise EngineError(
-                f"the scheduler of the cluster is not reached ({error}); start the cluster again "
-                "and repeat the call. With checkpoint= it goes on where it was."
-            ) from error
+        except TimeoutError:
+            raise
+        except (CancelledError, ClosedClientError, OSError) as error:
+            raise self._gone(f"{type(error).__name__}: {error}") from error
+
+    def _gone(self, why: str) -> EngineError:
+        return EngineError(
+            "the Dask client or its scheduler ended in the middle of the run, and with it what the "
+            f"workers held ({why}). Keep both open until the answer is there: open a new "
+            "distributed.Client and repeat the call; with checkpoint= it goes on where it was."
+        )
+
+    def _warn_if_alone(self) -> None:
+        with self._named():
+            if self._warned or self.client.nthreads():
+                return
+        self._warned = True
+        warnings.warn(
+            f"the cluster of {self.client!r} has no workers; the run goes on when one joins.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
-def _is_connection(error: BaseException) -> bool:
-    return type(error).__name__ in {"CommClosedError", "StreamClosedError", "TimeoutError"}
+class Held:
+    """A value on a worker, which tells Dask how much memory it takes: by that Dask spills.
+
+    What comes back from disk or from another worker would lie at any address; here its arrays get
+    memory of their own (see `aligned`).
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + (bytes_of(self.value) or 0)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        buffers: list[pickle.PickleBuffer] = []
+        data = pickle.dumps(self.value, protocol=5, buffer_callback=buffers.append)
+        return _restored, (data, buffers)
 
 
-def _shared(arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    """Find arrays that more than one task is given."""
-    seen: dict[int, int] = {}
-    for value in itertools.chain.from_iterable(arguments):
-        if isinstance(value, np.ndarray) and value.nbytes > _SHARED_BYTES:
-            seen[id(value)] = seen.get(id(value), 0) + 1
-            if seen[id(value)] == 2:
-                yield value
+def _restored(data: bytes, buffers: Sequence[Any]) -> Held:
+    own = [np.frombuffer(one, dtype=np.uint8).copy() for one in buffers]
+    return Held(pickle.loads(data, buffers=own))
 
 
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+def _of_the_cluster(error: BaseException) -> BaseException:
+    """Say in words what Dask itself fails a task with; errors of the task stay as they are."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return EngineError(
+            f"{error.allowed_failures + 1} workers were lost, one after the other, with this task. "
+            "Most often a worker's memory is not enough: give each more, or cut the data into "
+            "smaller shards (rows_per_shard); the logs of the workers say what ended them."
+        )
+    if isinstance(error, RuntimeError) and "deserialization of the task graph" in str(error):
+        return EngineError(
+            f"the Dask scheduler cannot read what it is asked to do ({error.__cause__!r}). It must "
+            "run in the same environment as this process: install the same versions of subsetsel, "
+            "dask and NumPy there, and what your own functions import."
+        )
+    return error
+
+
+def _hold(driver: str, load: Callable[..., Any], *source: Any) -> Held:
+    return Held(_call(driver, load, *source))
+
+
+def _call(driver: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Apply a function on a worker, which must have the driver's version of the package."""
+    own = version("subsetsel")
+    if own != driver:
+        from distributed import get_worker
+
+        raise EngineError(
+            f"the worker at {get_worker().address} has subsetsel {own}, and this process {driver}. "
+            "Install the same version on all machines."
+        )
     with one_thread():
-        return function(*arguments)
+        return function(
+            *(one.value if isinstance(one, Held) else aligned(one) for one in arguments)
+        )
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-def _version() -> str | None:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        return version("subsetsel")
-    except PackageNotFoundError:
-        return None
+def _allow_failures(count: int, dask_scheduler: Any) -> None:
+    dask_scheduler.allowed_failures = max(count, dask_scheduler.allowed_failures)
 
 
-def _allow_deaths(most: int, dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = max(dask_scheduler.allowed_failures, most)
+@contextmanager
+def _large_arguments() -> Iterator[None]:
+    """Let vectors travel with tasks without Dask's advice to scatter them."""
+    import dask
+
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+        yield

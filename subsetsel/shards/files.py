@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from subsetsel.errors import FileFormatError, OptionError
-from subsetsel.shards.pieces import Piece, Source, load_arrays
+from subsetsel.shards.pieces import ALIGNMENT, Piece, Source, load_arrays
 from subsetsel.shards.readers import ENDINGS, About, describe
 from subsetsel.shards.workers import Workers
 from subsetsel.support.memory import describe as in_words
@@ -79,18 +79,25 @@ class Files:
         if rows_per_shard is not None:
             return int(rows_per_shard)
         most = max(SHARD_BYTES, min(self.nbytes // MAX_SHARDS, planned_memory() // _SHARE_OF_PLAN))
-        return max(1, most // max(one.row_bytes for one in self.about))
+        most //= max(one.row_bytes for one in self.about)
+        return most - most % ALIGNMENT or most or 1
 
     def _ranges(self, rows_per_shard: int | None) -> Iterator[Piece]:
         """Give the ranges of rows that are read as a whole."""
         most = self._most_rows(rows_per_shard)
         for path, one in zip(self.paths, self.about, strict=True):
-            num = -(-one.num_rows // most)
-            ends = [one.num_rows * k // num for k in range(num + 1)] if num else []
-            if one.units:
-                ends = np.cumsum([0, *one.units]).tolist()
+            ends = np.cumsum([0, *(one.units or _even(one.num_rows, most))]).tolist()
             for start, stop in pairwise(ends):
                 yield _piece(path, one, start, stop)
+
+
+def _even(num_rows: int, most: int) -> list[int]:
+    """Cut into as few parts as can be, alike but for the last, and aligned where they may be."""
+    num = -(-num_rows // most)
+    step = -(-num_rows // max(1, num))
+    if step + -step % ALIGNMENT <= most:
+        step += -step % ALIGNMENT
+    return [min(step, num_rows - start) for start in range(0, num_rows, max(1, step))]
 
 
 def _piece(path: str, about: About, start: int, stop: int) -> Piece:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from subsetsel.errors import FileFormatError
 from subsetsel.shards.readers import Stamp, read, stamp_of
 
+ALIGNMENT = 16
+"""Bytes at whose multiples arrays begin that are made in memory. Libraries sum in another order
+where one does not, and a map must give the sums of a copy."""
+
 
 class Piece(NamedTuple):
     """Rows of one file, what the user calls it, and what it was like when it was opened."""
@@ -42,7 +46,8 @@ def load_arrays(source: Source) -> Any:
     parts = [_read(piece, source) for piece in source.pieces]
     X = _joined([part for part, _ in parts])
     if isinstance(X, np.memmap):
-        X = X.view(Mapped) if source.is_mapped else np.array(X, order="C", subok=False)
+        is_aligned = X.ctypes.data % ALIGNMENT == 0
+        X = X.view(Mapped) if source.is_mapped and is_aligned else np.array(X, subok=False)
     return X if source.label is None else (X, _joined([y for _, y in parts if y is not None]))
 
 

@@ -110,7 +110,9 @@ def describe(path: str, columns: Sequence[str] | None, label: str | None) -> Abo
     step = rows_of_chunk
     units = () if not step else tuple(min(step, shape[0] - at) for at in range(0, shape[0], step))
     types = tuple((one, "text" if known[one][1].kind in "UOT" else "numbers") for one in wanted)
-    return About(stamp_of(path), shape[0], width, dtype.itemsize, units, (name,), types)
+    return About(
+        stamp_of(path), shape[0], width, dtype.itemsize, units=units, columns=(name,), types=types
+    )
 
 
 def read(
@@ -261,7 +263,9 @@ def _describe_parquet(path: str, columns: Sequence[str] | None, label: str | Non
         itemsize = 8 if kinds & _WIDE else 4
         wanted = names if label is None else [*names, label]
         types = tuple((name, str(schema.field(name).type)) for name in wanted)
-    return About(stamp_of(path), sum(units), width, itemsize, units, tuple(names), types)
+    return About(
+        stamp_of(path), sum(units), width, itemsize, units=units, columns=tuple(names), types=types
+    )
 
 
 def _num_leaves(kind: Any) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subsetsel.shards.workers import Workers
+from subsetsel.errors import SubsetselError
+from subsetsel.shards.workers import FAILED_TASK, Workers
 
 
 class Shards:
@@ -74,11 +75,23 @@ class Shards:
             What each shard is given beside, one tuple for each that is asked.
         only : sequence of int, optional
             The shards that are asked; all of them otherwise. Empty shards are asked too.
+
+        Raises
+        ------
+        SubsetselError
+            Of the first shard that failed, whose name the message has: see `explain`.
         """
         asked = range(len(self)) if only is None else only
         more = [()] * len(asked) if each is None else each
         arguments = [(self.held[k], *common, *own) for k, own in zip(asked, more, strict=True)]
-        found = self.workers.run(function, arguments)
+        try:
+            found = self.workers.run(function, arguments)
+        except SubsetselError as error:
+            failed = getattr(error, FAILED_TASK, None)
+            name = "" if failed is None else self.names[asked[failed]]
+            if name in str(error):
+                raise
+            raise type(error)(f"{name}: {error}") from error.__cause__ or error
         self.num_rounds += 1
         self.bytes_sent += sum(map(_bytes_in, (one[1:] for one in arguments)))
         self.bytes_sent += sum(map(_bytes_in, found))
@@ -111,6 +124,8 @@ class Shards:
         list of (int, ndarray)
             The shards that have any, and the positions in ``indices`` of those they have.
         """
+        if not len(indices):
+            return []
         owners = np.searchsorted(self.starts, indices, side="right") - 1
         order = np.argsort(owners, kind="stable")
         shards, first = np.unique(owners[order], return_index=True)

@@ -31,7 +31,7 @@ def parts_of(path: Path, endings: Sequence[str] = (".parquet",)) -> list[Path]:
         )
     elif not path.exists() and glob.has_magic(str(path)):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        what = "no file matches"
+        what = f"no file matches (a relative name begins at {Path.cwd()})"
     else:
         found = [path] if path.exists() else []
         what = "no such file"

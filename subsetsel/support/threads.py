@@ -220,6 +220,7 @@ def one_blas_thread() -> Iterator[None]:
 
     with _Blas.lock:
         if not _Blas.num_open:
+            _take_control()
             _Blas.restore = threadpool_limits(limits=1, user_api="blas").restore_original_limits
         _Blas.num_open += 1
     try:
@@ -228,4 +229,18 @@ def one_blas_thread() -> Iterator[None]:
         with _Blas.lock:
             _Blas.num_open -= 1
             if not _Blas.num_open:
+                _take_control()
                 _Blas.restore()
+
+
+def _take_control() -> None:
+    """Let this thread set the number of OpenBLAS, which is that of the whole process.
+
+    From 3.8 on threadpoolctl ignores all threads but the first that set it, as long as that lives.
+    """
+    import threadpoolctl
+
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    clear = getattr(controller, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)

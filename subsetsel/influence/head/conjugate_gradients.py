@@ -99,25 +99,28 @@ def _solve_block(
 
 
 class IterativeInverse(Inverse):
-    """Conjugate gradients on the exact Hessian at scaled parameters, preconditioned by E-KFAC.
+    """Conjugate gradients on the exact Hessian, preconditioned by E-KFAC or what is nearer.
 
     Parameters
     ----------
     objective : HeadObjective
     theta : Tensor of shape (C, q)
         Scaled parameters.
-    guess : KroneckerInverse, optional
+    guess : KroneckerInverse or Inverse, optional
         The preconditioner, where one is known.
 
     Attributes
     ----------
-    guess : KroneckerInverse
+    guess : KroneckerInverse or Inverse
     """
 
     is_exact = False
 
     def __init__(
-        self, objective: HeadObjective, theta: Tensor, guess: KroneckerInverse | None = None
+        self,
+        objective: HeadObjective,
+        theta: Tensor,
+        guess: KroneckerInverse | Inverse | None = None,
     ) -> None:
         super().__init__(objective, theta)
         self.guess = guess or KroneckerInverse(objective, theta)
@@ -127,7 +130,7 @@ class IterativeInverse(Inverse):
         return IterativeInverse(self._objective, theta, self.guess)
 
     def precondition(self, columns: Tensor, *, clock: Clock = NO_CLOCK) -> Tensor:
-        """Apply the E-KFAC inverse."""
+        """Apply the preconditioner."""
         return self.guess.solve(columns)
 
     def solve(

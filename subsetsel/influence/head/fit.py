@@ -35,8 +35,9 @@ from subsetsel.influence.head.sharded import objective_in_shards
 from subsetsel.support.clock import NO_CLOCK, Clock
 from subsetsel.support.threads import by_blocks
 
-# Heads with more parameters are polished without building their Hessian.
-_MAX_FACTORED_POLISH = 1500
+# Heads with more parameters are polished without building their Hessian. In shards the 400 products
+# that take its place are as many rounds, and some 5,000 parameters cost the same either way.
+_MAX_FACTORED_POLISH, _MAX_FACTORED_IN_SHARDS = 1500, 5000
 
 
 @by_blocks()
@@ -177,7 +178,8 @@ def _start(objective: HeadObjective, theta: ArrayLike | None) -> torch.Tensor:
 
 def _polish(objective: HeadObjective, start: torch.Tensor, tolerance: float) -> Minimum:
     """Newton's method; products with H give the four digits that a step needs at least cost."""
-    is_large = objective.block_side > _MAX_FACTORED_POLISH
+    most = _MAX_FACTORED_IN_SHARDS if objective.in_shards else _MAX_FACTORED_POLISH
+    is_large = objective.block_side > most
     if objective.setting.inverse == "auto" and is_large:
         return minimize_by_products(objective, start, tolerance=tolerance)
     return minimize(objective, start, tolerance=tolerance)

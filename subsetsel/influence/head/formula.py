@@ -196,8 +196,9 @@ class HeadInfluence:
     @by_blocks()
     def proxy(self) -> KroneckerRows:
         """S under a Hessian that is diagonal in the E-KFAC eigenbasis: rows without a solve."""
-        if isinstance(self.inverse, IterativeInverse):
-            guess = self.inverse.guess
+        known = self.inverse.guess if isinstance(self.inverse, IterativeInverse) else None
+        if isinstance(known, KroneckerInverse):
+            guess = known
         else:
             guess = KroneckerInverse(self.objective, self.theta)
         constant = self.R.new_zeros(guess.inverse_values.shape)

@@ -158,6 +158,7 @@ class Head:
             objective_function=self.objective_function.restrict(mask).timed(clock),
             theta=self.to_scaled(self.theta),
             full_inverse=lambda: self.prepare_inverse(clock),
+            known_inverse=lambda: self.__dict__.get("inverse"),
         )
 
     def refit(

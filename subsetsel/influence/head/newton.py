@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -91,15 +92,25 @@ def minimize(
 
 
 def minimize_by_products(
-    objective: HeadObjective, theta: Tensor, *, tolerance: float, inverse: Inverse | None = None
+    objective: HeadObjective,
+    theta: Tensor,
+    *,
+    tolerance: float,
+    inverse: Inverse | None = None,
+    guess: Inverse | None = None,
 ) -> Minimum:
     """Minimize as `minimize` does, without a Hessian: for a step that needs four digits.
 
-    Where the Hessian is too badly conditioned for conjugate gradients, a factor may still do.
+    ``guess`` is the preconditioner, where one better than E-KFAC is known. Where the Hessian is too
+    badly conditioned for conjugate gradients, a factor may still do.
     """
     try:
         return minimize(
-            objective, theta, tolerance=tolerance, inverse=inverse, make_inverse=IterativeInverse
+            objective,
+            theta,
+            tolerance=tolerance,
+            inverse=inverse,
+            make_inverse=partial(IterativeInverse, guess=guess),
         )
     except ProblemError:
         return minimize(objective, theta, tolerance=tolerance)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from subsetsel.errors import ProblemError
+from subsetsel.influence.head.cholesky import Factor
 from subsetsel.influence.head.choose_inverse import direct_flops, invert
 from subsetsel.influence.head.conjugate_gradients import IterativeInverse
 from subsetsel.influence.head.inverse import Inverse
@@ -68,11 +69,14 @@ class KeptHead:
         The minimizer on all examples, scaled.
     full_inverse : callable
         Gives the inverse of the Hessian on all examples at ``theta``.
+    known_inverse : callable
+        Gives it where it is there already, else None.
     """
 
     objective_function: HeadObjective = field(repr=False)
     theta: Tensor = field(repr=False)
     full_inverse: Callable[[], Inverse] = field(repr=False)
+    known_inverse: Callable[[], Inverse | None] = field(repr=False, default=lambda: None)
 
     @cached_property
     @by_blocks()
@@ -87,9 +91,19 @@ class KeptHead:
         most = _PRODUCTS_PER_REFIT * 4 * on.n * on.d
         return on.setting.inverse == "auto" and direct_flops(on) > most
 
+    @property
+    def _guess(self) -> Factor | None:
+        """The factor on all examples, where there is one: no other preconditioner is as near.
+
+        To solve with it must take no longer than the product that it saves, or than a round.
+        """
+        known, on = self.known_inverse(), self.objective_function
+        is_quick = on.in_shards or 2 * on.n >= on.d
+        return known if is_quick and isinstance(known, Factor) else None
+
     @cached_property
     def _products(self) -> Inverse:
-        return IterativeInverse(self.objective_function, self.theta)
+        return IterativeInverse(self.objective_function, self.theta, self._guess)
 
     @property
     def _solver(self) -> Inverse:
@@ -135,7 +149,7 @@ class KeptHead:
         """
         objective = self.objective_function
         start = self.theta if theta is None else objective.to_scaled(theta)
-        find = minimize_by_products if self._is_large else minimize
+        find = partial(minimize_by_products, guess=self._guess) if self._is_large else minimize
         found = find(
             objective,
             objective.project(start),

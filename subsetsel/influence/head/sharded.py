@@ -112,11 +112,11 @@ class InShards(HeadObjective):
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """See `HeadObjective.value_and_gradient`."""
-        return self._with_ridge(theta, self._each(_value_and_gradient, theta.numpy()))
+        return self._with_ridge(theta, self._each(_value_and_gradient, unwrap(theta)))
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """See `HeadObjective.evaluate`; one round."""
-        found = self._each(_evaluate, theta.numpy(), len(self._filled) + 2)
+        found = self._each(_evaluate, unwrap(theta), len(self._filled) + 2)
         value, gradient = self._with_ridge(theta, [one[:2] for one in found])
         return self.judge(theta, value, gradient, sum(one[2] for one in found))
 
@@ -132,12 +132,12 @@ class InShards(HeadObjective):
     def multiply(self, theta: Tensor, columns: Tensor, outputs: Any = None) -> Tensor:
         """See `HeadObjective.multiply`; ``outputs`` stay in the shards."""
         each = None if outputs is None else [(outputs.held[k],) for k in self._filled]
-        out = self._sum(_multiply, theta.numpy(), columns.contiguous().numpy(), each=each)
+        out = self._sum(_multiply, unwrap(theta), unwrap(columns), each=each)
         return out + columns * self.ridge.repeat(self.num_free)[:, None]
 
     def all_outputs(self, theta: Tensor) -> Shards:
         """Keep the outputs of all examples, each shard its own."""
-        return self.held.derive(_outputs, theta.numpy())
+        return self.held.derive(_outputs, unwrap(theta))
 
     def gram(self) -> Tensor:
         """See `Examples.gram`."""
@@ -146,12 +146,12 @@ class InShards(HeadObjective):
     def mean_squares(self, theta: Tensor, classes: Tensor, features: Tensor | None) -> Tensor:
         """See `HeadObjective.mean_squares`."""
         assert features is not None
-        return self._sum(_mean_squares, theta.numpy(), classes.numpy(), features.numpy())
+        return self._sum(_mean_squares, unwrap(theta), unwrap(classes), unwrap(features))
 
     def gradient_of(self, theta: Tensor, weights: Tensor) -> Tensor:
         """See `HeadObjective.gradient_of`."""
-        each = self.held.split(weights.numpy())
-        return self._sum(_gradient_of, theta.numpy(), each=[each[k] for k in self._filled])
+        each = self.held.split(unwrap(weights))
+        return self._sum(_gradient_of, unwrap(theta), each=[each[k] for k in self._filled])
 
     def longest(self) -> float:
         """See `HeadObjective.longest`."""
@@ -159,7 +159,7 @@ class InShards(HeadObjective):
 
     def curvature_along(self, theta: Tensor, direction: Tensor) -> Tensor:
         """See `HeadObjective.curvature_along`."""
-        found = self._each(_curvature_along, theta.numpy(), direction.numpy())
+        found = self._each(_curvature_along, unwrap(theta), unwrap(direction))
         along = wrap(np.concatenate(found))
         penalty = (self.ridge * direction.square()).sum()
         return along + penalty * self.ones()
@@ -170,13 +170,13 @@ class SoftmaxInShards(InShards, SoftmaxObjective):
 
     def hessian(self, theta: Tensor) -> Tensor:
         """See `SoftmaxObjective.hessian`."""
-        matrix = self._large_sum(_hessian, theta.numpy())
+        matrix = self._large_sum(_hessian, unwrap(theta))
         matrix.diagonal().add_(self.ridge.repeat(self.num_free))
         return matrix
 
     def class_curvature(self, theta: Tensor) -> Tensor:
         """See `SoftmaxObjective.class_curvature`."""
-        return self._sum(_class_curvature, theta.numpy())
+        return self._sum(_class_curvature, unwrap(theta))
 
 
 class SquaredInShards(InShards, SquaredObjective):
@@ -217,7 +217,7 @@ def objective_in_shards(
         )
     ]
     free = replace(setting, l2=0.0)
-    held = X.table.derive(_make_part, (loss, free, scale.numpy(), total), each=each)
+    held = X.table.derive(_make_part, (loss, free, unwrap(scale), total), each=each)
     w = None if weights is None else torch.as_tensor(weights)
     return _KINDS[loss](held, torch.as_tensor(labels), scale, setting, w)
 
@@ -226,8 +226,17 @@ def objective_in_shards(
 
 
 def wrap(array: NDArray[Any]) -> Tensor:
-    """Wrap an array; one that came over a network may be read-only, which torch has no name for."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    """Copy an array to where torch puts tensors.
+
+    What came over a network may be read-only, and may lie at any multiple of 8 bytes: solves with
+    the same numbers then round otherwise than with those that lie here.
+    """
+    return torch.tensor(array)
+
+
+def unwrap(tensor: Tensor) -> NDArray[Any]:
+    """Make an array that looks the same at either end of a network: products depend on strides."""
+    return np.ascontiguousarray(tensor.numpy())
 
 
 def _make_part(
@@ -260,7 +269,7 @@ def _restrict(
 
 def _value_and_gradient(on: HeadObjective, theta: FloatArray) -> tuple[float, FloatArray]:
     value, gradient = on.value_and_gradient(wrap(theta))
-    return value, gradient.numpy()
+    return value, unwrap(gradient)
 
 
 def _evaluate(
@@ -268,46 +277,46 @@ def _evaluate(
 ) -> tuple[float, FloatArray, float]:
     at = wrap(theta)
     value, gradient = on.value_and_gradient(at)
-    return value, gradient.numpy(), on.rounding(at, num_parts)
+    return value, unwrap(gradient), on.rounding(at, num_parts)
 
 
 def _outputs(on: HeadObjective | None, theta: FloatArray) -> FloatArray | None:
     found: Tensor | None = None if on is None else on.all_outputs(wrap(theta))
-    return None if found is None else found.numpy()
+    return None if found is None else unwrap(found)
 
 
 def _multiply(
     on: HeadObjective, theta: FloatArray, columns: FloatArray, outputs: FloatArray | None = None
 ) -> FloatArray:
     known = None if outputs is None else wrap(outputs)
-    product: FloatArray = on.multiply(wrap(theta), wrap(columns), known).numpy()
+    product: FloatArray = unwrap(on.multiply(wrap(theta), wrap(columns), known))
     return product
 
 
 def _hessian(on: HeadObjective, theta: FloatArray) -> FloatArray:
-    matrix: FloatArray = on.hessian(wrap(theta)).numpy()
+    matrix: FloatArray = unwrap(on.hessian(wrap(theta)))
     return matrix
 
 
 def _gram(on: HeadObjective) -> FloatArray:
-    matrix: FloatArray = on.gram().numpy()
+    matrix: FloatArray = unwrap(on.gram())
     return matrix
 
 
 def _class_curvature(on: HeadObjective, theta: FloatArray) -> FloatArray:
-    matrix: FloatArray = on.class_curvature(wrap(theta)).numpy()
+    matrix: FloatArray = unwrap(on.class_curvature(wrap(theta)))
     return matrix
 
 
 def _mean_squares(
     on: HeadObjective, theta: FloatArray, classes: FloatArray, features: FloatArray
 ) -> FloatArray:
-    means: FloatArray = on.mean_squares(wrap(theta), wrap(classes), wrap(features)).numpy()
+    means: FloatArray = unwrap(on.mean_squares(wrap(theta), wrap(classes), wrap(features)))
     return means
 
 
 def _gradient_of(on: HeadObjective, theta: FloatArray, weights: FloatArray) -> FloatArray:
-    gradient: FloatArray = on.gradient_of(wrap(theta), wrap(weights)).numpy()
+    gradient: FloatArray = unwrap(on.gradient_of(wrap(theta), wrap(weights)))
     return gradient
 
 
@@ -316,7 +325,7 @@ def _longest(on: HeadObjective) -> float:
 
 
 def _curvature_along(on: HeadObjective, theta: FloatArray, direction: FloatArray) -> FloatArray:
-    along: FloatArray = on.curvature_along(wrap(theta), wrap(direction)).numpy()
+    along: FloatArray = unwrap(on.curvature_along(wrap(theta), wrap(direction)))
     return along
 
 

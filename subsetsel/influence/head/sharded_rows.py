@@ -14,7 +14,7 @@ from subsetsel.influence.head.choose_inverse import factor_bytes, plan_inverse
 from subsetsel.influence.head.formula import HeadInfluence, Point
 from subsetsel.influence.head.inverse import Inverse, Metric
 from subsetsel.influence.head.objective import HeadObjective
-from subsetsel.influence.head.sharded import InShards, wrap
+from subsetsel.influence.head.sharded import InShards, unwrap, wrap
 from subsetsel.rows.base import FloatArray
 from subsetsel.rows.factored import FactoredRows
 from subsetsel.rows.sharded import ShardedRows
@@ -30,6 +30,25 @@ class HeadShards(ShardedRows):
         self.inverse = "cholesky"
 
 
+class Triangle:
+    """A factor that a worker has once, where torch puts tensors, and that can be sent to others."""
+
+    def __init__(self, lower: FloatArray) -> None:
+        self.tensor = wrap(lower)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an array: torch's own way would leave it where it arrived.
+        return Triangle, (unwrap(self.tensor),)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return int(self.tensor.nbytes)
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.held_bytes
+
+
 def rows_in_shards(objective: InShards, point: Point, dtype: Any) -> HeadShards:
     """Hold the residuals of each shard, and one copy of the factor for all on a worker.
 
@@ -41,10 +60,10 @@ def rows_in_shards(objective: InShards, point: Point, dtype: Any) -> HeadShards:
     lowers = [_lower_of(objective, inverse) for inverse in (point.inverse, point.whole)]
     workers = objective.held.workers
     same = point.whole is point.inverse
-    sources = [(lower.numpy(),) for lower in (lowers[:1] if same else lowers)]
-    factors = workers.hold(wrap, sources)
-    theta = point.theta.numpy()
-    constant = None if point.constant is None else point.constant.numpy()
+    sources = [(unwrap(lower),) for lower in (lowers[:1] if same else lowers)]
+    factors = workers.hold(Triangle, sources)
+    theta = unwrap(point.theta)
+    constant = None if point.constant is None else unwrap(point.constant)
     residuals = objective.held.derive(_residuals, theta).held
     rows = objective.held.derive(
         _make_rows,
@@ -87,14 +106,14 @@ def _lower_of(objective: InShards, inverse: Inverse) -> Tensor:
 
 def _residuals(on: HeadObjective | None, theta: FloatArray) -> FloatArray | None:
     found = None if on is None else on.basis_residuals(wrap(theta))
-    return None if found is None else found.numpy()
+    return None if found is None else unwrap(found)
 
 
 def _make_rows(
     on: HeadObjective | None,
     asked: tuple[FloatArray, FloatArray | None, Metric, np.dtype[Any]],
-    lower: Tensor,
-    whole: Tensor,
+    lower: Triangle,
+    whole: Triangle,
     residuals: FloatArray | None,
 ) -> FactoredRows | None:
     """Make what costs nothing: all that it is made of is held elsewhere."""
@@ -102,8 +121,8 @@ def _make_rows(
         return None
     theta, constant, metric, dtype = asked
     at = wrap(theta)
-    inverse = Factor(on, at, lower)
-    other = inverse if whole is lower else Factor(on, at, whole)
+    inverse = Factor(on, at, lower.tensor)
+    other = inverse if whole is lower else Factor(on, at, whole.tensor)
     shift = None if constant is None else wrap(constant)
     point = Point(at, inverse, metric, other, shift)
     return FactoredRows(HeadInfluence(on, point, wrap(residuals)), dtype=dtype)
