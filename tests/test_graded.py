@@ -65,7 +65,7 @@ def test_agrees_with_the_relaxation_of_all_rows(name: str) -> None:
         assert problem.linear_violations(weights > 0.5) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(problem=max_size_problems(normalization="full"), num=st.integers(1, 4))
 def test_no_subset_is_larger_than_the_bound(problem: Problem, num: int) -> None:
     """Whatever is drawn, the bound holds for the enumerated optimum."""
@@ -139,6 +139,20 @@ def test_without_time_there_is_a_bound() -> None:
     found = graded_relaxation(problem, time_limit=0.0)
     assert found.records == []
     assert found.value <= relax(problem).bound * (1 + 1e-9) <= found.bound * (1 + 2e-9)
+
+
+@pytest.mark.usefixtures("few")
+def test_who_follows_may_end_it() -> None:
+    """After the second look the search ends with the bound that was told last."""
+    told: list[float] = []
+
+    def follow(bound: float) -> bool:
+        told.append(bound)
+        return len(told) == 2
+
+    found = graded_relaxation(Problem(made(7), epsilon=60.0), follow=follow)
+    assert len(found.records) == 1
+    assert found.bound == told[-1]
 
 
 def test_too_many_columns_are_refused_by_name() -> None:

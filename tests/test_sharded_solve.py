@@ -10,7 +10,7 @@ import pytest
 from in_shards import cut_evenly, in_shards
 from numpy.typing import NDArray
 
-from subsetsel import OptionError, Problem, ProblemError, Solution, solve
+from subsetsel import OptionError, Problem, ProblemError, Solution, path, solve
 from subsetsel.bounds import point
 from subsetsel.engine import sharded
 
@@ -138,16 +138,24 @@ def test_the_folder_of_another_question_is_refused(S: NDArray[np.float64], tmp_p
         answer(S, must_keep=[0], checkpoint=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"bound": "tight"}, "bound='tight'"), ({"max_size": 4, "bound": "tight"}, "in shards")],
-)
-def test_what_shards_do_not_allow_is_refused(
-    S: NDArray[np.float64], options: dict[str, Any], words: str
-) -> None:
+def test_what_shards_do_not_allow_is_refused(S: NDArray[np.float64]) -> None:
     """The message names the option, before anything is computed."""
-    with pytest.raises(OptionError, match=words):
-        answer(S, **options)
+    with pytest.raises(OptionError, match=r"bound='tight' .* in shards"):
+        answer(S, bound="tight")
+    problem = Problem(in_shards(S, [5]), size=9)
+    problem.hessian = "kept"
+    with pytest.raises(OptionError, match=r"hessian='kept' .* in shards"):
+        solve(problem)
+
+
+def test_each_point_of_a_path_has_its_folder(S: NDArray[np.float64], tmp_path: Path) -> None:
+    """A curve goes on from its points, each of which is another question."""
+    problem = Problem(in_shards(S, [1000]), epsilon=1.0)
+    curve = [list(path(problem, epsilons=[30.0, 60.0], checkpoint=tmp_path)) for _ in range(2)]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["0", "1"]
+    for first, again in zip(*curve, strict=True):
+        assert np.array_equal(first.mask, again.mask)
+        assert again.stats["num_rounds"] < first.stats["num_rounds"]
 
 
 def test_a_checkpoint_needs_shards(S: NDArray[np.float64], tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def graded_relaxation(
     require_few_columns(problem)
     clock = Clock(time_limit)
     point = Point(problem, clock, steps)
-    while problem.free.any():
+    # Rows of zeros move nothing, whatever they are multiplied by.
+    while problem.rows.squared_norms[problem.free].any():
         tolerance = max(gaps[0] * point.height, gaps[1])
         if (follow is not None and follow(point.best.bound)) or clock.remaining <= 0:
             break

@@ -20,6 +20,8 @@ from subsetsel.support.clock import Clock
 # A step's own relaxation is solved to this share of what the step before gained, within limits, and
 # to so many examples.
 _SHARPER, _PRECISIONS, _EXAMPLES = 0.05, (1e-7, 1e-3), 0.0025
+# Of what a multiplier is measured in, the radius times the length of a row.
+_LEAST_LAM = 1e-9
 # A reach shrinks to no less than this share of the one before.
 _LEAST_REACH = 0.1
 # Points on the line to a step's optimum.
@@ -93,7 +95,7 @@ class Point:
         """Solve a sample, and go to the best point on the line to its optimum."""
         items, limits = self._draw()
         model = sample(self.problem, self.mask(), items, limits)
-        ascent = Ascent(model, limits=limits, lam=self.lam or None)
+        ascent = Ascent(model, limits=limits, lam=self._known_lam())
         ascent.multipliers[:] = self.here.y
         share = float(np.clip(_SHARPER * self.gain / max(self.height, 1.0), *_PRECISIONS))
         found = ascent.run((share, _EXAMPLES), self.clock.remaining).dual
@@ -117,8 +119,9 @@ class Point:
         chances = chances_of(grades, self.num_rows)
         rng = np.random.default_rng(len(self.records))
         items = np.flatnonzero(rng.random(self.rows.n) < chances)
-        if not items.size:
-            items = np.flatnonzero(self.free)[:1]
+        if not self.rows.squared_norms[items].any():
+            # Rows of zeros alone have no relaxation.
+            items = self._movable[:1]
             chances[items] = 1.0
         return items, 1.0 / chances[items]
 
@@ -155,6 +158,17 @@ class Point:
             height += float(limits_of(problem, y) @ y)
         return height if problem.offset is None else height - float(u @ problem.offset)
 
+    @property
+    def _movable(self) -> IndexArray:
+        """Free examples whose rows are not 0."""
+        return np.flatnonzero(self.free & (self.rows.squared_norms > 0))
+
+    def _known_lam(self) -> float | None:
+        """Give the multiplier to begin with; None where nothing is feasible and it vanishes."""
+        rms = float(np.sqrt(self.rows.squared_norms.mean()))
+        ball = max(self.problem.radius(0), 1e-6 * rms)
+        return self.lam if self.lam > _LEAST_LAM * ball * rms else None
+
     # --- the end --------------------------------------------------------------------------------
 
     def close(self, tolerance: float) -> None:
@@ -165,8 +179,10 @@ class Point:
         can_move = self.free & (self.lengths > 0)
         np.divide(np.abs(here.reduced_costs), self.lengths, out=distance, where=can_move)
         items = nearest(distance, self.num_rows)
+        if not self.rows.squared_norms[items].any():
+            items = self._movable[:1]
         folded = fold(problem, items, self.mask())
-        ascent = Ascent(folded.problem, lam=self.lam or None)
+        ascent = Ascent(folded.problem, lam=self._known_lam())
         ascent.multipliers[:] = here.y
         found = ascent.run((0.0, tolerance), self.clock.remaining)
         self.lam = ascent.lam

@@ -13,6 +13,7 @@ from subsetsel.support.memory import most_held
 # Rows drawn for each parameter as far as they fit into _USUAL_BYTES, and in any case; at least.
 _MOST_PER_PARAMETER, LEAST_PER_PARAMETER, _USUAL_BYTES = 20, 10, 2**28
 _FEWEST_ROWS = 4096
+_LEAST_GRADE = 1e-12
 # Until no more chances reach 1.
 _NUM_ROUNDINGS = 50
 
@@ -77,6 +78,8 @@ def chances_of(grades: FloatArray, num: int) -> FloatArray:
     """Scale grades to chances, at most 1, that add up to ``num``; all 1 where there are so few."""
     if np.count_nonzero(grades) <= num:
         return (grades > 0).astype(np.float64)
+    # Beside the largest a smaller grade than this is none, and could not be divided by.
+    grades = np.where(grades > 0, np.maximum(grades, _LEAST_GRADE * grades.max()), 0.0)
     scale = num / float(grades.sum())
     for _ in range(_NUM_ROUNDINGS):
         is_sure = scale * grades >= 1.0
