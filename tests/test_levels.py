@@ -188,6 +188,23 @@ def test_a_shard_makes_its_part_no_longer_and_keeps_its_limits(seed: int) -> Non
     assert -0.5 - 1e-6 <= moved[1] <= 2.0 + 1e-6
 
 
+def test_shards_share_the_slack_of_a_limit() -> None:
+    """What shards find keeps a narrow limit on a sum, before any core is searched."""
+    coefficients = np.random.default_rng(0).normal(size=900)
+    problem = Problem(
+        in_shards(made(900, 3), [100] * 9), size=300, constraints=[(coefficients, -1.0, 1.0)]
+    )
+    run = Run(problem, Limits(bound=False))
+    first: list[float] = []
+
+    def idle(core: Problem, inner: Run) -> Candidate:
+        first.append(run.norm)
+        return Candidate()
+
+    by_levels(idle, problem, run)
+    assert run.norm < 0.5 * first[0]
+
+
 def test_shards_that_cannot_swap_are_told_of() -> None:
     """With one example in each shard none can swap, and the message says what is left and why."""
     problem = Problem(in_shards(made(900, 3), [1] * 900), size=300)
@@ -321,6 +338,10 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Any) -> None:
     assert again.journal.num_known == 1
     np.testing.assert_array_equal(again.mask, whole.mask)
     assert again.num_iterations == whole.num_iterations
+    last = Run(again.problem, run.limits)
+    last.journal = Journal(tmp_path)
+    by_levels(killed, last.problem, last)
+    np.testing.assert_array_equal(last.mask, whole.mask)
 
 
 def replace_workers(S: np.ndarray) -> Problem:
