@@ -30,7 +30,8 @@ def can_fold(problem: Problem) -> bool:
     rows, num = problem.rows, int(np.count_nonzero(problem.free))
     if problem.form != "min_norm" or not 0 < num <= (1.0 - _FIXED) * problem.n:
         return False
-    return rows.proxy is rows and num * rows.d * rows.dtype.itemsize <= most_held()
+    is_here = rows.proxy is rows and rows.shards is None
+    return is_here and num * rows.d * rows.dtype.itemsize <= most_held()
 
 
 def search_folded(
