@@ -38,6 +38,7 @@ from ._anneal_options import AnnealOptions, Proposals
 from ._best_moves import fill_up, insert_few
 from ._chunk_search import is_too_large, walk_chunks
 from ._first_subset import near_guess, smallest_subset
+from ._folded import can_fold, search_folded
 from ._local_search import LocalSearch
 from ._margin import Margin
 from ._start import Begun, Start
@@ -80,6 +81,8 @@ class AnnealSolver:
         if problem.form == "max_size" and run.solve_relaxation() is None:
             # Rows that cannot be read one by one: search sizes instead.
             return _by_sizes(problem, options, run)
+        if can_fold(problem):
+            return search_folded(lambda sub, own: self.solve(sub, options, own), problem, run)
         is_eq4 = problem.form == "min_norm"
         first = near_guess(problem, run) if is_eq4 else smallest_subset(problem, run)
         if first is None:
@@ -173,8 +176,7 @@ class _Search:
                 length *= _LONGER[form]
         if self.closes:
             self._close()
-        # Say what ended it, if it was a limit.
-        run.should_stop()
+        run.should_stop()  # It says what ended it, if it was a limit.
         return Candidate(limit=run.limit, dual=self.margin.total)
 
     def _look(self) -> None:
@@ -319,8 +321,7 @@ class _Search:
         length freeze together, and random pairs are then too rare to find them.
         """
         problem = self.problem
-        is_plain = self.options.proposals == "plain"
-        if not self.is_eq4 or is_plain or not self.walker.is_readable:
+        if not self.is_eq4 or self.options.proposals == "plain" or not self.walker.is_readable:
             return False
         if problem.n * problem.d <= _CLOSING_ENTRIES:
             return True
