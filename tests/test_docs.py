@@ -26,6 +26,7 @@ NEEDS = {
     "replay.md": ("optuna",),
     "integrations.md": ("pandas", "pyarrow", "datasets", "lightning"),
     "text-embeddings.md": ("datasets",),
+    "cluster.md": ("dask", "distributed"),
 }
 LOUD = {"integrations.md", "text-embeddings.md"}
 

@@ -18,6 +18,7 @@ import pandas as pd
 from distributed import Client
 
 from subsetsel.errors import OptionError, ProblemError
+from subsetsel.rows.given import as_rows
 from subsetsel.shards.collections import from_dask, is_dask
 from subsetsel.shards.workers import Serial
 
@@ -185,6 +186,15 @@ def test_what_cannot_be_meant_is_refused_by_name(
     with pytest.raises((ProblemError, OptionError)) as caught:
         from_dask(X, y, **options)
     assert text in str(caught.value)
+
+
+def test_an_array_of_dask_may_be_an_influence_matrix() -> None:
+    """It stays in its chunks, of which empty ones are none."""
+    rows = as_rows(array())
+    assert rows.shards is not None
+    assert np.array_equal(rows.take(np.arange(N)), NUMBERS)
+    with pytest.raises(ProblemError, match="two dimensions"):
+        as_rows(array()[:, 0])
 
 
 def test_collections_are_known_without_loading_dask() -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("distributed")
 
 import dask
 from distributed import Client, LocalCluster
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from subsetsel.errors import EngineError, FileFormatError, OutOfMemoryError, ProblemError
 from subsetsel.shards import dask as adapter
@@ -78,8 +79,6 @@ def fail(_rows: Any, kind: type[Exception], text: str) -> None:
 
 def number_of_threads(_rows: Any) -> set[int]:
     """Threads that NumPy multiplies with."""
-    from threadpoolctl import threadpool_info
-
     return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
 
@@ -214,6 +213,7 @@ def test_ctrl_c_cancels_what_has_not_begun(client: Client, monkeypatch: pytest.M
         patch.setattr(DaskWorkers, "_wait", interrupted)
         with pytest.raises(KeyboardInterrupt) as caught:
             shards.map(time_passes, each=[(1.0,)] * NUM_SHARDS)
+    time.sleep(0.3)
     kept = client.run_on_scheduler(keys_wanted)
     assert [key for key in kept if key.startswith("time_passes")] == []
     assert {held.key for held in shards.held} <= set(kept)
@@ -223,7 +223,8 @@ def test_ctrl_c_cancels_what_has_not_begun(client: Client, monkeypatch: pytest.M
 
 
 def interrupted(_workers: DaskWorkers, _future: Any) -> None:
-    """What Ctrl-C does to a wait."""
+    """What Ctrl-C does to a wait, once the tasks are known."""
+    time.sleep(0.3)
     raise KeyboardInterrupt
 
 
@@ -233,8 +234,7 @@ def time_passes(_rows: Any, seconds: float) -> None:
 
 
 def keys_wanted(dask_scheduler: Any) -> list[str]:
-    """Keys that some client still wants, once it has said so."""
-    time.sleep(0.2)
+    """Keys that some client still wants."""
     return [str(key) for key, task in dask_scheduler.tasks.items() if task.who_wants]
 
 
@@ -262,6 +262,8 @@ def test_spilled_shards_give_the_same_bits(expected: bytes, tmp_path: Path) -> N
         assert ask(shards) == expected
         on_disk = opened.run(lambda dask_worker: len(dask_worker.data.slow))
         assert min(on_disk.values()) >= NUM_SHARDS - 3
+        with threadpool_limits(limits=2, user_api="blas"):
+            assert shards.map(number_of_threads) == [{1}] * NUM_SHARDS
 
 
 def test_a_closed_client_is_named(cluster: LocalCluster) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from subsetsel.errors import (
     EngineError,
@@ -81,6 +82,17 @@ def test_what_is_dropped_makes_room() -> None:
     for _ in range(2):
         workers.run(np.sum, [(held[0],)])
     assert calls == [0, 7]
+
+
+def test_tasks_compute_with_one_thread() -> None:
+    """As those of any engine, whatever the user has set."""
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert shards_of([1]).map(number_of_threads) == [{1}]
+
+
+def number_of_threads(_value: Any) -> set[int]:
+    """Threads that NumPy multiplies with."""
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
 
 def test_a_derived_value_is_made_from_what_is_held() -> None:
