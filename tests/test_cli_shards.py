@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import QUICK, blobs, call, refused
+from commands import QUICK, blobs, call, interrupt_at_first_subset, refused
 
 from subsetsel import Solution
 from subsetsel.cli.console import _traffic
@@ -70,7 +70,9 @@ def test_examples_in_shards_are_pruned_verified_and_pruned_again(
 def test_the_shards_are_those_that_are_asked_for(parts: Path) -> None:
     """A quoted glob with a shard's size; the search says what it took."""
     arguments = ("--label", "kind", "--drop", "name", *FIT, "--rel-epsilon", 0.05, "--json")
-    found = json.loads(call("prune", parts, *arguments, "--rows-per-shard", 10).stdout)
+    out = ("--rows-per-shard", 10, "--out", parts.parent / "p.npz")
+    found = json.loads(call("prune", parts, *arguments, *out).stdout)
+    assert not (parts.parent / "p.checkpoint.npz").exists()
     assert found["verification"]["is_verified"]
     assert found["solution"]["size"] > 0
 
@@ -95,6 +97,21 @@ def test_a_matrix_in_shards_is_solved_and_solved_again(matrices: Path, tmp_path:
     assert Manifest.read(tmp_path / "p.manifest.json").inputs[0]["num_shards"] >= 1
     again = call("solve", "--from", tmp_path / "p.manifest.json")
     assert "the same subset" in again.stderr
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(
+    matrices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder beside --out keeps the steps, the same command uses them, and removes it."""
+    out, kept = tmp_path / "p.npz", tmp_path / "p.checkpoint"
+    command = ("solve", matrices, "--epsilon", 20, *QUICK, "--out", out)
+    with monkeypatch.context() as patched:
+        patched.setattr("subsetsel.cli.solve.solve_progress", interrupt_at_first_subset)
+        assert "goes on from" in call(*command, expect=130).stderr
+    assert list(kept.glob("*.npz"))
+    assert "is not searched for again" in call(*command).stderr
+    assert not kept.exists()
+    assert Solution.load(out).limit != "interrupted"
 
 
 def test_a_dry_run_of_shards_prints_the_plan(parts: Path, matrices: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_plan_counts_with_the_constants_of_the_algorithms() -> None:
         plan_steps.MARGIN_ROWS_PER_PARAMETER,
         plan_steps.MARGIN_FEWEST_ROWS,
     )
-    assert (levels._MOVERS[0], levels._PROPOSALS[0], levels._REACH) == (
+    assert (levels._MOVERS, levels._PROPOSALS, levels._REACH) == (
         plan_steps.MOVERS,
         plan_steps.PROPOSALS,
         plan_steps.REACH,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from subsetsel.cli.checkpoints import checkpoint_of
 from subsetsel.cli.console import ExitCode, print_json, print_note, print_text
 from subsetsel.cli.stdin import STANDARD
 from subsetsel.errors import OptionError
@@ -82,9 +83,7 @@ class Places:
     @property
     def checkpoint(self) -> Path | None:
         """Where the choices of a search lie while it lasts: beside the file of its result."""
-        if self.out is None or self.out == STANDARD:
-            return None
-        return self.out.with_suffix(".checkpoint.npz")
+        return checkpoint_of(self.out, is_folder=False)
 
     def check(self, inputs: Iterable[Path]) -> None:
         """Refuse, before any work, what could not be written or would replace another file."""

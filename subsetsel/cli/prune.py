@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from subsetsel.cli import options as given
-from subsetsel.cli.console import ExitCode, print_note, print_result, solve_progress, working
+from subsetsel.cli.checkpoints import checkpoint_of, close_checkpoint, note_known
+from subsetsel.cli.console import ExitCode, print_result, solve_progress, working
 from subsetsel.cli.examples import check_held_out, show_look
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.kept import KeptRows, certify, write_rows
@@ -224,6 +225,8 @@ def _run(
         check_kept(output.kept, files["data"], data.n, data.ids, delimiter)
     look = show_look(data)
     checkpoint = output.checkpoint if plan.is_verified_search else None
+    if plan.shards and not plan.is_verified_search:
+        checkpoint = checkpoint_of(output.out, is_folder=True)
     problem, solution, check = _prune(plan, examples, checkpoint)
     manifest = Manifest.of(
         solution,
@@ -248,11 +251,7 @@ def _run(
         look=look,
         as_json=output.as_json,
     )
-    if checkpoint is not None and checkpoint.exists():
-        if solution.limit == "interrupted":
-            print_note(f"the same command goes on from {checkpoint}; delete it to start anew")
-        else:
-            checkpoint.unlink()
+    close_checkpoint(checkpoint, solution)
     return repeated_code(exit_code(solution), earlier, manifest)
 
 
@@ -304,10 +303,10 @@ def _prune(
     shards = problem.rows.shards
     with solve_progress(f"pruning {data.n:,} examples", left, shards) as progress:
         search = {**plan.search, "time_limit": left, "progress": progress, "trace": True}
+        note_known(checkpoint)
+        search["checkpoint"] = checkpoint
         if plan.is_verified_search:
-            if checkpoint is not None and checkpoint.exists():
-                print_note(f"found {checkpoint}: what it holds is not searched for again")
-            search |= {"test": test, "validation": validation, "checkpoint": checkpoint}
+            search |= {"test": test, "validation": validation}
             return problem, *prune(problem, **plan.criteria, **search)
         solution = solve(problem, **search)
     if not solution.is_feasible:

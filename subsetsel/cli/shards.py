@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from subsetsel.engine.plan import Machines
     from subsetsel.engine.plan_steps import Asked
     from subsetsel.formats import Data
+    from subsetsel.shards.table import Shards
 
 HERE = "here"
 _ZARR, _ARRAYS = ".zarr", {".npy", ".npz"}
@@ -83,6 +84,12 @@ def again_in_shards(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> dic
 def the_only(paths: Sequence[Path] | None) -> Path | None:
     """Give the first file, the only one where data are in memory; None where none is named."""
     return paths[0] if paths else None
+
+
+def shards_in(S: Any) -> Shards | None:
+    """Give the shards of rows that lie in any; None for an array."""
+    found: Shards | None = getattr(S, "shards", None)
+    return found
 
 
 def sources_of(files: Mapping[str, Path], data: Data) -> dict[str, Any]:

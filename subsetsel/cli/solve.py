@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from subsetsel.cli import options as given
+from subsetsel.cli.checkpoints import checkpoint_of, close_checkpoint, note_known
 from subsetsel.cli.console import print_result, solve_progress
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import LATER, check_out, exit_code, repeated_code, save, show
@@ -20,6 +21,7 @@ from subsetsel.cli.shards import (
     again_in_shards,
     engine_of,
     refuse_beside_shards,
+    shards_in,
     shards_of,
     show_plan_of_matrix,
     the_only,
@@ -108,12 +110,12 @@ def solve(
     if dry_run:
         _show_cost(S, v0, settings, as_json=as_json)
         return
-    solution = _solve(S, v0, settings)
-    manifest, files = None, []
-    if out is not None or earlier is not None:
-        manifest = _manifest(solution, settings, inputs, files_read, S)
-        files = [] if out is None else save(solution, manifest, out)
+    checkpoint = checkpoint_of(out if shards_in(S) else None, is_folder=True)
+    solution = _solve(S, v0, settings, checkpoint)
+    manifest = _manifest(solution, settings, inputs, files_read, S) if out or earlier else None
+    files = save(solution, manifest, out) if manifest and out else []
     show(solution, as_json=as_json, files=files, out=out)
+    close_checkpoint(checkpoint, solution)
     raise typer.Exit(repeated_code(exit_code(solution), earlier, manifest))
 
 
@@ -126,8 +128,8 @@ def _manifest(
 ) -> Manifest:
     """Record a solution; S is read once more, for its SHA-256."""
     read: dict[str, Any] = {**files}
-    if getattr(S, "shards", None) is not None:
-        read["S"] = S.shards
+    if shards_in(S) is not None:
+        read["S"] = shards_in(S)
     return Manifest.of(solution, command="solve", settings=settings, inputs=read, paths=inputs)
 
 
@@ -157,15 +159,15 @@ def _settings_of(earlier: Manifest) -> dict[str, Any]:
     return dict(earlier.settings)
 
 
-def _solve(S: Any, v0: Any, settings: dict[str, Any]) -> Solution:
+def _solve(S: Any, v0: Any, settings: dict[str, Any], checkpoint: Path | None) -> Solution:
     with quits_at_once():
         from subsetsel.engine.solve import solve
 
     what = f"{settings.get('solver', 'anneal')} on {S.shape[0]:,} examples"
-    shards = getattr(S, "shards", None)
-    with solve_progress(what, settings.get("time_limit"), shards) as progress:
+    note_known(checkpoint)
+    with solve_progress(what, settings.get("time_limit"), shards_in(S)) as progress:
         search = {name: settings[name] for name in settings.keys() - {"reading", "shards"}}
-        return solve(S, offset=v0, progress=progress, trace=True, **search)
+        return solve(S, offset=v0, checkpoint=checkpoint, progress=progress, trace=True, **search)
 
 
 def _show_cost(S: Any, v0: Any, settings: dict[str, Any], *, as_json: bool) -> None:
