@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from subsetsel.bounds.dual import BALANCED, drift_of
+from subsetsel.engine.misses import Misses
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
 from subsetsel.problem.linear import find_mask
@@ -116,28 +116,6 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
             continue
         break
     return Candidate(limit=run.limit, stats={"num_probes": misses.num_probes})
-
-
-class Misses:
-    """How far the norms found at some sizes are from what is allowed there."""
-
-    def __init__(self) -> None:
-        self.num_probes = 0
-        self._ratios: dict[int, float] = {}
-
-    def learn(self, m: int, norm: float, target: float) -> None:
-        """Note the norm of a probe."""
-        self.num_probes += 1
-        self._ratios[m] = min(norm / max(target, 1e-300), self._ratios.get(m, math.inf))
-
-    def next_size(self) -> int | None:
-        """Give the middle of the wider gap beside the size that came closest; None without one."""
-        sizes = sorted(self._ratios)
-        nearest = sizes.index(min(sizes, key=self._ratios.__getitem__))
-        around = sizes[max(0, nearest - 1) : nearest + 2]
-        gaps = [(high - low, low) for low, high in pairwise(around)]
-        width, low = max(gaps, default=(0, 0))
-        return low + width // 2 if width > 1 else None
 
 
 class _Weighed:

@@ -177,26 +177,28 @@ def prune(
         trace=trace,
     )
     refuse_arguments_of_solve(options)
+    X, y, sample_weight, read_time = _read(X, y, sample_weight, engine)
+    arguments = {"sample_weight": sample_weight, "epsilon": epsilon, "rel_epsilon": rel_epsilon}
+    arguments |= {"max_size": max_size, "groups": groups, "group_limits": group_limits}
+    arguments |= {"must_prune": must_prune, "must_keep": must_keep, "constraints": constraints}
+    arguments |= {name: options.pop(name, None) for name in _DATA_OPTIONS}
+    set_up = partial(
+        pose,
+        (X, y, l2),
+        arguments,
+        Criteria(None, max_loss_gap, max_accuracy_drop, min_curvature),
+        splits=(validation, test),
+        guess=initial_guess,
+    )
+    return _answer_within(set_up, (y, epsilon, read_time), (solver, options), limits, checkpoint)
+
+
+def _read(X: Any, y: Any, sample_weight: Any, engine: Any) -> tuple[Any, Any, Any, float]:
+    """Open what lies in shards; give the seconds that it took, too."""
     before = time.perf_counter()
     X, y = open_features(X, y, engine)
     sample_weight = bring(sample_weight, engine, "sample_weight")
-    read_time = time.perf_counter() - before
-    arguments: dict[str, Any] = {
-        "sample_weight": sample_weight,
-        "epsilon": epsilon,
-        "rel_epsilon": rel_epsilon,
-        "max_size": max_size,
-        "groups": groups,
-        "group_limits": group_limits,
-        "must_prune": must_prune,
-        "must_keep": must_keep,
-        "constraints": constraints,
-        **{name: options.pop(name, None) for name in _DATA_OPTIONS},
-    }
-    criteria = Criteria(None, max_loss_gap, max_accuracy_drop, min_curvature)
-    splits = (validation, test)
-    set_up = partial(pose, (X, y, l2), arguments, criteria, splits=splits, guess=initial_guess)
-    return _answer_within(set_up, (y, epsilon, read_time), (solver, options), limits, checkpoint)
+    return X, y, sample_weight, time.perf_counter() - before
 
 
 def _answer_within(
