@@ -110,11 +110,8 @@ def maximize_size(engine: Engine, problem: Problem, run: Run) -> Candidate:
                 _find_feasible(run, (least, most), found, misses, effort)
             _bisect(problem, run, most, found, effort)
             if run.size >= most or run.should_stop():
-                break
-        else:
-            effort *= _MORE_EFFORT
-            continue
-        break
+                return Candidate(limit=run.limit, stats={"num_probes": misses.num_probes})
+        effort *= _MORE_EFFORT
     return Candidate(limit=run.limit, stats={"num_probes": misses.num_probes})
 
 
