@@ -142,10 +142,6 @@ def test_what_shards_do_not_allow_is_refused(S: NDArray[np.float64]) -> None:
     """The message names the option, before anything is computed."""
     with pytest.raises(OptionError, match=r"bound='tight' .* in shards"):
         answer(S, bound="tight")
-    problem = Problem(in_shards(S, [5]), size=9)
-    problem.hessian = "kept"
-    with pytest.raises(OptionError, match=r"hessian='kept' .* in shards"):
-        solve(problem)
 
 
 def test_each_point_of_a_path_has_its_folder(S: NDArray[np.float64], tmp_path: Path) -> None:
