@@ -204,11 +204,10 @@ def least_bound(problem: Problem, run: Run) -> int:
         radius = problem.radius(most)
         sub = problem.replace(epsilon=radius, max_size=most, normalization="full")
         seconds = _RELAXATION_SHARE * run.remaining
-        relaxation = (
-            Ascent(sub).run(COARSE, seconds)
-            if problem.rows.shards is None
-            else graded_relaxation(sub, COARSE, time_limit=seconds)
-        )
+        if problem.rows.shards is None:
+            relaxation = Ascent(sub).run(COARSE, seconds)
+        else:
+            relaxation = graded_relaxation(sub, COARSE, time_limit=seconds)
         if not relaxation.bound < most:
             break
         # The core calls feasible what is above the limit by rounding; the bound covers it.
