@@ -160,7 +160,10 @@ def test_wrong_inputs_are_named_and_their_cures_work(
 ) -> None:
     """One clear line, before any work; the command that it proposes runs."""
     monkeypatch.chdir(parts.parent)
-    monkeypatch.setattr("subsetsel.shards.open._PATIENCE", 0.2)
+    monkeypatch.setitem(
+        pytest.importorskip("distributed").config["distributed"]["comm"]["timeouts"],
+        *("connect", "0.2s"),
+    )
     usual = ["--drop", "name", "--rows-per-shard", 30, "--label", "kind"]
     for given, is_wrong in ((arguments, True), (cure, False)):
         words = [parts if word == "PARTS" else word for word in [*usual, *given]]

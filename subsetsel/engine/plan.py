@@ -116,12 +116,12 @@ class Step:
 
     def __add__(self, other: Step) -> Step:
         """Do one after the other, under the name of the first."""
-        both = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        both = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
         return replace(self, **both)
 
     def __mul__(self, times: int) -> Step:
         """Do it several times."""
-        return replace(self, **{name: times * getattr(self, name) for name in _COUNTS})
+        return replace(self, **{name: times * getattr(self, name) for name in COUNTS})
 
     def seconds(self, rates: Machines, num_shards: int) -> tuple[float, float]:
         """Give the shortest time, all parts at once, and the longest, one after the other.
@@ -142,7 +142,7 @@ class Step:
         return max(parts), rates.slack * sum(parts)
 
 
-_COUNTS = tuple(one.name for one in fields(Step) if one.name not in {"name", "source"})
+COUNTS = tuple(one.name for one in fields(Step) if one.name not in {"name", "source"})
 
 
 @dataclass(frozen=True)

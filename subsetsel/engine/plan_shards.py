@@ -46,10 +46,10 @@ def plan_shards(asked: Asked, machines: Machines) -> ShardPlan:
     if asked.is_eq_3:
         found += [steps.relaxation(asked), steps.margin(asked)]
     else:
-        sizes = steps.NUM_SIZES if asked.goal == "epsilon" else 1
-        found.append(steps.levels(asked) * sizes)
-        found += [steps.least_norm(asked)] if asked.goal == "size" else []
-        found += [steps.refit(asked) * sizes] if asked.is_head else []
+        has_sizes = asked.goal == "epsilon"
+        found.append(steps.levels_of_sizes(asked) if has_sizes else steps.levels(asked))
+        found += [] if has_sizes else [steps.least_norm(asked)]
+        found += [steps.refit(asked) * (steps.NUM_SIZES if has_sizes else 1)] * asked.is_head
     return ShardPlan(
         n=asked.n,
         d=asked.d,

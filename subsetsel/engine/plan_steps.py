@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import sqrt
 
-from subsetsel.engine.plan import Step
+from subsetsel.engine.plan import COUNTS, Step
 from subsetsel.support.memory import most_held
 
 # Of the algorithms, as their modules have them; a test keeps them the same.
@@ -25,11 +25,10 @@ GRADED_PASSES, CORE_PROPOSALS = 100, 60
 # Counted with ``bench/plan_check.py``.
 # Gradients of a polish, and products with the Hessian where it is not factored; of a refit.
 POLISH_GRADIENTS, POLISH_PRODUCTS = 22, 40
-REFIT_GRADIENTS, REFIT_PRODUCTS = 8, 110
-# Sizes that `prune` tries with a limit for the refitted head.
-NUM_SIZES = 6
-# Numbers for each example that the driver passes over in a step.
-VECTORS_READ = 40
+REFIT_GRADIENTS, REFIT_PRODUCTS = 8, 175
+# Sizes that `prune` tries with a limit for the refitted head, and cores that are gathered for them.
+NUM_SIZES, NUM_CORES = 10, 5
+VECTORS_READ = 40  # numbers for each example that the driver passes over in a step
 
 
 @dataclass(frozen=True)
@@ -234,6 +233,15 @@ def levels(asked: Asked) -> Step:
     return _named(found, "Eq. 4", f"{source}, sums")
 
 
+def levels_of_sizes(asked: Asked) -> Step:
+    """Search at several sizes; rows that came for one serve the next where its core is the same."""
+    one = levels(asked)
+    gathered = take(asked, core_rows(asked))
+    known = {name: getattr(one, name) - getattr(gathered, name) for name in COUNTS}
+    found = one * NUM_CORES + replace(one, **known) * (NUM_SIZES - NUM_CORES)
+    return _named(found, "Eq. 4", f"{NUM_SIZES} sizes, {NUM_CORES} cores: {one.source}")
+
+
 def least_norm(asked: Asked) -> Step:
     """Bound the norm from below: products and sums with weights between 0 and 1."""
     found = (dot(asked) + weighted_sum(asked)) * BOUND_STEPS
@@ -332,14 +340,10 @@ def refit(asked: Asked) -> Step:
     """Refit the head on what is kept, from the old one: its bits there, then gradients."""
     has_products = asked.d > MOST_FACTORED_POLISH
     found = gradient(asked) * (REFIT_GRADIENTS + REFIT_PRODUCTS * has_products)
-    bits = Step("bits", "", bytes_sent=asked.n / 8)
-    found += weighted_sum(asked, 1) + bits
+    found += weighted_sum(asked, 1) + Step("bits", "", bytes_sent=asked.n / 8)
     products = f", {REFIT_PRODUCTS} products" if has_products else ""
-    source = f"{REFIT_GRADIENTS} gradients{products}, a sum"
-    if not has_products:
-        found += hessian(asked)
-        source += "; a Hessian"
-    return _named(found, "refit and error bar", source)
+    source = f"{REFIT_GRADIENTS} gradients{products}, a sum, a Hessian"
+    return _named(found + hessian(asked), "refit and error bar", source)
 
 
 def _named(step: Step, name: str, source: str) -> Step:
