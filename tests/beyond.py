@@ -15,7 +15,7 @@ from subsetsel.engine import core, sharded
 from subsetsel.rows.sharded import open_rows
 from subsetsel.shards.sources import open_table
 
-N, ROWS_PER_SHARD = 1200, 200
+N, ROWS_PER_SHARD = 1200, 400
 
 
 def let_few_rows_be_enough(patch: pytest.MonkeyPatch) -> None:
