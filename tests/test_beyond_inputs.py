@@ -1,4 +1,4 @@
-"""Beyond one machine: whatever is asked of rows in shards, each claim holds or the fault is named."""
+"""Beyond one machine: whatever is asked, each claim holds, or the fault is named."""
 
 from __future__ import annotations
 

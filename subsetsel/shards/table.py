@@ -127,8 +127,6 @@ class Shards:
         if not len(indices):
             return []
         owners = np.searchsorted(self.starts, indices, side="right") - 1
-        if not owners.size:
-            return []
         order = np.argsort(owners, kind="stable")
         shards, first = np.unique(owners[order], return_index=True)
         parts = np.split(order, first[1:])
