@@ -58,8 +58,8 @@ def verified(folder: Path, engine: Any = None, **options: Any) -> Solution:
     """Train a head, choose, and check by refit."""
     X = open_table(folder / "X-*.npy", engine=engine, rows_per_shard=ROWS_PER_SHARD)
     y: NDArray[np.int64] = np.load(folder / "y.npy")
-    limits = {"max_size": 700, "max_iterations": 60_000}
-    return prune(X, y, l2=1e-1, rel_epsilon=0.005, **limits, **options)[0]
+    options = {"max_size": 700, "max_iterations": 60_000, **options}
+    return prune(X, y, l2=1e-1, rel_epsilon=0.005, **options)[0]
 
 
 QUESTIONS = {"largest": largest, "smallest_norm": smallest_norm, "verified": verified}

@@ -72,7 +72,7 @@ def test_every_small_question_is_answered_truthfully(one: SmallProblem, tiny: No
 
 @pytest.mark.filterwarnings("ignore::subsetsel.DegenerateProblemWarning")
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     problem=st.one_of(max_size_problems(), min_norm_problems()),
@@ -92,7 +92,7 @@ def test_no_claim_is_false(problem: Problem, num: int, num_shards: int) -> None:
 def test_nothing_is_left_to_decide(epsilon: float, status: str) -> None:
     """Where every example must be pruned or kept that subset is the answer, or there is none."""
     S = np.random.default_rng(0).normal(size=(600, 3)) + 0.3
-    fixed = {"must_prune": np.arange(200), "must_keep": np.arange(200, 600)}
+    fixed: dict[str, Any] = {"must_prune": np.arange(200), "must_keep": np.arange(200, 600)}
     found = solve(Problem(in_shards(S, [100, 300]), epsilon=epsilon, **fixed))
     assert found.status == status
     assert found.size == (200 if status == "optimal" else 0)
@@ -118,14 +118,20 @@ def ask_and_die(name: str, folder: Path, checkpoint: Path, call: int) -> None:
         if num == call:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    np.savez = save_or_die  # type: ignore[assignment]
+    np.savez = save_or_die
     with pytest.MonkeyPatch.context() as patch:
         beyond.let_few_rows_be_enough(patch)
         beyond.QUESTIONS[name](folder, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(
-    ("name", "call"), [("largest", 2), ("largest", 4), ("smallest_norm", 2), ("verified", 1)]
+    ("name", "call"),
+    [
+        ("largest", 2),
+        ("smallest_norm", 2),
+        pytest.param("largest", 4, marks=pytest.mark.slow),
+        pytest.param("verified", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_driver_that_was_killed_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
