@@ -113,6 +113,9 @@ def _by_core(
     distance = np.where(problem.free, np.abs(reduced), np.inf)
     items = nearest(distance, _num_rows(problem))
     mask = (problem.free & (reduced > 0)) | problem.must_prune
+    if not items.size:
+        run.submit(mask)
+        return Candidate(is_infeasible=run.mask is None, stats=_record(relaxation))
     key = key_of("core", items, mask)
     candidate, known = Candidate(), run.journal.get(key)
     if known is not None:
