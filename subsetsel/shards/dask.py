@@ -169,13 +169,16 @@ class DaskWorkers:
         """Turn what a client without scheduler raises into an error that says so."""
         from asyncio import CancelledError
 
-        from distributed.client import ClosedClientError
-
         try:
             yield
         except TimeoutError:
             raise
-        except (CancelledError, ClosedClientError, OSError) as error:
+        except (CancelledError, OSError) as error:
+            raise self._gone(f"{type(error).__name__}: {error}") from error
+        except Exception as error:
+            # What a closed client raises has a name of its own in later versions alone.
+            if self.client.status == "running":
+                raise
             raise self._gone(f"{type(error).__name__}: {error}") from error
 
     def _gone(self, why: str) -> EngineError:
