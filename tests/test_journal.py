@@ -54,11 +54,12 @@ def test_another_question_is_refused_by_name(
         pass
 
 
-def test_other_data_are_refused(tmp_path: Path) -> None:
-    """A changed row is another question."""
+@pytest.mark.parametrize("factor", [2.0, -1.0])
+def test_other_data_are_refused(tmp_path: Path, factor: float) -> None:
+    """A changed row is another question, also where it is as long as before."""
     with ask(tmp_path, {"epsilon": 1.0}):
         pass
-    changed = Problem(np.where(np.arange(30)[:, None] == 7, 2.0 * S, S), epsilon=1.0)
+    changed = Problem(np.where(np.arange(30)[:, None] == 7, factor * S, S), epsilon=1.0)
     with (
         pytest.raises(ProblemError, match="other data"),
         opened_journal(tmp_path, changed, Limits(), "anneal", ()),

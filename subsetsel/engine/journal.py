@@ -122,14 +122,18 @@ def opened_journal(
 
 def _fingerprint(problem: Problem, limits: Limits, solver: str, options: Any) -> str:
     """Name all that an answer depends on, which no clock is."""
-    guess = limits.initial_guess
+    guess, rows = limits.initial_guess, problem.rows
+    # Other rows may have the same norms, but not also the same product with such a vector.
+    direction = np.random.default_rng(0).normal(size=rows.d)
     return digest([
         version("subsetsel"),
         solver,
         options,
-        problem.rows.shape,
-        problem.rows.dtype.str,
-        problem.rows.squared_norms,
+        rows.shape,
+        rows.dtype.str,
+        None if rows.shards is None else rows.shards.starts,
+        rows.squared_norms,
+        rows.dot(direction),
         *problem.constraints.arrays,
         problem.must_prune,
         problem.must_keep,
