@@ -20,6 +20,7 @@ from subsetsel import Problem, Solution, solve
 from subsetsel.bounds import point
 from subsetsel.engine import core, sharded
 from subsetsel.errors import FileFormatError
+from subsetsel.shards.sources import open_table
 from subsetsel.shards.table import Shards
 from subsetsel.testing.oracle import check_solution
 from subsetsel.testing.problems import SmallProblem, small_problems
@@ -146,6 +147,17 @@ def test_a_driver_that_was_killed_goes_on(
     beyond.let_few_rows_be_enough(monkeypatch)
     again = beyond.QUESTIONS[name](folder, checkpoint=place)
     assert beyond.same(again, beyond.QUESTIONS[name](folder))
+
+
+def test_steps_on_one_expansion_answer_for_no_other(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hessian="kept" rows are made anew for each subset; a checkpoint changes no answer."""
+    beyond.let_few_rows_be_enough(monkeypatch)
+    X = open_table(folder / "X-*.npy", rows_per_shard=beyond.ROWS_PER_SHARD)
+    problem = Problem.from_features(X, folder / "y.npy", l2=1e-1, size=800, hessian="kept")
+    found = solve(problem, max_iterations=10_000)
+    assert beyond.same(solve(problem, max_iterations=10_000, checkpoint=tmp_path), found)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -42,8 +43,17 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._folder, self._prefix = folder, ""
         self.num_known = 0
+
+    def part(self, name: str) -> Journal:
+        """Give the journal of one search of several, whose keys are its own."""
+        part = copy(self)
+        part._prefix = f"{self._prefix}{name}-"
+        return part
+
+    def _path_of(self, folder: Path, key: str) -> Path:
+        return folder / f"{self._prefix}{key}.npz"
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
         """Look up what was put under a key; None where nothing was.
@@ -53,7 +63,7 @@ class Journal:
         FileFormatError
             If the file is damaged.
         """
-        if self._folder is None or not (path := self._folder / f"{key}.npz").exists():
+        if self._folder is None or not (path := self._path_of(self._folder, key)).exists():
             return None
         self.num_known += 1
         return read_npz(path, npz_names(path))
@@ -72,7 +82,7 @@ class Journal:
         if self._folder is None:
             return
         try:
-            with written_whole(self._folder / f"{key}.npz") as part, part.open("wb") as stream:
+            with written_whole(self._path_of(self._folder, key)) as part, part.open("wb") as stream:
                 np.savez(stream, **arrays)
         except OSError as error:
             # Hours of search are worth more than what would save them from a kill.
@@ -138,7 +148,7 @@ def _fingerprint(problem: Problem, limits: Limits, solver: str, options: Any) ->
         problem.must_prune,
         problem.must_keep,
         problem.offset,
-        (problem.epsilon, problem.size, problem.max_size, problem.normalization),
+        (problem.epsilon, problem.size, problem.max_size, problem.normalization, problem.hessian),
         None if guess is None else np.asarray(getattr(guess, "mask", guess)),
         (limits.seed, limits.num_workers, limits.max_iterations, limits.target, limits.gap),
         limits.bound,

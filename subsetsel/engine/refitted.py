@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from subsetsel.engine.journal import key_of
 from subsetsel.engine.other_form import Engine
 from subsetsel.engine.result import Candidate
 from subsetsel.engine.run import Run
@@ -165,6 +166,9 @@ class RefittedSearch:
             most = share if most is None else min(most, share)
         set_aside = max(self._refit_time, (1 - _SHARE) * left) if np.isfinite(left) else 0.0
         inner = inner_run(run, problem, guess=guess, max_iterations=most)
+        # Steps on one expansion, or of one way, are none of another.
+        around = None if base is None else base.mask
+        inner.journal = run.journal.part(key_of("choice", way, most, around))
         try:
             is_whole = search_within(run, self._engines[way], inner, set_aside=set_aside)
         finally:
