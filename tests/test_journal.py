@@ -10,7 +10,7 @@ import pytest
 
 from subsetsel.engine.journal import Journal, key_of, opened_journal
 from subsetsel.engine.options import Limits
-from subsetsel.errors import FileFormatError, FolderInUseError, ProblemError
+from subsetsel.errors import FileFormatError, FolderInUseError, OptionError, ProblemError
 from subsetsel.problem.problem import Problem
 
 S = np.random.default_rng(0).normal(size=(30, 3))
@@ -65,6 +65,15 @@ def test_other_data_are_refused(tmp_path: Path, factor: float) -> None:
         opened_journal(tmp_path, changed, Limits(), "anneal", ()),
     ):
         pass
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    """The file of a checkpoint of prune is not taken for a folder, and stays as it is."""
+    place = tmp_path / "checkpoint.npz"
+    place.write_bytes(b"something")
+    with pytest.raises(OptionError, match="is a file"), ask(place, {"epsilon": 1.0}):
+        pass
+    assert place.read_bytes() == b"something"
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

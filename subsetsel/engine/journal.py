@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsetsel.engine.options import Limits
-from subsetsel.errors import ProblemError
+from subsetsel.errors import OptionError, ProblemError
 from subsetsel.problem.problem import Problem
 from subsetsel.support.files import locked, written_whole
 from subsetsel.support.npz import npz_names, read_npz
@@ -107,6 +107,8 @@ def opened_journal(
 
     Raises
     ------
+    OptionError
+        If it is a file.
     ProblemError
         If the folder belongs to another question.
     FolderInUseError
@@ -115,7 +117,13 @@ def opened_journal(
     if folder is None:
         yield Journal(None)
         return
-    place, asked = Path(folder), _fingerprint(problem, limits, solver, options)
+    place = Path(folder)
+    if place.is_file():
+        raise OptionError(
+            f"checkpoint = {str(folder)!r} is a file, and the steps of a search over shards lie in "
+            "a folder; give the name of one, which is made."
+        )
+    asked = _fingerprint(problem, limits, solver, options)
     with locked(place):
         journal = Journal(place)
         found = journal.get(_QUESTION)
