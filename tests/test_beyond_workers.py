@@ -94,8 +94,13 @@ def struck(name: str, call: int, strike: Any) -> Iterator[None]:
 def kill_a_worker(client: Client) -> None:
     """Let the worker that holds most die at once."""
     held = {name: len(keys) for name, keys in client.has_what().items()}
-    address = max(held, key=held.__getitem__)
-    os.kill(client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
+    kill(client, [max(held, key=held.__getitem__)])
+
+
+def kill(client: Client, addresses: list[str]) -> None:
+    """Let workers die at once."""
+    for process in client.run(os.getpid, workers=addresses).values():
+        os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -179,18 +184,20 @@ def test_a_file_that_changes_is_named_when_it_is_read_again(
 ) -> None:
     """A shard that died with its worker is read again; a file that is another by then is named."""
     folder = beyond.write(tmp_path)
+    at_least_two(cluster, client)
+    problem = Problem(beyond.rows(folder, client), epsilon=30.0)
+    assert problem.rows.shards is not None
+    shard = problem.rows.shards.held[-1]
 
     def strike() -> None:
-        for path in folder.glob("S-*.npy"):
-            np.save(path, 2.0 * np.load(path))
-        kill_a_worker(client)
+        np.save(folder / "S-2.npy", 2.0 * np.load(folder / "S-2.npy"))
+        kill(client, list(client.who_has([shard])[shard.key]))
 
-    at_least_two(cluster, client)
     with (
         struck("_dot", 1, strike),
-        pytest.raises(FileFormatError, match=r"S-\d\.npy was changed since the data was opened"),
+        pytest.raises(FileFormatError, match=r"S-2\.npy was changed since the data was opened"),
     ):
-        beyond.largest(folder, client)
+        solve(problem)
 
 
 def test_entries_that_are_no_numbers_are_named_by_file_and_row(
