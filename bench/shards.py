@@ -42,6 +42,13 @@ SHARDS = (4, 16, 64, 256)
 WORKERS = (0, 1, 2, 4)
 _MIB = 2**20
 _HEAD_CLASSES, _HEAD_L2 = 10, 1e-3
+# What the table shows, and how.
+_COLUMNS = {
+    **dict.fromkeys(("instance", "way", "shards", "workers"), "{}"),
+    **{"size": "{:,}", "norm": "{:.5g}", "bound": "{:,.6g}", "gap": "{:.2g}", "rounds": "{}"},
+    **dict.fromkeys(("mib_sent", "wall_time", "cpu_time", "peak_mib"), "{:,.0f}"),
+    "digest": "{}",
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,6 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("what", choices=["solve", "scaling", "workers", "head"])
     add("--instances", nargs="+", metavar="NAME")
+    add("--ways", nargs="+", choices=["whole", "shards"], default=["whole", "shards"])
     add("--shard-mib", type=int, default=64)
     add("--examples", type=int, default=2_000_000, help="of the made head")
     add("--features", type=int, default=64, help="of the made head")
@@ -71,9 +79,11 @@ def tasks(given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
         counts: tuple[int | None, ...] = SHARDS if given.what == "scaling" else (None,)
         for count in counts:
             question = write_shards(name, count, given, folder)
-            if given.what == "solve":
+            if given.what == "solve" and "whole" in given.ways:
                 yield {**question, "way": "whole"}
             for workers in WORKERS if given.what == "workers" else (0,):
+                if "shards" not in given.ways:
+                    continue
                 yield {**question, "way": "shards", "workers": workers}
 
 
@@ -260,16 +270,11 @@ def run(given: argparse.Namespace, task: dict[str, Any]) -> dict[str, Any]:
 
 def table_of(lines: list[dict[str, Any]]) -> str:
     """Write what was measured as a table."""
-    columns = {
-        "instance": "{}", "way": "{}", "shards": "{}", "workers": "{}", "size": "{:,}",
-        "norm": "{:.5g}", "bound": "{:,.6g}", "gap": "{:.2g}", "rounds": "{}", "mib_sent": "{:,.0f}",
-        "wall_time": "{:.0f}", "cpu_time": "{:.0f}", "peak_mib": "{:,.0f}", "digest": "{}",
-    }  # fmt: skip
-    rows = [[*columns], ["---"] * len(columns)]
+    rows = [[*_COLUMNS], ["---"] * len(_COLUMNS)]
     for line in lines:
         cells = [
             "" if line.get(name) is None else form.format(line[name])
-            for name, form in columns.items()
+            for name, form in _COLUMNS.items()
         ]
         rows.append(cells)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
