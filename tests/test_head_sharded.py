@@ -333,7 +333,10 @@ def test_what_shards_cannot_do_is_refused(arguments: Any, message: str) -> None:
 
 
 def test_too_many_parameters_are_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A factor that does not fit the plan is named with the number of parameters and the cure."""
+    """A factor that does not fit the plan is named with the number of parameters and the cure.
+
+    Mutation: the head is trained first: fails.
+    """
     monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "5e-6")
     monkeypatch.setattr("subsetsel.influence.fit_head", None)
     with pytest.raises(ProblemError, match=r"Hessian of 18 parameters.*principal components"):

@@ -173,7 +173,10 @@ def asked_of(S: np.ndarray, seed: int, part: np.ndarray) -> tuple[Asked, np.ndar
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_shard_makes_its_part_no_longer_and_keeps_its_limits(seed: int) -> None:
-    """Size, quotas and slack hold, only movers move, and the change is that of the rows."""
+    """Size, quotas and slack hold, only movers move, and the change is that of the rows.
+
+    Mutation: the rows that may move count twice: fails.
+    """
     S = made(60, 3, seed)
     part = 5.0 * np.random.default_rng(seed).normal(size=3)
     asked, before, limits = asked_of(S, seed, part)

@@ -192,7 +192,10 @@ def test_an_engine_for_an_array_is_refused() -> None:
 def test_a_search_of_every_row_is_refused_where_they_do_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Beyond the plan of memory S is not brought here; with a larger plan it is."""
+    """Beyond the plan of memory S is not brought here; with a larger plan it is.
+
+    Mutation: all rows are brought here: fails.
+    """
     rows = sharded(S, [9])
     monkeypatch.setenv("SUBSETSEL_MEMORY_GIB", "1e-6")
     with pytest.raises(OutOfMemoryError, match="set SUBSETSEL_MEMORY_GIB"):

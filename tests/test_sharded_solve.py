@@ -103,7 +103,10 @@ def test_rounds_do_not_grow_with_shards(S: NDArray[np.float64]) -> None:
 
 @pytest.mark.parametrize("call", [2, 3, 4])
 def test_goes_on_after_it_was_killed(S: NDArray[np.float64], tmp_path: Path, call: int) -> None:
-    """A run that ended in the middle goes on from its folder, and ends with the same subset."""
+    """A run that ended in the middle goes on from its folder, and ends with the same subset.
+
+    Mutation: nothing is kept: fails.
+    """
 
     class Killed(Exception):
         pass

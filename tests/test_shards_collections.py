@@ -64,7 +64,10 @@ def client() -> Iterator[Client]:
 
 @pytest.mark.parametrize("labels", [LABELS, da.from_array(LABELS, chunks=5)], ids=["array", "dask"])
 def test_an_array_in_chunks_becomes_shards(labels: Any) -> None:
-    """Columns are merged, an empty chunk stays, and labels follow the rows."""
+    """Columns are merged, an empty chunk stays, and labels follow the rows.
+
+    Mutation: labels keep their chunks: fails.
+    """
     shards = from_dask(array(), labels)
     assert isinstance(shards.workers, Serial)
     assert np.diff(shards.starts).tolist() == list(LENGTHS)

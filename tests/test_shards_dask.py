@@ -197,7 +197,10 @@ def failures_allowed(dask_scheduler: Any) -> int:
 def test_another_version_on_a_worker_is_named(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both versions and the worker; before anything is computed."""
+    """Both versions and the worker; before anything is computed.
+
+    Mutation: versions are not compared: fails.
+    """
     monkeypatch.setattr(adapter, "version", lambda _name: "9.9.9")
     workers = DaskWorkers(client)
     own = importlib.metadata.version("subsetsel")

@@ -264,7 +264,10 @@ def test_a_missing_value_of_a_column_is_named_by_its_row_in_the_file(tmp_path: P
 
 
 def test_a_file_that_changes_or_goes_is_named(tmp_path: Path) -> None:
-    """A round after it refuses; opened again, the data is as it is now."""
+    """A round after it refuses; opened again, the data is as it is now.
+
+    Mutation: a file that changed is read: fails.
+    """
     path = tmp_path / "t.npy"
     np.save(path, X)
     shards = open_table(path)
@@ -415,7 +418,10 @@ def test_rows_of_a_shard_are_a_positive_whole_number(value: Any, tmp_path: Path)
 def test_a_row_group_that_no_worker_could_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sixteenth of the plan is the most for one; smaller groups are taken."""
+    """A sixteenth of the plan is the most for one; smaller groups are taken.
+
+    Mutation: any size is taken: fails.
+    """
     path = tmp_path / "t.parquet"
     monkeypatch.setattr("subsetsel.shards.files.planned_memory", lambda: 16 * 200)
     write_parquet(path, X, Y, group=23)
