@@ -45,7 +45,11 @@ _HEAD_CLASSES, _HEAD_L2 = 10, 1e-3
 # What the table shows, and how.
 _COLUMNS = {
     **dict.fromkeys(("instance", "way", "shards", "workers"), "{}"),
-    "size": "{:,}", "norm": "{:.5g}", "bound": "{:,.6g}", "gap": "{:.2g}", "rounds": "{}",
+    "size": "{:,}",
+    "norm": "{:.5g}",
+    "bound": "{:,.6g}",
+    "gap": "{:.2g}",
+    "rounds": "{}",
     **dict.fromkeys(("mib_sent", "wall_time", "cpu_time", "peak_mib"), "{:,.0f}"),
     "digest": "{}",
 }
