@@ -91,7 +91,10 @@ def test_no_claim_is_false(problem: Problem, num: int, num_shards: int) -> None:
 @pytest.mark.parametrize(("epsilon", "status"), [(20.0, "infeasible"), (200.0, "optimal")])
 @pytest.mark.filterwarnings("ignore::subsetsel.DegenerateProblemWarning")
 def test_nothing_is_left_to_decide(epsilon: float, status: str) -> None:
-    """Where every example must be pruned or kept that subset is the answer, or there is none."""
+    """Where every example must be pruned or kept that subset is the answer, or there is none.
+
+    Mutation: a problem of no example is asked: fails.
+    """
     S = np.random.default_rng(0).normal(size=(600, 3)) + 0.3
     fixed: dict[str, Any] = {"must_prune": np.arange(200), "must_keep": np.arange(200, 600)}
     # Without a bound nothing is proved before the search.
@@ -153,7 +156,10 @@ def test_a_driver_that_was_killed_goes_on(
 def test_steps_on_one_expansion_answer_for_no_other(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With hessian="kept" rows are made anew for each subset; a checkpoint changes no answer."""
+    """With hessian="kept" rows are made anew for each subset; a checkpoint changes no answer.
+
+    Mutation: a later choice gets the steps of an earlier one: fails.
+    """
     beyond.let_few_rows_be_enough(monkeypatch)
     X = open_table(folder / "X-*.npy", rows_per_shard=beyond.ROWS_PER_SHARD)
     problem = Problem.from_features(X, folder / "y.npy", l2=1e-1, size=800, hessian="kept")

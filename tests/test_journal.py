@@ -68,7 +68,10 @@ def test_other_data_are_refused(tmp_path: Path, factor: float) -> None:
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    """The file of a checkpoint of prune is not taken for a folder, and stays as it is."""
+    """The file of a checkpoint of prune is not taken for a folder, and stays as it is.
+
+    Mutation: the folder is made beside it: fails.
+    """
     place = tmp_path / "checkpoint.npz"
     place.write_bytes(b"something")
     with pytest.raises(OptionError, match="is a file"), ask(place, {"epsilon": 1.0}):
