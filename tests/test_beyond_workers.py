@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -210,3 +211,12 @@ def test_entries_that_are_no_numbers_are_named_by_file_and_row(
     np.save(folder / "S-2.npy", S)
     with pytest.raises(ValueError, match=r"column 1 of row 699 of .*S-2\.npy"):
         solve(Problem(folder / "S-*.npy", epsilon=1.0, engine=client))
+
+
+def test_a_problem_on_a_cluster_is_not_pickled(client: Client, folder: Path) -> None:
+    """Its solution is; the problem says what to do instead."""
+    problem = Problem(beyond.rows(folder, client), epsilon=30.0)
+    with pytest.raises(EngineError, match="cannot be pickled"):
+        pickle.dumps(problem)
+    found = solve(problem)
+    assert beyond.same(pickle.loads(pickle.dumps(found)), found)

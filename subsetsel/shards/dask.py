@@ -59,6 +59,12 @@ class DaskWorkers:
         with self._named():
             client.run_on_scheduler(_allow_failures, ALLOWED_FAILURES)
 
+    def __reduce__(self) -> Any:
+        raise EngineError(
+            "what the workers of a Dask cluster hold cannot be pickled; pickle the Solution, or "
+            "open the data again in the other process with engine=address."
+        )
+
     @property
     def num_workers(self) -> int:
         """Threads of all workers that are there now, at least 1."""
