@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from subsetsel.engine.solve import path, solve
     from subsetsel.errors import (
         DegenerateProblemWarning,
+        EngineError,
         FileFormatError,
         FormulationWarning,
         OptionError,
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DegenerateProblemWarning",
+    "EngineError",
     "FileFormatError",
     "FormulationWarning",
     "LinearConstraint",
@@ -66,6 +68,7 @@ __all__ = [
 # moment on, and whoever asks for one thing waits for nothing else.
 _HOMES = {
     "DegenerateProblemWarning": "subsetsel.errors",
+    "EngineError": "subsetsel.errors",
     "FileFormatError": "subsetsel.errors",
     "FormulationWarning": "subsetsel.errors",
     "LinearConstraint": "subsetsel.problem.constraints",
