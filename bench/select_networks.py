@@ -29,6 +29,7 @@ from subsetsel import scores
 from subsetsel.experiments.images import Images
 from subsetsel.experiments.networks import Classifier
 from subsetsel.experiments.pictures import Pictures
+from subsetsel.experiments.recipe import Recipe
 from subsetsel.experiments.runs import Record
 from subsetsel.experiments.scorer import ScorerSource
 from subsetsel.experiments.train import evaluate, outputs, train
@@ -38,6 +39,8 @@ from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import Composition, reference_rules
 
 HEAD_L2 = 1e-3
+# Of a network whose search was made with a smaller one: the fixed rules, and six that were found.
+FEW = {"num_trials": 10, "num_confirmations": 3}
 # The answer at this limit is level with that without one, which takes twice as long.
 KEPT_HESSIAN_LIMIT = 30.0
 
@@ -90,21 +93,16 @@ class FromScratch:
         return build_network(name, self.pictures.shape, self.num_classes, seed)
 
     def _search(self, cell: Cell) -> Record:
-        setting = self.setting
-        name = setting.searched_network or setting.network
-        recipe = setting.searched_recipe or setting.recipe
+        setting, started = self.setting, time.perf_counter()
         self._folder.mkdir(parents=True, exist_ok=True)
-        scorer = self._source.scorer(cell.seed)
-        started = time.perf_counter()
-        answer = subsetsel.select_for_training(
-            PictureTraining(self.pictures, lambda seed: self.build(name, seed), recipe),
-            difficulty={"el2n": scorer.el2n},
-            labels=scorer.labels,
-            num_kept=cell.num_kept,
-            seed=cell.seed,
-            study=self._folder / f"{cell.num_kept}-{cell.seed}.journal",
-            progress=lambda line: print(f"  {line}", flush=True),
-        )
+        study = self._folder / f"{cell.num_kept}-{cell.seed}.journal"
+        options: dict[str, Any] = {}
+        if setting.searched_recipe is not None:
+            # A cheap search first: what it found is among few trials of the network itself.
+            small = study.with_suffix(".small.journal")
+            self._ask(cell, setting.searched_network, setting.searched_recipe, study=small)
+            options = {**FEW, "warm_start": small}
+        answer = self._ask(cell, setting.network, setting.recipe, study=study, **options)
         stats = {**answer.stats, "study": None}
         # The score of what came back, beside random on the same seeds where it was confirmed.
         values = [one["values"] for one in stats["confirmation"] if one["rule"] == stats["rule"]]
@@ -115,6 +113,18 @@ class FromScratch:
             "message": answer.message,
             "stats": stats,
         }
+
+    def _ask(self, cell: Cell, network: str, recipe: Recipe, **options: Any) -> subsetsel.Solution:
+        scorer = self._source.scorer(cell.seed)
+        return subsetsel.select_for_training(
+            PictureTraining(self.pictures, lambda seed: self.build(network, seed), recipe),
+            difficulty={"el2n": scorer.el2n},
+            labels=scorer.labels,
+            num_kept=cell.num_kept,
+            seed=cell.seed,
+            progress=lambda line: print(f"  {line}", flush=True),
+            **options,
+        )
 
     def _train(self, cell: Cell) -> Record:
         composition, network = self._composition(cell), self._network(cell.seed)

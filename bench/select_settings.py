@@ -39,7 +39,7 @@ class Setting:
     num_searches : int
         Each has everything it draws to itself, a scorer too, and serves an equal part of the seeds.
     searched_network, searched_recipe : str, Recipe, optional
-        The referee's, where it is another than what is trained in the end.
+        Of a search that comes first: what it found is tried with the network itself.
     first_recipe : Recipe, optional
         Where the network is trained on everything first, and goes on with what is kept.
     """

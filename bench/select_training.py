@@ -2,7 +2,7 @@
 
     python bench/select_training.py fmnist     # LeNet on Fashion-MNIST from scratch: two hours
     python bench/select_training.py cifar      # a strided network on CIFAR-10: 40 minutes
-    python bench/select_training.py convnet    # a ConvNet with augmentation, searched with that one
+    python bench/select_training.py convnet    # a ConvNet with augmentation, that one asked first
     python bench/select_training.py warm       # LeNet goes on from what it learned of everything
     python bench/select_training.py made       # a task in which nothing can be gained: minutes
 
