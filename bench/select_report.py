@@ -180,9 +180,8 @@ def told(setting: Setting, runs: list[Record], sittings: list[Record]) -> str:
             "95 % intervals of differences seed by seed. In bold the best fixed rule, by its mean.",
         ]
         if setting.searched_network:
-            lines.append(
-                f"A search with {setting.searched_network} came first: what it found was tried with the network itself."
-            )
+            first = f"A search with {setting.searched_network} came first"
+            lines.append(f"{first}: what it found was tried with the network itself.")
     if not setting.data:
         return "\n".join([*lines, "", *told_made(runs), ""]) if runs else ""
     before = {run["seed"]: run["accuracy_before"] for run in runs if "accuracy_before" in run}
