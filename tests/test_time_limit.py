@@ -235,5 +235,5 @@ def test_the_check_of_S_is_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> 
         return Problem(*arguments, **given)
 
     monkeypatch.setattr(time, "perf_counter", lambda: real() + added)
-    monkeypatch.setattr("subsetsel.engine.solve._as_problem", lambda S, q: build(S, **q))
+    monkeypatch.setattr("subsetsel.engine.solve._as_problem", lambda S, q: build(S, size=q["size"]))
     assert solve(_S, size=12, solver="greedy", time_limit=50.0).limit == "time"

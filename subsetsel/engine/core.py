@@ -58,7 +58,7 @@ def gather(rows: Rows, items: IndexArray) -> DenseRows:
     """Bring rows here; those of the last call need not come again, as at the next size."""
     last = _gathered.get(rows)
     if last is None or not np.array_equal(last[0], items):
-        last = _gathered[rows] = (items, DenseRows(rows.take(items)))
+        last = _gathered[rows] = (items, DenseRows(rows.take(items), is_checked=True))
     return last[1]
 
 

@@ -10,6 +10,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray, Rows
+from subsetsel.rows.dense import DenseRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,8 @@ def fold(
     constraints = problem.constraints
     taken = constraints.activity(decided)
     small = Problem(
-        problem.rows.take(items) if rows is None else rows,
+        # A part of rows that were looked at: all of its entries may be small.
+        DenseRows(problem.rows.take(items), is_checked=True) if rows is None else rows,
         epsilon=problem.epsilon,
         size=size,
         max_size=min(most, items.size) if problem.is_capped else None,

@@ -1,6 +1,6 @@
 """Peak memory and time of pruning sparse features: 20,000 x 50,000 with 100 entries a row.
 
-    python bench/sparse.py --classes 4 --time-limit 60
+    python bench/sparse_head.py --classes 4 --time-limit 60
 
 The entries of a row are drawn as words are, few often and most rarely, and the labels by a planted
 head; then `Problem.from_features`, `solve` of a given size and `verify` are timed one by one.
