@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -211,17 +212,18 @@ class _Blas:
     lock = threading.Lock()
     num_open = 0
     restore: Callable[[], None]
+    libraries: Any = None
+    num_modules = 0
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let NumPy and SciPy multiply with one thread; the last to leave sets the user's number."""
-    from threadpoolctl import threadpool_limits
-
     with _Blas.lock:
         if not _Blas.num_open:
             _take_control()
-            _Blas.restore = threadpool_limits(limits=1, user_api="blas").restore_original_limits
+            limited = _libraries().limit(limits=1, user_api="blas")
+            _Blas.restore = limited.restore_original_limits
         _Blas.num_open += 1
     try:
         yield
@@ -231,6 +233,15 @@ def one_blas_thread() -> Iterator[None]:
             if not _Blas.num_open:
                 _take_control()
                 _Blas.restore()
+
+
+def _libraries() -> Any:
+    """List the libraries that are loaded: milliseconds, so only after something was imported."""
+    from threadpoolctl import ThreadpoolController
+
+    if _Blas.libraries is None or _Blas.num_modules != len(sys.modules):
+        _Blas.libraries, _Blas.num_modules = ThreadpoolController(), len(sys.modules)
+    return _Blas.libraries
 
 
 def _take_control() -> None:
