@@ -38,7 +38,6 @@ from ._anneal_options import AnnealOptions, Proposals
 from ._best_moves import fill_up, insert_few
 from ._chunk_search import is_too_large, walk_chunks
 from ._first_subset import near_guess, smallest_subset
-from ._folded import can_fold, search_folded
 from ._local_search import LocalSearch
 from ._margin import Margin
 from ._start import Begun, Start
@@ -81,8 +80,6 @@ class AnnealSolver:
         if problem.form == "max_size" and run.solve_relaxation() is None:
             # Rows that cannot be read one by one: search sizes instead.
             return _by_sizes(problem, options, run)
-        if can_fold(problem):
-            return search_folded(lambda sub, own: self.solve(sub, options, own), problem, run)
         is_eq4 = problem.form == "min_norm"
         first = near_guess(problem, run) if is_eq4 else smallest_subset(problem, run)
         if first is None:
