@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from subsetsel.solvers._chunk_search import walk_chunks
-from subsetsel.solvers._folded import can_fold
 from subsetsel.solvers._walk import Cooling
 
 import subsetsel
@@ -116,41 +115,6 @@ def test_sample_weights_go_with_an_offset() -> None:
 
 
 # --- where most are fixed -------------------------------------------------------------------------
-
-
-def mostly_fixed(seed: int) -> Problem:
-    """Eq. 4 with 8 of 14 fixed, and an offset."""
-    rng = np.random.default_rng(seed)
-    fixed, S = rng.permutation(14)[:8], rng.normal(0.2, 1.0, (14, 3))
-    offset = rng.normal(size=3) if seed % 2 else None
-    return Problem(S, size=7, must_prune=fixed[:4], must_keep=fixed[4:], offset=offset)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_the_free_examples_alone_are_searched_beside_the_fixed_ones(seed: int) -> None:
-    """The annealer finds the optimum, its claims hold, and every better subset is told."""
-    problem, sizes = mostly_fixed(seed), set[int | None]()
-    assert can_fold(problem)
-    solution = solve(problem, callback=lambda record: sizes.add(record.size), trace=True)
-    check_solution(problem, solution)
-    best = enumerate_optimum(problem)
-    assert best is not None
-    assert solution.norm == pytest.approx(best.norm, rel=1e-9)
-    assert 7 in sizes
-    assert solution.num_iterations > 0
-    assert solution.trace[-1].norm == pytest.approx(solution.norm)
-
-
-def test_limits_hold_where_most_are_fixed() -> None:
-    """A guess is never made worse, an iteration ends the search, and so does a callback."""
-    problem = mostly_fixed(1)
-    best = enumerate_optimum(problem)
-    assert best is not None
-    kept = solve(problem, initial_guess=best.mask, max_iterations=1)
-    assert kept.norm == pytest.approx(best.norm)
-    assert kept.limit == "iterations"
-    assert solve(problem, callback=lambda record: record.size is not None).limit == "interrupted"
-    assert solve(problem, target=1e3).limit == "target"
 
 
 # --- before and after a search --------------------------------------------------------------------
