@@ -102,7 +102,7 @@ def write_shards(
     S = question.S
     if count is None:
         count = max(4, round(S.nbytes / (given.shard_mib * _MIB)))
-    place = folder / f"{name.replace('/', '-').replace('%', '')}-{count}"
+    place = folder / f"{name.partition('/')[0]}-{count}"
     place.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(np.array_split(S, count)):
         path = place / f"S-{number:04d}.npy"
