@@ -111,6 +111,8 @@ def write_shards(
     return {
         "instance": name,
         "shards": count,
+        # Small files would share a shard.
+        "rows_per_shard": -(-len(S) // count),
         "pattern": str(place / "S-*.npy"),
         "problem": {"epsilon": question.epsilon, "size": question.size},
     }
@@ -192,7 +194,10 @@ def solve_rows(task: dict[str, Any], engine: Any) -> dict[str, Any]:
             np.concatenate([np.load(path) for path in files]), **task["problem"]
         )
     else:
-        problem = subsetsel.Problem(task["pattern"], engine=engine, **task["problem"])
+        from subsetsel.rows.sharded import open_rows
+
+        rows = open_rows(task["pattern"], engine=engine, rows_per_shard=task["rows_per_shard"])
+        problem = subsetsel.Problem(rows, **task["problem"])
     solution = subsetsel.solve(problem)
     return {
         "wall_time": time.perf_counter() - started,
@@ -251,7 +256,11 @@ def counted(problem: Any) -> dict[str, Any]:
     shards = problem.rows.shards
     if shards is None:
         return {}
-    return {"rounds": shards.num_rounds, "mib_sent": shards.bytes_sent / _MIB}
+    return {
+        "shards": len(shards),
+        "rounds": shards.num_rounds,
+        "mib_sent": shards.bytes_sent / _MIB,
+    }
 
 
 # --- lines ----------------------------------------------------------------------------------------
