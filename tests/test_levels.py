@@ -229,6 +229,14 @@ def test_rows_that_share_a_direction_end_near_one_machine(shift: float) -> None:
     assert candidate.message == ""
 
 
+def test_rows_that_share_a_direction_may_cancel_all_the_same() -> None:
+    """Where more could be pruned at a norm near 0, the norm of fewer is near 0 too."""
+    S = made(30_000, 4) + 0.3
+    problem = Problem(in_shards(S, [15_000, 5_000, 10_000]), size=12_000)
+    run, _ = solved(problem, max_iterations=200_000)
+    assert run.norm <= 1e-6 * float(np.linalg.norm(S.sum(axis=0)))
+
+
 def test_a_guess_near_the_answer_needs_no_pass_over_the_shards() -> None:
     """The sum of a good guess is within reach of the core, and the answer is no worse."""
     problem = Problem(in_shards(made(900, 3), [300, 100, 500]), size=300)

@@ -89,6 +89,10 @@ def search_margin(
     worth = np.where(problem.must_keep, -np.inf, dual.reduced_costs)
     worth[problem.must_prune] = np.inf
     mask = np.zeros(problem.n, dtype=np.bool_)
+    if radius <= negligible:
+        # The rows cancel at this size: any part of what is pruned there does about as well.
+        drawn = run.generator(3).random(problem.n)
+        worth = np.where((worth > 0) & problem.free, 1.0 + drawn, worth)
     order = np.argsort(-worth, kind="stable")
     mask[order[: problem.size]] = True
     price = worth[order[(problem.size or 1) - 1]]
