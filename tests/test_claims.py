@@ -102,7 +102,10 @@ def test_fixed_rows_near_epsilon_leave_no_gap(seed: int, n: int, ratio: float) -
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 9), ratio=_RATIOS)
 def test_an_offset_is_a_row_that_must_go(seed: int, n: int, ratio: float) -> None:
-    """||v0 + S^T W|| <= epsilon: one size less than with v0 as a row, and never below the best."""
+    """||v0 + S^T W|| <= epsilon: one size less than with v0 as a row, and never below the best.
+
+    Mutation: the bound forgets the offset: fails.
+    """
     problem, S = beside_a_fixed_row(seed, n, ratio)
     free, offset = Problem(S[:n], epsilon=problem.epsilon, offset=S[n]), S[n]
     relaxation = Ascent(free).run(SHARP)

@@ -18,10 +18,7 @@ _BY_NAME = {case.name: case for case in CASES}
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("solver", available_solvers())
 def test_solver_conforms(solver: str, case: Case) -> None:
-    """Every solver that can be loaded keeps the contract, or refuses by name.
-
-    Mutation: the bound forgets the offset: fails.
-    """
+    """Every solver that can be loaded keeps the contract, or refuses by name."""
     case.check(solver)
 
 
