@@ -88,6 +88,18 @@ def test_no_claim_is_false(problem: Problem, num: int, num_shards: int) -> None:
         check_solution(whole, solve(whole, max_iterations=500))
 
 
+@pytest.mark.filterwarnings("ignore::subsetsel.DegenerateProblemWarning")
+def test_rows_of_zeros_have_no_multiplier_to_begin_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core of a problem whose free rows are all 0 is solved as if nothing were known.
+
+    Mutation: the multiplier of 0 is handed on: a division by 0.
+    """
+    let_rows_be_enough(monkeypatch, 1)
+    limit = (np.array([1.0, 1.0, -1.0, -1.0]), None, 1.0)
+    problem = Problem(np.zeros((4, 1)), epsilon=0.0, constraints=[limit])
+    assert solve(cut(problem, [0, 2, 4])).size == 4
+
+
 @pytest.mark.parametrize(("epsilon", "status"), [(20.0, "infeasible"), (200.0, "optimal")])
 @pytest.mark.filterwarnings("ignore::subsetsel.DegenerateProblemWarning")
 def test_nothing_is_left_to_decide(epsilon: float, status: str) -> None:

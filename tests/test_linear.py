@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from subsetsel import Problem
 from subsetsel.problem.linear import find_mask, minimize_linear
@@ -64,6 +66,39 @@ def test_minimum_is_exact_without_constraints(name: str) -> None:
     cost = np.random.default_rng(9).normal(size=8)
     masks, _ = feasible_subsets(problem)
     assert minimize_linear(problem, cost)[1] == pytest.approx((masks @ cost).min(), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_minimum_under_quotas_is_that_of_enumeration(data: st.DataObject) -> None:
+    """Quotas of disjoint groups, fixed examples and a size: the cheapest subset, by sorts alone.
+
+    Mutation: what a group must give is taken as what it may give: another minimum.
+    """
+    labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=8, max_size=8)))
+    limits = {}
+    for label in np.unique(labels)[:3]:
+        high = data.draw(st.integers(0, int((labels == label).sum())))
+        limits[int(label)] = (data.draw(st.integers(0, high)), high)
+    fate = np.array(data.draw(st.lists(st.sampled_from("fffpk"), min_size=8, max_size=8)))
+    size = data.draw(st.none() | st.integers(0, 8))
+    problem = Problem(
+        _S,
+        groups=labels,
+        group_limits=limits,
+        must_prune=fate == "p",
+        must_keep=fate == "k",
+        **({"epsilon": 1.0} if size is None else {"size": size}),
+    )
+    cost = np.array(data.draw(st.lists(st.integers(-9, 9), min_size=8, max_size=8)), dtype=float)
+    weights, value = minimize_linear(problem, cost)
+    masks, _ = feasible_subsets(problem)
+    if not len(masks):
+        assert (weights, value) == (None, np.inf)
+        return
+    assert weights is not None
+    assert cost @ weights == (masks @ cost).min() == pytest.approx(value, abs=1e-9)
+    assert (masks == (weights > 0.5)).all(axis=1).any()
 
 
 @pytest.mark.parametrize("name", _IMPOSSIBLE)

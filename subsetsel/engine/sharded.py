@@ -178,7 +178,8 @@ def _inner_run(run: Run, folded: Folded, lam: float) -> Run:
         trace=False,
     )
     inner = Run(folded.problem, limits, parent=run, effort=run.effort)
-    inner.proof.lam = lam
+    # A relaxation that took no step, as of rows that are all 0, knows no multiplier.
+    inner.proof.lam = lam or None
     if run.bound is not None:
         inner.proof.tighten(run.bound - num_decided)
     return inner

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits
-from subsetsel.problem.constraints import Constraints, LinearConstraint
-from subsetsel.rows.base import FloatArray
+from subsetsel.problem.constraints import Constraints
+from subsetsel.rows.base import FloatArray, IndexArray
 from subsetsel.support.arrays import to_numpy
 
 
@@ -55,7 +56,8 @@ def group_constraints(
         raise ProblemError(
             f"groups must hold one label per example, shape ({n},), got shape {labels.shape}."
         )
-    rows = []
+    which = np.full(n, -1, dtype=np.int64)
+    bounds: list[tuple[float, float]] = []
     for label, limits in group_limits.items():
         members = labels == label
         count = int(np.count_nonzero(members))
@@ -77,10 +79,21 @@ def group_constraints(
             raise ProblemError(
                 f"group_limits[{label!r}] must be counts with 0 <= fewest <= most, got {limits!r}."
             )
-        rows.append(
-            LinearConstraint(members, float(low), float(high), f"pruned of group {label!r}")
-        )
-    return Constraints.build(n, rows)
+        which[members] = len(bounds)
+        bounds.append((float(low), float(high)))
+    lower, upper = np.array(bounds, dtype=np.float64).reshape(-1, 2).T
+    names = tuple(f"pruned of group {label!r}" for label in group_limits)
+    return Constraints(_one_row_each(which, len(bounds)), lower, upper, names)
+
+
+def _one_row_each(which: IndexArray, num_groups: int) -> sparse.csc_array:
+    """Count the pruned of each group; one entry per example, or none where its group is -1."""
+    is_limited = which >= 0
+    starts = np.concatenate([[0], np.cumsum(is_limited)])
+    members = which[is_limited]
+    return sparse.csc_array(
+        (np.ones(len(members)), members, starts), shape=(num_groups, len(which))
+    )
 
 
 def balanced_limits(

@@ -1,7 +1,7 @@
 """The linear side of a problem: fixed examples, sizes and linear constraints, without the norm.
 
-Without linear constraints a sort answers everything; with them HiGHS does, in a thread that the
-clock and Ctrl-C need not wait for.
+Without linear constraints, or with quotas of disjoint groups, sorts answer everything; elsewhere
+HiGHS does, in a thread that the clock and Ctrl-C need not wait for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def load_linear(problem: Problem) -> None:
 def minimize_linear(
     problem: Problem, cost: FloatArray, *, clock: Clock = NO_CLOCK
 ) -> tuple[FloatArray | None, float]:
-    """Minimize cost . w over 0 <= w <= 1 and everything linear.
+    """Minimize cost . w over everything linear: 0 <= w <= 1, or all mixtures of subsets.
+
+    Quotas of disjoint groups need no more than sorts.
 
     Parameters
     ----------
@@ -44,12 +46,15 @@ def minimize_linear(
     w : ndarray of shape (n,) or None
         None where no such w exists, or HiGHS failed or had no time.
     value : float
-        Proven lower bound on the minimum, rounded outward; inf where none exists, -inf where
-        HiGHS failed or had no time.
+        Proven lower bound on the cost of every subset, rounded outward; inf where none exists,
+        -inf where HiGHS failed or had no time.
     """
-    if len(problem.constraints):
+    if not len(problem.constraints):
+        weights = _cheapest(problem, cost)
+    elif (groups := _disjoint_groups(problem)) is not None:
+        weights = _cheapest_in_groups(problem, cost, groups)
+    else:
         return _linear_program(problem, cost, clock)
-    weights = _cheapest(problem, cost)
     if weights is None:
         return None, float("inf")
     error = 4 * UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
@@ -135,18 +140,21 @@ def _cheapest_in_groups(
     constraints = problem.constraints
     weights = problem.must_prune.astype(np.float64)
     forced = np.bincount(groups[problem.must_prune & (groups >= 0)], minlength=len(constraints))
-    least = np.ceil(constraints.lower - constraints.slack) - forced
+    least = np.maximum(0.0, np.ceil(constraints.lower - constraints.slack) - forced)
     most = np.floor(constraints.upper + constraints.slack) - forced
-    open_to_all = [np.flatnonzero(problem.free & (groups < 0))]
-    for group in range(len(constraints)):
-        members = np.flatnonzero(problem.free & (groups == group))
-        members = members[np.argsort(cost[members], kind="stable")]
-        need = max(0.0, float(least[group]))
-        if need > min(members.size, float(most[group])) or most[group] < 0:
-            return None
-        weights[members[: int(need)]] = 1.0
-        open_to_all.append(members[int(need) : int(min(members.size, most[group]))])
-    rest = np.concatenate(open_to_all)
+    free = np.flatnonzero(problem.free)
+    free = free[np.lexsort((cost[free], groups[free]))]
+    group = groups[free]
+    starts = np.searchsorted(group, np.arange(len(constraints)))
+    sizes = np.bincount(group[group >= 0], minlength=len(constraints))
+    if (least > np.minimum(sizes, most)).any():
+        return None
+    # The place of each in its group, cheapest first; who belongs to no group is never needed.
+    rank = np.arange(len(free)) - starts[group]
+    is_limited = group >= 0
+    is_needed = is_limited & (rank < least[group])
+    weights[free[is_needed]] = 1.0
+    rest = free[~is_needed & ~(is_limited & (rank >= most[group]))]
     rest = rest[np.argsort(cost[rest], kind="stable")]
     size = int(weights.sum())
     room = problem.max_size - size
