@@ -3,7 +3,8 @@
     python bench/shards.py solve    # made rows of 1.3 and 2.6 GB on disk, whole and in shards
     python bench/shards.py scaling  # one problem in 4 to 256 shards: rounds do not grow
     python bench/shards.py workers  # the same subset for this process and 1, 2, 4 workers
-    python bench/shards.py head     # two million features, a head of ten classes, verified
+    python bench/shards.py head     # heads of ten classes, verified: two million made examples in
+                                    # shards; the pixels of Fashion-MNIST in shards and whole
 
 Each line is one process that loads, solves and ends, so that its peak of memory is its own; lines
 that are there are not measured again. Memory is what the process holds itself (``RssAnon``): the
@@ -41,7 +42,6 @@ SCALED = ("mixed-320000x64/eps=20%", "mixed-320000x64/size=40%")
 SHARDS = (4, 16, 64, 256)
 WORKERS = (0, 1, 2, 4)
 _MIB = 2**20
-_HEAD_CLASSES, _HEAD_L2 = 10, 1e-3
 # What the table shows, and how.
 _COLUMNS = {
     **dict.fromkeys(("instance", "way", "shards", "workers"), "{}"),
@@ -52,6 +52,12 @@ _COLUMNS = {
     "rounds": "{}",
     **dict.fromkeys(("mib_sent", "wall_time", "cpu_time", "peak_mib"), "{:,.0f}"),
     "digest": "{}",
+}
+_HEAD_COLUMNS = {
+    **dict.fromkeys(("instance", "way", "shards", "size"), "{}"),
+    **dict.fromkeys(("norm", "norm_of_random", "predicted_kept", "change"), "{:.4g}"),
+    "rounds": "{}",
+    **dict.fromkeys(("train_time", "solve_time", "verify_time", "cpu_time", "peak_mib"), "{:,.0f}"),
 }
 
 
@@ -77,7 +83,12 @@ def parse_arguments() -> argparse.Namespace:
 def tasks(given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """List the processes of a command; the files they read are made before."""
     if given.what == "head":
-        yield head_task(given, folder)
+        from shard_heads import fashion_head, made_head
+
+        size = given.shard_mib * _MIB
+        yield made_head(given.examples, given.features, size, folder)
+        for way in given.ways:
+            yield {**fashion_head(given.data_dir, folder), "way": way}
         return
     for name in given.instances or (SOLVE if given.what == "solve" else SCALED):
         counts: tuple[int | None, ...] = SHARDS if given.what == "scaling" else (None,)
@@ -118,34 +129,6 @@ def write_shards(
     }
 
 
-def head_task(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Write features and labels of ten classes that overlap, a shard at a time."""
-    import numpy as np
-
-    n, h = given.examples, given.features
-    rows = max(1, given.shard_mib * _MIB // (4 * h))
-    place = folder / f"head-{n}x{h}-{rows}"
-    place.mkdir(parents=True, exist_ok=True)
-    centres = np.random.default_rng(0).normal(size=(_HEAD_CLASSES, h)) * (2.0 / np.sqrt(h))
-    labels = []
-    for number, start in enumerate(range(0, n, rows)):
-        rng = np.random.default_rng([1, number])
-        codes = rng.integers(_HEAD_CLASSES, size=min(rows, n - start))
-        X = centres[codes] + rng.normal(size=(len(codes), h)) * np.exp(
-            0.5 * rng.normal(size=(len(codes), 1))
-        )
-        np.save(place / f"X-{number:04d}.npy", X.astype(np.float32))
-        labels.append(codes)
-    np.save(place / "y.npy", np.concatenate(labels))
-    return {
-        "instance": f"head-{n}x{h}",
-        "shards": len(labels),
-        "pattern": str(place / "X-*.npy"),
-        "labels": str(place / "y.npy"),
-        "way": "head",
-    }
-
-
 # --- the measured process -------------------------------------------------------------------------
 
 
@@ -171,7 +154,7 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     watch = MemoryWatch()
     watch.start()
     with engine_of(task.get("workers", 0)) as engine:
-        answer = solve_head(task, engine) if task["way"] == "head" else solve_rows(task, engine)
+        answer = (solve_head if "is_head" in task else solve_rows)(task, engine)
     peak = watch.stop()
     return {
         **answer,
@@ -208,34 +191,11 @@ def solve_rows(task: dict[str, Any], engine: Any) -> dict[str, Any]:
 
 
 def solve_head(task: dict[str, Any], engine: Any) -> dict[str, Any]:
-    """Train a head in shards, prune two fifths of its examples, and refit."""
-    import numpy as np
+    """Train a head, prune two fifths of its examples, and refit."""
+    from shard_heads import prune_head
 
-    import subsetsel
-
-    started = time.perf_counter()
-    y = np.load(task["labels"])
-    problem = subsetsel.Problem.from_features(
-        task["pattern"], y, l2=_HEAD_L2, fraction=0.4, engine=engine
-    )
-    trained = time.perf_counter()
-    solution = subsetsel.solve(problem)
-    solved = time.perf_counter()
-    check = subsetsel.verify(problem, solution)
-    drawn = np.zeros(problem.n, dtype=np.bool_)
-    drawn[np.random.default_rng(0).choice(problem.n, solution.size, replace=False)] = True
-    return {
-        "train_time": trained - started,
-        "solve_time": solved - trained,
-        "verify_time": time.perf_counter() - solved,
-        "compile_time": solution.compile_time,
-        **described(solution),
-        "norm_of_random": problem.norm(drawn),
-        "change": check.change,
-        "change_error": check.change_error,
-        "predicted_kept": check.predicted_kept,
-        **counted(problem),
-    }
+    problem, solution, measured = prune_head(task, engine)
+    return {**measured, **described(solution), **counted(problem)}
 
 
 def described(solution: Any) -> dict[str, Any]:
@@ -283,11 +243,12 @@ def run(given: argparse.Namespace, task: dict[str, Any]) -> dict[str, Any]:
 
 def table_of(lines: list[dict[str, Any]]) -> str:
     """Write what was measured as a table."""
-    rows = [[*_COLUMNS], ["---"] * len(_COLUMNS)]
+    columns = _HEAD_COLUMNS if lines and "train_time" in lines[0] else _COLUMNS
+    rows = [[*columns], ["---"] * len(columns)]
     for line in lines:
         cells = [
             "" if line.get(name) is None else form.format(line[name])
-            for name, form in _COLUMNS.items()
+            for name, form in columns.items()
         ]
         rows.append(cells)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
