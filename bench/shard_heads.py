@@ -47,7 +47,7 @@ def fashion_head(data_dir: Path | None, folder: Path) -> dict[str, Any]:
     images = load_idx(find_folder("fashion-mnist", data_dir))
     place = folder / "head-fmnist"
     place.mkdir(parents=True, exist_ok=True)
-    X = images.train.reshape(len(images.train), -1).astype(np.float32)
+    X = images.train.reshape(len(images.train), -1).astype(np.float32) / 255
     for number, part in enumerate(np.array_split(X, _FASHION_SHARDS)):
         np.save(place / f"X-{number:04d}.npy", part)
     np.save(place / "y.npy", images.train_labels)
