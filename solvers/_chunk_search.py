@@ -39,11 +39,13 @@ def walk_chunks(
     free: IndexArray,
     cooling: Cooling,
     rng: np.random.Generator,
+    *,
+    num_asked: int | None,
 ) -> BoolArray:
     """Pass through all free rows a few times, cooling down, and swap within random chunks.
 
     Searched is the proxy of the rows; ``mask`` (n,) is the start and is modified in place, ``free``
-    lists the examples that may change sides.
+    lists the examples that may change sides. ``num_asked`` are the proposals that a user allows.
     """
     rows = problem.rows.proxy
     size = int(np.clip(_CHUNK_BYTES // (4 * rows.d), 64, _MAX_CHUNK))
@@ -51,8 +53,10 @@ def walk_chunks(
     # Beside an offset the proxy is the rows themselves.
     offset = 0.0 if problem.offset is None else problem.offset
     total, done = rows.sum(mask) + offset, 0
-    num_proposals = _PROPOSALS * size
-    all_proposals = float(_NUM_PASSES * num_chunks * num_proposals)
+    all_proposals = _NUM_PASSES * _PROPOSALS * free.size
+    if num_asked is not None:
+        all_proposals = min(all_proposals, num_asked)
+    num_proposals = max(1, all_proposals // (_NUM_PASSES * num_chunks))
     for number in range(1, _NUM_PASSES + 1):
         for chunk in np.array_split(rng.permutation(free), num_chunks):
             if run.should_stop():
@@ -64,7 +68,7 @@ def walk_chunks(
             ground = Ground(
                 part @ part.T, part @ total, True, before.copy(), by_norm, norms[by_norm], columns
             )
-            schedule = (cooling.hot, cooling.cold, float(done), all_proposals)
+            schedule = (cooling.hot, cooling.cold, float(done), float(all_proposals))
             state = np.array([float(total @ total), float(mask.sum()), 0.0, np.inf, -1.0, 0.0])
             order, best = np.empty(chunk.size, dtype=np.int64), before.copy()
             walk(ground, order, state, best, rng, schedule, 0.0, np.inf, num_proposals)

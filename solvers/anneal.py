@@ -244,7 +244,8 @@ class _Search:
         seconds = (1.0 - plan.closing) * max(0.0, self.run.remaining)
         cooling = Cooling(hot, self._cold(core, hot), self._proposals(core, plan), seconds)
         if is_too_large(problem.rows):
-            return walk_chunks(problem, self.run, mask.copy(), core, cooling, rng)
+            asked = self.options.num_proposals
+            return walk_chunks(problem, self.run, mask.copy(), core, cooling, rng, num_asked=asked)
         return self.walker.walk(mask, core, margin.lam, cooling, rng)
 
     def _proposals(self, core: IndexArray, plan: _Plan) -> int:

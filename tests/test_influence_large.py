@@ -208,6 +208,18 @@ def test_a_search_solves_for_no_single_row(
     assert solve(Problem(rows, size=N // 2)).size == N // 2
 
 
+def test_a_search_in_chunks_takes_no_more_proposals_than_allowed(
+    large: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`num_proposals` counts in chunks too; the whole walk takes as many, spread over its passes.
+
+    Mutation: the proposals that are asked for are not handed to the chunks: 576,000 of them.
+    """
+    monkeypatch.setattr("subsetsel.support.memory.DEFAULT_GIB", 2**-30)
+    problem = Problem(influence_rows(large), size=N // 2)
+    assert solve(problem, num_proposals=3000).num_iterations <= 2 * 3000
+
+
 def test_loss_metric_needs_a_factor(large: Head) -> None:
     """Without L there are no rows L^-1 g, and the message says what to do."""
     rows = influence_rows(large, metric="loss")
