@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import numpy as np
-from select_report import paired
 from sklearn.linear_model import LogisticRegression
 
 import subsetsel
 from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import Composition, random_rule
+from subsetsel.support.paired import paired
 
 NUM_CLASSES, NUM_FEATURES, NUM_TRAIN, NUM_TEST = 3, 10, 3000, 20_000
 NUM_PAIRS = 20
@@ -53,7 +53,7 @@ def made_run(num_kept: int, seed: int) -> dict[str, Any]:
         ]
         for rule in (found, random_rule("noise"))
     )
-    difference, interval = paired(values, random)
+    ahead = paired(values, random)
     return {
         "accuracy": float(np.mean(values)),
         "train_time": elapsed,
@@ -63,8 +63,8 @@ def made_run(num_kept: int, seed: int) -> dict[str, Any]:
         "message": answer.message,
         "values": values,
         "random": random,
-        "difference": difference,
-        "interval": list(interval),
+        "difference": ahead.mean,
+        "interval": [ahead.low, ahead.high],
         "date": time.strftime("%Y-%m-%d"),
     }
 

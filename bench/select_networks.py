@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from select_settings import (
     FIXED,
     HERDING,
@@ -214,48 +215,60 @@ class Trained:
         return scores.herding(self.features, self.labels, num_ranked=self._num_kept)
 
 
+def ask(
+    network: Classifier, pictures: Pictures, recipe: Recipe, *, seed: int, num_kept: int
+) -> Trained:
+    """Train a network in place, and note what it says: EL2N is the mean over the ends of epochs.
+
+    Parameters
+    ----------
+    num_kept : int
+        Most that herding will be asked for.
+    """
+    lengths: list[NDArray[np.float64]] = []
+
+    def read_off(_epoch: int) -> None:
+        _, logits = outputs(network, pictures)
+        shares = softmax(logits.astype(np.float64), axis=1)
+        lengths.append(scores.el2n(shares, pictures.labels.numpy()).values)
+
+    train(network, pictures, recipe, seed=seed, after_epoch=read_off)
+    return Trained(network, np.mean(lengths, axis=0), pictures, num_kept)
+
+
+def keep(
+    trained: Trained, method: str, composition: Composition | None, num_kept: int, seed: int
+) -> Indices:
+    """Keep what a method or a composition keeps, by what a trained network says."""
+    if method == HERDING:
+        return scores.select(
+            trained.herding, num_kept=num_kept, labels=trained.labels, balanced="proportional"
+        ).kept
+    if method == KEPT_HESSIAN:
+        joint = Composition("el2n", choice="joint")
+        return trained.kept_chooser.choose(joint, num_kept, seed=seed)
+    assert composition is not None
+    return trained.chooser.choose(composition, num_kept, seed=seed)
+
+
 class NearTheta(FromScratch):
     """The network goes on from what it learned of everything, on what is kept alone."""
 
     def _of(self, seed: int) -> tuple[Trained, float]:
         if self._state[0] != seed:
             assert self.setting.first_recipe is not None
-            network = self.build(self.setting.network, seed)
-            lengths: list[NDArray[np.float64]] = []
-
-            def read_off(_epoch: int) -> None:
-                _, logits = outputs(network, self.pictures)
-                shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-                shares = shifted / shifted.sum(axis=1, keepdims=True)
-                lengths.append(scores.el2n(shares, self.pictures.labels.numpy()).values)
-
+            network, most = self.build(self.setting.network, seed), max(self.setting.num_kept)
             recipe = self.setting.first_recipe
-            train(network, self.pictures, recipe, seed=seed, after_epoch=read_off)
-            most = max(self.setting.num_kept)
-            found = Trained(network, np.mean(lengths, axis=0), self.pictures, most)
+            found = ask(network, self.pictures, recipe, seed=seed, num_kept=most)
             self._state = seed, (found, evaluate(network, self.test))
         state: tuple[Trained, float] = self._state[1]
         return state
-
-    def _chooser(self, seed: int) -> Chooser:
-        return self._of(seed)[0].chooser
 
     def _network(self, seed: int) -> Classifier:
         return copy.deepcopy(self._of(seed)[0].network)
 
     def _keep(self, cell: Cell, composition: Composition | None) -> Indices:
-        trained = self._of(cell.seed)[0]
-        if cell.method == HERDING:
-            return scores.select(
-                trained.herding,
-                num_kept=cell.num_kept,
-                labels=trained.labels,
-                balanced="proportional",
-            ).kept
-        if cell.method == KEPT_HESSIAN:
-            joint = Composition("el2n", choice="joint")
-            return trained.kept_chooser.choose(joint, cell.num_kept, seed=cell.seed)
-        return super()._keep(cell, composition)
+        return keep(self._of(cell.seed)[0], cell.method, composition, cell.num_kept, cell.seed)
 
     def _about(self, seed: int) -> Record:
         return {"accuracy_before": self._of(seed)[1]}

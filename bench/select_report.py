@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from select_settings import REFEREE, RULES, SEARCH, Setting
 
 from subsetsel.support.figures import new_figure, save_figure
 from subsetsel.support.files import written_whole
+from subsetsel.support.paired import paired
 
 Record = dict[str, Any]
 ByMethod = dict[str, dict[int, float]]
@@ -21,18 +21,6 @@ _HEAD = (
     "| method | accuracy, % | sd | minus random | minus the best fixed rule | seeds |\n"
     "|---|---|---|---|---|---|"
 )
-
-
-def paired(ours: list[float], others: list[float]) -> tuple[float, tuple[float, float]]:
-    """Give the mean difference and its 95 % interval (Student's)."""
-    differences = np.subtract(ours, others)
-    mean = float(differences.mean())
-    if len(differences) < 2:
-        return mean, (float("nan"), float("nan"))
-    if not np.ptp(differences):
-        return mean, (mean, mean)
-    half = float(stats.sem(differences) * stats.t.ppf(0.975, len(differences) - 1))
-    return mean, (mean - half, mean + half)
 
 
 def read_runs(folder: Path) -> list[Record]:
@@ -83,9 +71,8 @@ def _difference(mine: dict[int, float], others: dict[int, float]) -> str:
     common = sorted(mine.keys() & others.keys())
     if not common:
         return "-"
-    mean, (low, high) = paired([mine[s] for s in common], [others[s] for s in common])
-    interval = f" ({100 * low:+.2f} to {100 * high:+.2f})" if len(common) > 1 else ""
-    return f"{100 * mean:+.2f}{interval}"
+    found = paired([mine[s] for s in common], [others[s] for s in common])
+    return str(found).partition(",")[0] if len(common) > 1 else f"{100 * found.mean:+.2f}"
 
 
 def rows_of(methods: ByMethod) -> list[str]:
@@ -126,15 +113,15 @@ def told_made(runs: list[Record]) -> list[str]:
     """Say how often random came back, and what else is worth."""
     others = [run for run in runs if run["rule"] != "random"]
     signs = [np.sign(run["interval"]).sum() for run in runs]
-    mean, (low, high) = paired(
+    found = paired(
         [run["accuracy"] for run in runs], [float(np.mean(run["random"])) for run in runs]
     )
     lines = [
         f"- random came back in {len(runs) - len(others)} of {len(runs)} runs",
         f"- what came back was significantly worse than random in {signs.count(-2)} runs, "
         f"significantly better in {signs.count(2)} (paired, 95 %)",
-        f"- mean difference to random over all runs: {100 * mean:+.3f} points "
-        f"({100 * low:+.3f} to {100 * high:+.3f})",
+        f"- mean difference to random over all runs: {100 * found.mean:+.3f} points "
+        f"({100 * found.low:+.3f} to {100 * found.high:+.3f})",
     ]
     for run in others:
         low, high = run["interval"]
@@ -152,12 +139,12 @@ def told_losses(methods: ByMethod, num_kept: int) -> list[str]:
         common = sorted(runs.keys() & methods.get(REFEREE, {}).keys())
         if not common or not is_fixed(name):
             continue
-        mean, (low, _) = paired([runs[s] for s in common], [methods[REFEREE][s] for s in common])
-        if mean > 0:
-            surely = "surely" if low > 0 else "not surely"
+        found = paired([runs[s] for s in common], [methods[REFEREE][s] for s in common])
+        if found.mean > 0:
+            surely = "surely" if found.low > 0 else "not surely"
             lines.append(
-                f"- {num_kept:,} kept: {name} is ahead of the referee by {100 * mean:.2f} points, "
-                f"{surely}"
+                f"- {num_kept:,} kept: {name} is ahead of the referee by "
+                f"{100 * found.mean:.2f} points, {surely}"
             )
     return lines
 
@@ -258,5 +245,5 @@ def _beside(mine: dict[int, float], random: dict[int, float]) -> tuple[float, fl
     common = sorted(mine.keys() & random.keys())
     if not common:
         return float("nan"), float("nan")
-    mean, (_, high) = paired([mine[s] for s in common], [random[s] for s in common])
-    return 100 * mean, 100 * (high - mean)
+    found = paired([mine[s] for s in common], [random[s] for s in common])
+    return 100 * found.mean, 100 * (found.high - found.mean)

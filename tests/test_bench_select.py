@@ -157,7 +157,7 @@ def test_joint_choice_near_theta_is_of_the_networks_own_features(tmp_path: Path)
     """Its norm is smaller than that of a draw, in the space of these features."""
     setting = replace(SMALL, first_recipe=SHORT)
     bench = select_networks.NearTheta(setting, made_pictures(), tmp_path, found_cut)
-    problem = bench._chooser(100).problem
+    problem = bench._of(100)[0].chooser.problem
     assert problem is not None
     norms = []
     for method in (JOINT, "random"):
@@ -187,25 +187,6 @@ def test_made_difficulty_says_nothing_of_the_examples() -> None:
     noise = select_made.made_difficulty(0)
     for column in (y, *X.T):
         assert abs(np.corrcoef(noise, column)[0, 1]) < 0.06
-
-
-def test_differences_are_taken_seed_by_seed() -> None:
-    """A spread that both share does not widen the interval."""
-    mean, (low, high) = select_report.paired([0.5, 0.7, 0.9], [0.4, 0.6, 0.8])
-    assert mean == pytest.approx(0.1)
-    assert high - low < 1e-6
-
-
-def test_interval_is_that_of_students_test() -> None:
-    """Differences 1, 2, 3: mean 2, standard error 1/sqrt(3), 4.303 of it on both sides."""
-    mean, (low, high) = select_report.paired([1, 2, 3], [0, 0, 0])
-    assert mean == 2
-    assert (low, high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
-
-
-def test_single_seed_has_no_interval() -> None:
-    """Rather than one of no width."""
-    assert np.isnan(select_report.paired([1.0], [0.0])[1]).all()
 
 
 def test_table_holds_whole_seeds_alone() -> None:

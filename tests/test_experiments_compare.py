@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from subsetsel.engine.solve import solve
 from subsetsel.errors import OptionError, ProblemError
 from subsetsel.experiments.compare import Comparison
 from subsetsel.experiments.images import Images
-from subsetsel.experiments.methods import METHODS, choose
+from subsetsel.experiments.methods import METHODS, Selector, compositions
 from subsetsel.experiments.networks import first_networks
 from subsetsel.experiments.plan import WHOLE, Cell, Plan, cells
 from subsetsel.experiments.presets import PLANS
@@ -28,16 +29,16 @@ from subsetsel.experiments.search_report import (
     search_markdown,
     write_search_report,
 )
-from subsetsel.experiments.selector import Selector
 from subsetsel.experiments.tables import (
-    difference,
     draw_budgets,
     draw_curves,
     markdown,
     write_table,
 )
 from subsetsel.experiments.zoo import BUILDERS
-from subsetsel.scores.strata import gentle_cut, hardest_cut
+from subsetsel.problem.problem import Problem
+from subsetsel.problem.solution import Solution
+from subsetsel.scores.strata import equal_slices
 from subsetsel.support.records import sha256_of_array
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, padding=0)
@@ -191,11 +192,29 @@ def test_the_table_has_paired_differences(finished: Comparison, tmp_path: Path) 
     """Best first, against every rival that took part."""
     text = markdown(finished.log.records)
     assert "**strided, 20 kept**" in text
-    assert "minus random (95 %), p" in text
+    assert "minus random (95 %), Holm's p" in text
     assert "minus strata" not in text
     write_table(finished.log.records, tmp_path / "table.md", "Title")
     assert (tmp_path / "table.md").read_text().endswith(text)
-    assert (finished.log.folder / "results.csv").read_text().count("\n") == 11
+    head, *lines = (finished.log.folder / "results.csv").read_text().splitlines()
+    assert len(lines) == 10
+    assert head.startswith("key,network,method,num_kept,seed,accuracy,")
+    assert "curve" not in head
+
+
+def test_p_is_corrected_for_the_methods_of_a_table() -> None:
+    """A rival is compared with the others alone, and no method with another number kept."""
+    differences = {"random": (0, 0, 0), "joint": (1, 2, 3), "herding": (2, 2, 2)}
+    records = [
+        {"network": "n", "method": method, "num_kept": 9, "seed": seed, "accuracy": 0.5 + d / 100}
+        for method, points in differences.items()
+        for seed, d in enumerate(points)
+    ]
+    lines = markdown([*records, {**records[3], "num_kept": 8}, {**records[0], "num_kept": 8}])
+    assert "| joint | 3 | 52.00 ± 1.00 | +2.00 (-0.48 to +4.48), 0.074 |" in lines
+    assert "| herding | 3 | 52.00 ± 0.00 | +2.00 (+2.00 to +2.00), 0 |" in lines
+    assert "| random | 3 | 50.00 ± 0.00 | - |" in lines
+    assert "| joint | 1 | 51.00 | - |" in lines
 
 
 def test_unknown_methods_are_refused_at_once() -> None:
@@ -241,91 +260,105 @@ def test_every_method_keeps_as_many_as_asked(
     method: str, scorer: Scorer, selector: Selector
 ) -> None:
     """Sorted, distinct, the same for the same seed."""
-    kept = choose(selector, method, 40)
+    kept = selector.choose(method, 40)
     assert kept.shape == (40,)
     assert (np.diff(kept) > 0).all()
     again = Selector(scorer, seed=0, num_proposals=2000)
-    np.testing.assert_array_equal(choose(again, method, 40), kept)
+    np.testing.assert_array_equal(again.choose(method, 40), kept)
 
 
-@pytest.mark.parametrize("method", ["random_classes", "joint_classes", "strata_classes"])
-def test_class_quotas_are_met_exactly(method: str, selector: Selector) -> None:
-    """The same share of each class."""
-    kept = choose(selector, method, 60)
-    assert np.bincount(selector.labels[kept]).tolist() == [30, 20, 10]
+@pytest.mark.parametrize("method", ["random_classes", "joint_classes"])
+def test_as_many_of_each_class_are_kept(method: str, selector: Selector) -> None:
+    """And a class that has no more gives its part to the others."""
+    for num_kept, counts in ((60, [20, 20, 20]), (120, [45, 45, 30])):
+        kept = selector.choose(method, num_kept)
+        assert np.bincount(selector.scorer.labels[kept]).tolist() == counts
 
 
 def test_balanced_scores_rank_within_classes(scorer: Scorer) -> None:
-    """Each class keeps its hardest."""
-    kept = choose(Selector(scorer, seed=0, is_balanced=True), "el2n", 60)
-    for label, count in enumerate((30, 20, 10)):
+    """As many of each class, its hardest."""
+    kept = Selector(scorer, seed=0, is_balanced=True).choose("el2n", 60)
+    for label in range(3):
         members = np.flatnonzero(scorer.labels == label)
-        hardest = members[np.argsort(-scorer.el2n[members])[:count]]
+        hardest = members[np.argsort(-scorer.el2n[members])[:20]]
         np.testing.assert_array_equal(np.sort(hardest), kept[scorer.labels[kept] == label])
 
 
 @pytest.mark.parametrize(
-    ("joint", "draw"), [("joint", "random"), ("joint_both_gentle", "strata_gentle")]
+    ("joint", "draw"),
+    [
+        ("joint", "random"),
+        ("joint_classes", "random_classes"),
+        ("joint_both_gentle", "strata_gentle"),
+    ],
 )
 def test_the_joint_choice_has_the_smaller_norm(joint: str, draw: str, selector: Selector) -> None:
     """Than a random draw under the same quotas, with and without strata."""
     norms = []
     for method in (joint, draw):
         mask = np.ones(180, dtype=np.bool_)
-        mask[choose(selector, method, 40)] = False
+        mask[selector.choose(method, 40)] = False
         norms.append(selector.problem.norm(mask))
     assert norms[0] < 0.9 * norms[1]
 
 
-@pytest.mark.parametrize("method", ["strata_gentle", "joint_both_gentle"])
-def test_joint_within_strata_has_the_strata_of_the_draw(method: str, selector: Selector) -> None:
-    """What is cut is not kept, and each stratum gives what its quota says."""
-    strata = selector.strata(40, is_gentle=True)
-    is_kept = np.zeros(180, dtype=np.bool_)
-    is_kept[choose(selector, method, 40)] = True
-    assert not is_kept[strata.must_prune].any()
-    for stratum, (fewest, most) in strata.group_limits.items():
-        assert fewest <= np.count_nonzero(~is_kept & (strata.groups == stratum)) <= most
+@pytest.mark.parametrize(
+    ("method", "share"), [("strata", 0.3), ("strata_gentle", 0.2), ("joint_both_gentle", 0.2)]
+)
+def test_strata_leave_out_the_hardest(method: str, share: float, selector: Selector) -> None:
+    """At 13 kept a class 30 %, or the 20 % of the gentle cut, and not more."""
+    rank = np.argsort(np.argsort(-selector.scorer.el2n))
+    hardest = rank[selector.choose(method, 40)].min()
+    assert share * 180 <= hardest < share * 180 + 9
 
 
-def test_joint_within_strata_has_the_classes_of_the_draw(selector: Selector) -> None:
-    """As many of every class in every stratum."""
-    strata = selector.strata(40, is_gentle=True).groups
+def test_joint_within_strata_has_the_cells_of_the_draw(selector: Selector) -> None:
+    """As many of every class in every stratum; the slices are of what the cut leaves."""
+    difficulty, labels = selector.scorer.el2n, selector.scorer.labels
+    strata = equal_slices(np.minimum(difficulty, np.sort(difficulty)[-37]), 50)
     drawn, chosen = (
-        np.unique(np.stack([strata[kept], selector.labels[kept]]), axis=1, return_counts=True)
-        for kept in (choose(selector, name, 40) for name in ("strata_gentle", "joint_both_gentle"))
+        np.bincount(strata[kept] * 3 + labels[kept], minlength=150).tolist()
+        for kept in (selector.choose(name, 40) for name in ("strata_gentle", "joint_both_gentle"))
     )
-    np.testing.assert_array_equal(chosen[0], drawn[0])
-    np.testing.assert_array_equal(chosen[1], drawn[1])
+    assert chosen == drawn
 
 
-def test_strata_of_classes_cut_the_hardest_of_each_class(
-    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+def test_a_draw_computes_no_rows(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cost more than all draws; a joint choice asks for them."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("rows were computed")
+
+    monkeypatch.setattr(Problem, "from_features", refuse)
+    for method, composition in compositions(40, 180, 3).items():
+        if composition.is_joint:
+            with pytest.raises(AssertionError, match="rows were computed"):
+                Selector(scorer, seed=0).choose(method, 40)
+        else:
+            Selector(scorer, seed=0).choose(method, 40)
+
+
+def test_the_budget_of_a_plan_reaches_the_solver(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tenth of every class; over the whole set, an easy class would lose less."""
-    harder = replace(scorer, el2n=scorer.el2n + scorer.labels)
-    monkeypatch.setattr(Selector, "cut", lambda *_: 0.1)
-    kept = choose(Selector(harder, seed=0), "strata_classes", 40)
-    for label in range(3):
-        members = np.flatnonzero(scorer.labels == label)
-        hardest = members[np.argsort(-harder.el2n[members])[: len(members) // 10]]
-        assert not np.isin(hardest, kept).any()
+    """``num_proposals`` of the annealing, and its own where a plan names none."""
+    seen = []
+
+    def note(problem: Problem, **options: Any) -> Solution:
+        seen.append(options.get("num_proposals"))
+        return solve(problem, solver="greedy", bound=False)
+
+    monkeypatch.setattr("subsetsel.selection.chooser.solve", note)
+    for name, budget in (("a", 123), ("b", None)):
+        plan = replace(PLAN, methods=("joint",), num_kept=(20,), seeds=(0,), num_proposals=budget)
+        Comparison(plan, images, tmp_path / name, CPU).run(quiet)
+    assert seen == [123, None]
 
 
-def test_the_cut_shrinks_as_more_is_kept() -> None:
-    """30, 20 and 10 % for 100, 200 and 400 images a class; nothing from one half on."""
-    cuts = [hardest_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
-    assert cuts == [0.3, 0.2, 0.1, 0.0]
-    gentle = [gentle_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
-    assert gentle == [0.2, 0.2, 0.1, 0.0]
-
-
-def test_bad_choices_are_refused(selector: Selector) -> None:
-    """Unknown methods and budgets out of range."""
-    with pytest.raises(OptionError, match="no method 'luck'"):
-        choose(selector, "luck", 40)
-    with pytest.raises(OptionError, match="between 1 and 179"):
-        choose(selector, "random", 180)
+def test_more_than_there_is_cannot_be_kept(images: Images, tmp_path: Path) -> None:
+    """It is told before a scorer is trained for nothing; what is held out is not there."""
+    with pytest.raises(OptionError, match="between 1 and 89, got 90"):
+        Comparison(replace(PLAN, num_kept=(20, 90), validation_share=0.1), images, tmp_path, CPU)
 
 
 # --- the network search --------------------------------------------------------------------------
@@ -429,20 +462,7 @@ def test_a_search_is_reported_as_table_and_picture(search: Comparison, tmp_path:
     assert (tmp_path / "figure.png").exists()
 
 
-# --- statistics and storage ----------------------------------------------------------------------
-
-
-def test_differences_are_paired_by_seed() -> None:
-    """Differences 1, 2, 3: the interval is 2 -+ 4.303 / sqrt(3), as t tables have it."""
-    text = difference({0: 0.81, 1: 0.72, 2: 0.93, 7: 0.1}, {2: 0.9, 1: 0.7, 0: 0.8, 8: 0.2})
-    assert text == "+2.00 (-0.48 to +4.48), 0.074"
-
-
-def test_differences_without_spread_are_certain() -> None:
-    """Equal runs do not differ, equal differences leave no doubt, one seed says nothing."""
-    assert difference({0: 0.25, 1: 0.5}, {0: 0.25, 1: 0.5}) == "+0.00 (+0.00 to +0.00), 1"
-    assert difference({0: 0.5, 1: 0.75}, {0: 0.25, 1: 0.5}) == "+25.00 (+25.00 to +25.00), 0"
-    assert difference({0: 0.5, 1: 0.75}, {0: 0.25}) == "one seed"
+# --- storage -------------------------------------------------------------------------------------
 
 
 def test_sittings_are_appended(tmp_path: Path) -> None:

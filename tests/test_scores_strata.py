@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subsetsel import OptionError, ProblemError, scores, solve
+from subsetsel.scores.strata import gentle_cut, hardest_cut
 
 
 def score_of(*values: float, keeps: Any = "highest") -> scores.Score:
@@ -143,3 +144,11 @@ def test_the_hard_end_is_one_of_two() -> None:
     """A third word is no end."""
     with pytest.raises(OptionError, match="hardest"):
         scores.strata_quotas(score_of(1, 2), 1, 0.0, hardest="top")  # type: ignore[arg-type]
+
+
+def test_the_cut_shrinks_as_more_is_kept() -> None:
+    """30, 20 and 10 % for 100, 200 and 400 images a class; nothing from one half on."""
+    cuts = [hardest_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
+    assert cuts == [0.3, 0.2, 0.1, 0.0]
+    gentle = [gentle_cut(k, 60_000, 10) for k in (1000, 2000, 4000, 30_000)]
+    assert gentle == [0.2, 0.2, 0.1, 0.0]

@@ -201,7 +201,9 @@ Iterations = Annotated[int | None, _option("Steps, however many are kept; this o
 BatchSize = Annotated[int, _option("Pictures in a step.")]
 LearningRate = Annotated[float, _option("Of the first step; falls along a cosine.")]
 Padding = Annotated[int, _option("Random crop and mirror; 0 for neither.")]
-Balanced = Annotated[bool, _option("Rank by scores within each class.", "--balanced")]
+Balanced = Annotated[
+    bool, _option("Rank by scores within classes, and keep as many of each.", "--balanced")
+]
 ShareScorer = Annotated[bool, _option("One scorer for all seeds.", "--share-scorer")]
 Results = Annotated[Path, _option("Folder for results; finished runs in it are not repeated.")]
 CostOnly = Annotated[bool, _option("Print the cost and stop.", "--dry-run")]

@@ -10,38 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from subsetsel.errors import OptionError
 from subsetsel.experiments.cost import Cost, measure_pace
 from subsetsel.experiments.images import Images
-from subsetsel.experiments.methods import choose
+from subsetsel.experiments.methods import Selector
 from subsetsel.experiments.pictures import Pictures, halved
 from subsetsel.experiments.plan import WHOLE, Cell, Plan, cells
 from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.experiments.scorer import ScorerSource
-from subsetsel.experiments.selector import Indices, Selector
 from subsetsel.experiments.train import evaluate, train
 from subsetsel.experiments.training import builder
 from subsetsel.experiments.zoo import build_network
 from subsetsel.influence.device import algebra_device
+from subsetsel.rows.base import IndexArray
 from subsetsel.support.files import written_whole
 from subsetsel.support.records import sha256_of_array
 
 _VALIDATION_SEED = 0
-_COLUMNS = (
-    "network",
-    "method",
-    "num_kept",
-    "seed",
-    "accuracy",
-    "test_accuracy",
-    "loss",
-    "num_steps",
-    "train_time",
-    "cpu_time",
-    "select_time",
-    "is_diverged",
-    "scorer_accuracy",
-    "kept_digest",
-)
 
 
 class Comparison:
@@ -56,6 +41,13 @@ class Comparison:
     device : torch.device
     cache : Path, optional
         Where trained scorers are stored; by default a folder ``scorers`` in ``folder``.
+
+    Raises
+    ------
+    OptionError
+        If more is to be kept than there is.
+    ProblemError
+        If the folder holds runs of other settings.
     """
 
     def __init__(
@@ -81,6 +73,10 @@ class Comparison:
             self.validation = self.pictures.subset(np.sort(first))
             self._numbers = np.sort(rest)
             self.pictures = self.pictures.subset(self._numbers)
+        for num_kept in plan.num_kept:
+            if not 0 < num_kept < len(self.pictures):
+                most = len(self.pictures) - 1
+                raise OptionError(f"num_kept must be between 1 and {most}, got {num_kept}.")
         self.log = RunLog(folder, plan.common)
         self._scorers = ScorerSource(
             folder / "scorers" if cache is None else cache,
@@ -91,7 +87,7 @@ class Comparison:
             num_classes=self.num_classes,
         )
         self._selector: Selector | None = None
-        self._choices: dict[tuple[str, int], tuple[Indices, float]] = {}
+        self._choices: dict[tuple[str, int], tuple[IndexArray, float]] = {}
 
     def open_cells(self) -> list[Cell]:
         """List the trainings that are still to be done."""
@@ -139,7 +135,7 @@ class Comparison:
             All runs of the folder.
         """
         self.log.fill(self.open_cells(), self._train, say)
-        self.log.write_csv(_COLUMNS)
+        self.log.write_csv()
         return self.log.records
 
     def _train(self, cell: Cell) -> Record:
@@ -176,15 +172,15 @@ class Comparison:
         name = f"{cell.method}-{cell.num_kept}-seed{cell.seed}.npy"
         return self.log.folder / "kept" / name
 
-    def _write_kept(self, cell: Cell, numbers: Indices) -> None:
+    def _write_kept(self, cell: Cell, numbers: IndexArray) -> None:
         with written_whole(self.kept_path(cell)) as part, part.open("wb") as stream:
             np.save(stream, numbers)
 
-    def _choose(self, selector: Selector, cell: Cell) -> tuple[Indices, float]:
+    def _choose(self, selector: Selector, cell: Cell) -> tuple[IndexArray, float]:
         about = cell.method, cell.num_kept
         if about not in self._choices:
             started = time.perf_counter()
-            kept = choose(selector, *about)
+            kept = selector.choose(*about)
             self._choices[about] = kept, time.perf_counter() - started
         return self._choices[about]
 

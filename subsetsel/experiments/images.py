@@ -58,12 +58,6 @@ class Images:
         """One more than the largest label."""
         return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of a picture."""
-        _, height, width, *rest = self.train.shape
-        return (rest[0] if rest else 1), height, width
-
 
 def load_idx(folder: Path) -> Images:
     """Read the four IDX files of MNIST or Fashion-MNIST.
@@ -212,11 +206,7 @@ def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: An
         ("test", test, test_labels),
     ):
         pictures, labels = np.asarray(values), np.asarray(given)
-        if pictures.dtype != np.uint8 or pictures.ndim not in {3, 4} or not len(pictures):
-            raise FileFormatError(
-                f"{name} must be pictures of unsigned bytes, (n, height, width) or with channels "
-                f"last; got {pictures.dtype} of shape {pictures.shape}."
-            )
+        require_pictures(pictures, name)
         is_whole = labels.dtype.kind in "iu" and labels.shape == pictures.shape[:1]
         if not is_whole or labels.min() < 0:
             raise FileFormatError(
@@ -230,6 +220,20 @@ def images_from_arrays(train: Any, train_labels: Any, test: Any, test_labels: An
             "all to one size first."
         )
     return Images(*checked)
+
+
+def is_pictures(array: NDArray[Any]) -> bool:
+    """Whether an array has the type and the axes of pictures."""
+    return array.dtype == np.uint8 and array.ndim in {3, 4}
+
+
+def require_pictures(array: NDArray[Any], name: str) -> None:
+    """Raise a FileFormatError where an array holds no pictures."""
+    if not is_pictures(array) or not len(array):
+        raise FileFormatError(
+            f"{name} must be pictures of unsigned bytes, (n, height, width) or with channels last; "
+            f"got {array.dtype} of shape {array.shape}."
+        )
 
 
 def _either(path: Path, suffix: str) -> Path:

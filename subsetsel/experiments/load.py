@@ -16,6 +16,13 @@ from subsetsel.experiments.images import (
     load_idx,
 )
 
+ARRAY_FILES: dict[str, Callable[[Path], Images]] = {
+    "train-images-idx3-ubyte*": load_idx,
+    "data_batch_1.bin*": load_cifar10,
+    "train.bin*": load_cifar100,
+}
+"""A file that tells a folder of arrays -> what reads such a folder."""
+
 
 def load_images(folder: str | PathLike[str]) -> Images:
     """Read a data set, whichever of the known formats it is in.
@@ -40,12 +47,7 @@ def load_images(folder: str | PathLike[str]) -> Images:
         return load_arrays(path)
     if not path.is_dir():
         raise DataMissingError(f"there is no folder {path}.")
-    marks: list[tuple[str, Callable[[Path], Images]]] = [
-        ("train-images-idx3-ubyte*", load_idx),
-        ("data_batch_1.bin*", load_cifar10),
-        ("train.bin*", load_cifar100),
-    ]
-    for mark, load in marks:
+    for mark, load in ARRAY_FILES.items():
         if any(path.glob(mark)):
             return load(path)
     if (path / "train").is_dir():

@@ -7,98 +7,125 @@ paper's method.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from subsetsel.errors import OptionError, SolverError
-from subsetsel.experiments.selector import NUM_STRATA, Indices, Question, Selector
-from subsetsel.problem.groups import balanced_limits
-from subsetsel.problem.solution import Solution
-from subsetsel.scores import Score, class_mean, influence, strata_quotas
+from subsetsel.experiments.scorer import Scorer
+from subsetsel.problem.problem import Problem
+from subsetsel.rows.base import IndexArray
+from subsetsel.scores import Score, class_mean, herding, influence, select
+from subsetsel.selection.chooser import Chooser
+from subsetsel.selection.composition import CHOICES, Composition, reference_rules
+
+# Weight decay of the softmax head on a network's features: small enough to leave them their say.
+_HEAD_L2 = 1e-3
 
 
-def choose(selector: Selector, method: str, num_kept: int) -> Indices:
-    """Choose what to keep.
+class Selector:
+    """Keeps what a method asks for; what is expensive is computed once and shared.
 
     Parameters
     ----------
-    method : str
-        A key of `METHODS`.
-
-    Returns
-    -------
-    ndarray of int64, shape (num_kept,)
-        Sorted.
-
-    Raises
-    ------
-    OptionError
-        If there is no such method, or num_kept is not between 1 and n - 1.
-    SolverError
-        If the quotas of a method cannot be met.
+    scorer : Scorer
+    seed : int
+        Of every random choice and of the solver.
+    is_balanced : bool
+        Whether scores rank within classes, of which as many each are kept.
+    num_proposals : int, optional
+        Of the annealing of every joint choice; by default the solver's own budget.
+    device : str
+        Where the influence on the head is computed, see `Problem.from_features`.
     """
-    if method not in METHODS:
-        raise OptionError(f"there is no method {method!r}; choose among {', '.join(METHODS)}.")
-    if not 0 < num_kept < selector.n:
-        raise OptionError(f"num_kept must be between 1 and {selector.n - 1}, got {num_kept}.")
-    solution = METHODS[method](selector, num_kept)
-    if not solution.is_feasible:
-        raise SolverError(f"{method} found nothing for num_kept={num_kept}: {solution}.")
-    return solution.kept
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        seed: int,
+        is_balanced: bool = False,
+        num_proposals: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.scorer, self.seed = scorer, seed
+        self._is_balanced, self._device = is_balanced, device
+        self._solve_options: dict[str, Any] = {}
+        if num_proposals is not None:
+            self._solve_options["num_proposals"] = num_proposals
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The influence of every example on a softmax head on the scorer's features."""
+        features, labels = self.scorer.features, self.scorer.labels
+        return Problem.from_features(features, labels, l2=_HEAD_L2, size=1, device=self._device)
+
+    @cached_property
+    def herding(self) -> Score:
+        """The whole order of herding: it costs the square of the largest class."""
+        return herding(self.scorer.features, self.scorer.labels)
+
+    def choose(self, method: str, num_kept: int) -> IndexArray:
+        """Choose what to keep.
+
+        Parameters
+        ----------
+        method : str
+            One of `METHODS`.
+
+        Returns
+        -------
+        ndarray of int64, shape (num_kept,)
+            Sorted.
+
+        Raises
+        ------
+        SolverError
+            If a joint choice finds nothing.
+        """
+        labels = self.scorer.labels
+        if method in RANKINGS:
+            found = select(
+                RANKINGS[method](self),
+                num_kept=num_kept,
+                labels=labels,
+                balanced=self._is_balanced,
+                seed=self.seed,
+            )
+            return found.kept
+        composition = compositions(num_kept, len(labels), len(np.unique(labels)))[method]
+        # The rows cost more than all draws, so they are made where they decide.
+        rows = self.problem if composition.is_joint else None
+        options = self._solve_options
+        chooser = Chooser({"el2n": self.scorer.el2n}, labels, rows, solve_options=options)
+        return chooser.choose(composition, num_kept, seed=self.seed)
 
 
-def same_share_of_classes(s: Selector, k: int) -> Question:
-    """Prune the same share of each class."""
-    size = s.n - k
-    limits = balanced_limits(s.labels, size=size)
-    return {"size": size, "groups": s.labels, "group_limits": limits}
+def compositions(num_kept: int, n: int, num_classes: int) -> dict[str, Composition]:
+    """Say what is kept by methods that are no rankings, as `select_for_training` says it."""
+    rules = reference_rules("el2n", num_kept, n, num_classes, CHOICES)
+    return {
+        "random": rules["random"],
+        "random_classes": rules["class-balanced"],
+        "strata": rules["strata"],
+        "strata_gentle": rules["gentle strata"],
+        "joint": rules["joint"],
+        # With the quotas of random_classes, so that the two differ in nothing else.
+        "joint_classes": replace(rules["joint in classes"], class_balance=1.0),
+        "joint_both_gentle": rules["joint in cells"],
+    }
 
 
-def strata_within_classes(s: Selector, k: int) -> Question:
-    """Prune the same share of each class; lay, cut and fill strata in each class by itself."""
-    limits = balanced_limits(s.labels, size=s.n - k)
-    groups, must_prune = np.full(s.n, -1, dtype=np.int64), np.zeros(s.n, dtype=np.bool_)
-    quotas: dict[int, tuple[int, int]] = {}
-    for code, label in enumerate(np.unique(s.labels)):
-        mine = np.flatnonzero(s.labels == label)
-        hardness = Score("el2n", s.scorer.el2n[mine], "highest")
-        num_kept = len(mine) - limits[label][0]
-        strata = strata_quotas(hardness, num_kept, s.cut(k), NUM_STRATA, seed=s.seed)
-        must_prune[mine] = strata.must_prune
-        groups[mine] = np.where(strata.groups < 0, -1, code * NUM_STRATA + strata.groups)
-        quotas |= {code * NUM_STRATA + g: pruned for g, pruned in strata.group_limits.items()}
-    question = {"size": s.n - k, "groups": groups, "group_limits": quotas}
-    return {**question, "must_prune": must_prune}
-
-
-def cells_of_a_draw(s: Selector, k: int) -> Question:
-    """Prune as many of each class in each stratum as one draw of ``strata_gentle`` prunes there."""
-    # An equal share of each class in each stratum is no whole number, and these cells are small. A
-    # draw rounds the shares without a preference.
-    strata = s.strata(k, is_gentle=True)
-    is_pruned = s.draw(strata.question).mask
-    pairs = np.stack([strata.groups, s.labels])
-    cells = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
-    pruned = np.bincount(cells[is_pruned], minlength=int(cells.max()) + 1)
-    limits = {cell: (int(m), int(m)) for cell, m in enumerate(pruned)}
-    question = {"size": s.n - k, "groups": cells, "group_limits": limits}
-    return {**question, "must_prune": strata.must_prune}
-
-
-METHODS: dict[str, Callable[[Selector, int], Solution]] = {
-    "random": lambda s, k: s.draw({"num_kept": k}),
-    "random_classes": lambda s, k: s.draw(same_share_of_classes(s, k)),
-    "class_mean": lambda s, k: s.rank(class_mean(s.scorer.features, s.labels), k),
-    "herding": lambda s, k: s.rank(s.herding_score, k),
-    "forgetting": lambda s, k: s.rank(s.score("forgetting"), k),
-    "el2n": lambda s, k: s.rank(s.score("el2n"), k),
-    "grand": lambda s, k: s.rank(s.score("grand"), k),
-    "influence": lambda s, k: s.rank(influence(s.problem), k),
-    "strata": lambda s, k: s.draw(s.strata(k).question),
-    "strata_gentle": lambda s, k: s.draw(s.strata(k, is_gentle=True).question),
-    "strata_classes": lambda s, k: s.draw(strata_within_classes(s, k)),
-    "joint": lambda s, k: s.solve({"size": s.n - k}),
-    "joint_classes": lambda s, k: s.solve(same_share_of_classes(s, k)),
-    "joint_both_gentle": lambda s, k: s.solve(cells_of_a_draw(s, k)),
+RANKINGS: dict[str, Callable[[Selector], Score]] = {
+    "class_mean": lambda s: class_mean(s.scorer.features, s.scorer.labels),
+    "herding": lambda s: s.herding,
+    "forgetting": lambda s: Score("forgetting", s.scorer.forgetting, "highest"),
+    "el2n": lambda s: Score("el2n", s.scorer.el2n, "highest"),
+    "grand": lambda s: Score("grand", s.scorer.grand, "highest"),
+    "influence": lambda s: influence(s.problem),
 }
-"""Name -> how it chooses; docs/experiments.md has a sentence on each."""
+"""Name -> the score whose end is kept: the baselines of the paper."""
+
+METHODS = (*compositions(num_kept=1, n=2, num_classes=1), *RANKINGS)
+"""Names of all methods; docs/experiments.md has a sentence on each."""

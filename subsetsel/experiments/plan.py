@@ -27,7 +27,7 @@ class Plan:
     networks : tuple of str
         Networks trained on what is kept, by ``recipe``.
     methods : tuple of str
-        Keys of `METHODS`, or ``"whole"``.
+        Of `METHODS`, or ``"whole"``.
     num_kept : tuple of int
         Budgets.
     seeds : tuple of int
@@ -36,7 +36,7 @@ class Plan:
     whole_recipe : Recipe, optional
         For trainings on everything; by default ``recipe``.
     is_balanced : bool
-        Whether scores rank within classes.
+        Whether scores rank within classes, of which as many each are kept.
     is_scorer_shared : bool
         Whether one scorer, of seed 0, serves all seeds.
     is_halved : bool

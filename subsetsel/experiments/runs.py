@@ -107,8 +107,10 @@ class RunLog:
                     f"({record['train_time']:.1f} s)"
                 )
 
-    def write_csv(self, columns: Sequence[str]) -> None:
-        """Write ``results.csv`` anew, in one piece."""
+    def write_csv(self) -> None:
+        """Write ``results.csv`` anew, in one piece: all that is one value a run."""
+        values = [(k, v) for record in self.records for k, v in record.items()]
+        columns = dict.fromkeys(name for name, value in values if not isinstance(value, list))
         with (
             written_whole(self.folder / "results.csv") as part,
             part.open("w", newline="") as stream,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import ttest_rel
 
 from subsetsel.experiments.plan import WHOLE
 from subsetsel.experiments.runs import Record
 from subsetsel.support.figures import new_figure, save_figure
 from subsetsel.support.files import written_whole
+from subsetsel.support.paired import paired_with
 
 # Points of accuracy. What lies further below is left out of pictures, and said to be: scores that
 # keep the hardest can fall by sixty, which would flatten everything else.
@@ -40,26 +39,31 @@ def markdown(
     Parameters
     ----------
     rivals : sequence of str
-        Methods against which every other is tested, seed by seed.
+        Methods with which every other is compared, seed by seed.
 
     Returns
     -------
     str
         Accuracy in percent as mean and standard deviation over seeds; differences in points with
-        their 95 % interval and the p of the paired t-test, uncorrected for the number of tests.
+        their 95 % interval and the p of the paired t-test, corrected by Holm for the number of
+        methods that a rival is compared with.
     """
     cells = by_cell(records)
     blocks = []
     for network, num_kept in dict.fromkeys(cell[:2] for cell in cells):
         groups = {c[2]: group for c, group in cells.items() if c[:2] == (network, num_kept)}
-        here = [rival for rival in rivals if rival in groups]
-        heads = ["method", "seeds", "accuracy %", *(f"minus {rival} (95 %), p" for rival in here)]
+        beside = {
+            rival: paired_with(groups[rival], {m: g for m, g in groups.items() if m != rival})
+            for rival in rivals
+            if rival in groups
+        }
+        heads = ["method", "seeds", "accuracy %", *(f"minus {r} (95 %), Holm's p" for r in beside)]
         lines = [f"**{network}, {num_kept:,} kept**", ""]
         lines += [table_row(heads), table_row(["---"] * len(heads))]
         for method in sorted(groups, key=lambda name: -_mean(groups[name])):
             mine = groups[method]
             row = [method, str(len(mine)), spread([100 * value for value in mine.values()])]
-            row += ["-" if method == r else difference(mine, groups[r]) for r in here]
+            row += [str(found.get(method, "-")) for found in beside.values()]
             lines.append(table_row(row))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -74,22 +78,6 @@ def spread(values: ArrayLike) -> str:
     """Write a mean with its standard deviation, without where there is one value."""
     v = np.asarray(values, dtype=np.float64)
     return f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" if len(v) > 1 else f"{v.mean():.2f}"
-
-
-def difference(group: Group, rival: Group) -> str:
-    """Compare two methods over the seeds that both have, by the paired t-test."""
-    seeds = sorted(group.keys() & rival.keys())
-    if len(seeds) < 2:
-        return "one seed"
-    mine, other = ([of[seed] for seed in seeds] for of in (group, rival))
-    if mine == other:
-        return "+0.00 (+0.00 to +0.00), 1"
-    mean = np.mean(np.subtract(mine, other))
-    # With few seeds all differences may be equal but for rounding, of which scipy warns.
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        test = ttest_rel(mine, other)
-        low, high = test.confidence_interval()
-    return f"{100 * mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f}), {test.pvalue:.2g}"
 
 
 def _mean(group: Group) -> float:

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from subsetsel.errors import FileFormatError, OptionError, ProblemError, SubsetselError
 from subsetsel.experiments.folders import import_pillow
-from subsetsel.experiments.images import DataMissingError
+from subsetsel.experiments.images import DataMissingError, is_pictures, require_pictures
 from subsetsel.experiments.labelled import Labelled, read_labelled
-from subsetsel.experiments.load import load_images
+from subsetsel.experiments.load import ARRAY_FILES, load_images
 from subsetsel.experiments.pictures import Pictures
 from subsetsel.support.ids import check_ids
 from subsetsel.support.labels import to_labels
 from subsetsel.support.memory import require_memory
 from subsetsel.support.npz import npz_names, read_npz
 
-_ARRAYS = ("train-images-idx3-ubyte*", "data_batch_1.bin*", "train.bin*")
 _OTHER_HALVES = ("test", "val", "valid", "validation", "dev")
 _CURE = "Scale the pictures down with --image-size, or take fewer of them."
 _CURE_OF_TRANSFORM = "Let the transform make them smaller, or take fewer pictures."
@@ -187,17 +186,13 @@ def holds_pictures(path: Path, *, label: str = "y", identity: str = "id") -> boo
     suffix = path.suffix.lower()
     if suffix == ".npz":
         names = npz_names(path)
-        return "train" in names or ("X" in names and _is_stack(read_npz(path, ["X"])["X"]))
+        return "train" in names or ("X" in names and is_pictures(read_npz(path, ["X"])["X"]))
     return suffix in {".csv", ".tsv"} and _is_list(path, label, identity)
 
 
 def _require(path: Path) -> None:
     if not path.exists() and not glob.has_magic(str(path)):
         raise DataMissingError(f"there is no file or folder {path}; correct the name.")
-
-
-def _is_stack(X: NDArray[Any]) -> bool:
-    return X.dtype == np.uint8 and X.ndim in {3, 4}
 
 
 def _is_list(path: Path, label: str, identity: str) -> bool:
@@ -238,7 +233,7 @@ def read_training_data(path: Path, *, label: str = "y", identity: str = "id") ->
     _require(path)
     if path.suffix.lower() == ".npz":
         return _of_arrays(path)
-    if path.is_dir() and any(any(path.glob(mark)) for mark in _ARRAYS):
+    if path.is_dir() and any(any(path.glob(mark)) for mark in ARRAY_FILES):
         images = load_images(path)
         return TrainingData(path, images.train_labels, array=images.train)
     is_halved = (path / "train").is_dir() and any((path / name).is_dir() for name in _OTHER_HALVES)
@@ -252,11 +247,7 @@ def _of_arrays(path: Path) -> TrainingData:
     names = ("train", "train_labels") if "train" in known else ("X", "y")
     arrays = read_npz(path, [*names, *(["ids"] if "ids" in known else [])])
     pictures, given, *rest = arrays.values()
-    if not _is_stack(pictures) or not len(pictures):
-        raise FileFormatError(
-            f"{path}: {names[0]} must be pictures of unsigned bytes, (n, height, width) or with "
-            f"channels last; got {pictures.dtype} of shape {pictures.shape}."
-        )
+    require_pictures(pictures, f"{path}: {names[0]}")
     labels = to_labels(given, names[1])
     if len(labels) != len(pictures):
         raise FileFormatError(

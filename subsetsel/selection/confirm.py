@@ -6,17 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
-from subsetsel.rows.base import FloatArray
 from subsetsel.selection.composition import Composition
+from subsetsel.support.paired import paired
 
 Rule = tuple[str, Composition]
 
-CONFIDENCE = 0.95
 MIN_PAIRS = 3
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,27 +57,15 @@ def compare(rules: list[Rule], pairs: list[list[float | None]]) -> Iterator[Conf
         if len(known) < MIN_PAIRS:
             continue
         values, random = (list(map(float, side)) for side in zip(*known, strict=True))
-        difference, interval = _interval(np.subtract(values, random), np.abs([values, random]))
+        found = paired(values, random)
         num_failed = sum(value is None and random is not None for value, random in both)
         yield Confirmation(
             rule=rule,
             composition=composition,
             values=values,
             random=random,
-            difference=difference,
-            interval=interval,
-            is_ahead=interval[0] > 0 and not num_failed,
+            difference=found.mean,
+            interval=(found.low, found.high),
+            is_ahead=found.low > 0 and not num_failed,
             num_failed=num_failed,
         )
-
-
-def _interval(differences: FloatArray, sizes: FloatArray) -> tuple[float, tuple[float, float]]:
-    """Give the mean and the interval of the t-test."""
-    # Two roundings of one number are no difference, and no spread, of which the test makes NaN.
-    least = _ROUNDING * float(sizes.max())
-    mean = float(differences.mean())
-    mean = mean if abs(mean) > least else 0.0
-    if np.ptp(differences) <= least:
-        return mean, (mean, mean)
-    test = stats.ttest_1samp(differences, 0).confidence_interval(CONFIDENCE)
-    return mean, (float(test.low), float(test.high))
