@@ -5,6 +5,14 @@
     python bench/reproduce.py fmnist-lenet --seeds 10
     python bench/reproduce.py table1 --preset cpu --archs 24
 
+and the map of where joint influence helps a network, one study each:
+
+    python bench/reproduce.py validity    # from staying at theta-hat to starting from scratch
+    python bench/reproduce.py noise       # wrong labels
+    python bench/reproduce.py unequal     # a rare class
+    python bench/reproduce.py text        # a sentence encoder, fine-tuned
+    python bench/reproduce.py pictures    # a network of ImageNet, fine-tuned
+
 Each finished run is written to --out: a command that was stopped does what is left, and one with
 more seeds or methods adds to what is there. ``docs/experiments.md`` has the presets and their cost.
 """
@@ -22,6 +30,7 @@ from typing import Any
 import torch
 from data import find_folder
 from heads import default_cache_dir
+from map_run import STUDIES, run_study
 from recording import environment
 
 from subsetsel.errors import OptionError, SubsetselError
@@ -42,10 +51,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     figures = sorted({figure for figure, _ in PLANS})
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("figure", choices=[*figures, "fig2"])
+    parser.add_argument("figure", choices=[*figures, "fig2", *STUDIES])
     parser.add_argument("--preset", choices=["paper", "gpu", "cpu"], default="cpu")
     parser.add_argument("--seeds", type=seeds, help="how many (0, 1, ...), or which: 10-19 or 3,5")
-    parser.add_argument("--methods", help="names with commas between")
+    parser.add_argument("--methods", help="names with commas between (semicolons for the map)")
+    parser.add_argument("--cases", help="of the map: names with semicolons between")
     parser.add_argument("--kept", help="numbers kept, with commas between")
     parser.add_argument("--networks", help="names with commas between")
     parser.add_argument("--iterations", type=int, help="steps of a training, whatever is kept")
@@ -90,7 +100,10 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(given.threads)
     command = shlex.join(["python", "bench/reproduce.py", *(arguments or sys.argv[1:])])
     try:
-        run(given, command)
+        if given.figure in STUDIES:
+            run_study(given, command, RESULTS)
+        else:
+            run(given, command)
     except SubsetselError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -150,7 +163,7 @@ def notes(plan: Plan) -> str:
         f"{'the first seed only' if plan.is_scorer_shared else 'every seed'}; then trained from "
         f"scratch on what is kept ({plan.recipe}). Test accuracy after the last step, mean ± "
         "standard deviation over seeds; differences in points, paired by seed, with 95 % interval "
-        "and the p of the paired t-test, not corrected for the number of tests.\n\n"
+        "and the p of the paired t-test, corrected by Holm for the number of methods.\n\n"
     )
 
 

@@ -1,0 +1,194 @@
+"""The map: which trainings, differences with Holm's correction, searches made once, its faults."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+
+import map_faults
+import map_report
+import map_run
+import map_study
+from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell, Metric, Study
+
+from subsetsel.errors import OptionError
+from subsetsel.experiments.runs import RunLog
+from subsetsel.selection.composition import Composition
+
+_FOUND = Composition("el2n", hard_cut=0.25)
+
+
+class Made(Study):
+    """Two cases of numbers: `good` is ahead of random by a point, `bad` behind by two."""
+
+    name, title, about, num_examples = "made", "A made study", "Numbers, no networks.", 50
+    asked = Asked(
+        ("one", "two"), (EVERYTHING, RANDOM, "good", "bad", REFEREE), (10, 20), (0, 1, 2, 3)
+    )
+    metrics: ClassVar[dict[str, Metric]] = {"loss": Metric("test loss")}
+    num_searches = 0
+
+    def train(self, cell: Cell) -> dict[str, Any]:
+        """Random moves with the seed, the others beside it."""
+        points = {"good": 1.0, "bad": -2.0, REFEREE: 0.5, EVERYTHING: 9.0}.get(cell.method, 0.0)
+        wobble = 0.001 * ((7 * cell.seed + len(cell.method)) % 3)
+        return {"accuracy": 0.5 + 0.01 * (cell.seed + points) + wobble, "loss": 1.0}
+
+    def search(self, case: str, num_kept: int) -> dict[str, Any]:
+        """Count the searches."""
+        self.num_searches += 1
+        about = {"rule": "searched", "composition": _FOUND.record(), "num_trainings": 3}
+        return {"accuracy": 0.5, **about}
+
+    def costs(self, todo: Any, searches: Any) -> dict[str, float]:
+        """A second a training, ten a search."""
+        return {"trainings": len(todo), "searches": 10.0 * len(searches)}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A study in which everything was done."""
+    study = Made(RunLog(tmp_path, {}), None, tmp_path)
+    study.log.fill(list(map_study.cells(study.asked, 50)), study.make, lambda _: None)
+    return study
+
+
+def test_what_nobody_doubts_is_marked(made: Made) -> None:
+    """A point ahead on every seed is in bold, two behind in italics; random has no mark."""
+    text = "\n".join(map_report.overview(map_report.Results(made, made.log.records)))
+    assert "**+1.0**" in text
+    assert "*-2.0*" in text
+    beside = map_report.beside_random(map_report.Results(made, made.log.records).values("one", 10))
+    assert set(beside) == {"good", "bad", REFEREE}
+    assert beside["good"].sign == 1
+    assert beside["bad"].sign == -1
+
+
+def test_equal_values_are_no_difference() -> None:
+    """Two methods with the same values differ by nothing, with p = 1."""
+    same = {0: 0.5, 1: 0.6, 2: 0.7}
+    beside = map_report.beside_random({RANDOM: same, "other": dict(same)})["other"]
+    assert (beside.mean, beside.p, beside.sign) == (0.0, 1.0, 0)
+
+
+def test_a_search_is_made_once_for_each_case_and_budget(made: Made) -> None:
+    """Seeds share what the referee found, also after the command was stopped and called again.
+
+    Mutation: the record of a search is not looked up: eight searches more.
+    """
+    assert made.num_searches == 4
+    again = Made(RunLog(made.log.folder, {}), None, made.log.folder)
+    again.make(Cell("one", 10, REFEREE, 9))
+    assert again.num_searches == 0
+    assert again.found("one", 10) == _FOUND
+
+
+def test_everything_is_trained_once_for_each_case_and_seed(made: Made) -> None:
+    """It has one budget, all there is, and stands in the tables of every budget."""
+    keys = [cell.key for cell in map_study.cells(made.asked, 50) if cell.method == EVERYTHING]
+    assert len(keys) == 8
+    results = map_report.Results(made, made.log.records)
+    assert results.num_kept == [10, 20]
+    assert EVERYTHING in results.runs("two", 20)
+
+
+def test_cost_counts_the_searches_that_are_missing(made: Made) -> None:
+    """Searches that are there cost nothing."""
+    todo = [Cell("one", 10, REFEREE, 9), Cell("new", 10, REFEREE, 9), Cell("new", 10, REFEREE, 8)]
+    assert map_study.cost(made, todo).seconds == 3 + 10
+
+
+def test_page_and_picture_are_written(made: Made) -> None:
+    """Every case, budget and method has its row; the picture is there."""
+    text = map_report.write_report(made, made.log.folder, [])
+    assert text.count("\n| good |") == 4
+    assert "hard cut 0.25" in text
+    assert (made.log.folder / "map.png").stat().st_size > 10_000
+
+
+def test_an_unknown_method_is_named_with_those_there_are() -> None:
+    """The message lists what a study has; a name it lists is taken."""
+    given = Namespace(cases=None, methods="good;odd", kept=None, seeds=None)
+    with pytest.raises(OptionError, match="no 'odd'; there are everything; random; good"):
+        map_run._asked(Made.asked, given)
+    given.methods = "good;bad"
+    assert map_run._asked(Made.asked, given).methods == ("good", "bad")
+
+
+def test_geometric_median_is_the_middle_of_most() -> None:
+    """One point far away hardly moves it; no other point has a smaller sum of distances."""
+    rng = np.random.default_rng(0)
+    points = np.vstack([rng.normal(size=(40, 3)), [[1e4, 0, 0]]])
+    median = map_faults.geometric_median(points, 200)
+    assert np.linalg.norm(median) < 1
+
+    def length(point: Any) -> float:
+        return float(np.linalg.norm(points - point, axis=1).sum())
+
+    assert all(length(median) <= length(median + 0.01 * rng.normal(size=3)) for _ in range(50))
+
+
+def test_kept_have_the_median_as_their_mean() -> None:
+    """In each class the mean of what is kept is nearer to the median than that of a random draw."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(200, 4)) + 3 * (rng.random((200, 1)) < 0.2)
+    trained: Any = SimpleNamespace(features=features, labels=np.arange(200) % 2)
+    kept = map_faults.by_median(trained, 40, 0)
+    assert len(kept) == 40
+    for label in (0, 1):
+        mine = features[trained.labels == label]
+        median = map_faults.geometric_median(mine)
+        ours = features[kept][trained.labels[kept] == label]
+        assert len(ours) == 20
+        drawn = np.linalg.norm(mine[:20].mean(axis=0) - median)
+        assert np.linalg.norm(ours.mean(axis=0) - median) < 0.2 * drawn
+
+
+def test_a_share_of_the_labels_is_wrong_and_never_right_by_chance() -> None:
+    """Replaced labels are other labels, and those marked wrong are the replaced ones."""
+    torch = pytest.importorskip("torch")
+    from subsetsel.experiments.pictures import Pictures
+
+    labels = np.arange(2000) % 10
+    study: Any = object.__new__(map_faults.Noise)
+    pixels = np.zeros((2000, 4, 4), dtype=np.uint8)
+    study.clean = Pictures.of(pixels, labels, torch.device("cpu"))
+    seen, is_wrong = study.spoil("20 % wrong", 3)
+    assert (is_wrong == (seen.labels.numpy() != labels)).all()
+    assert 0.15 < is_wrong.mean() < 0.25
+
+
+def test_a_hundredth_of_one_class_is_left() -> None:
+    """Sixty of the rare class are left, all of the others."""
+    torch = pytest.importorskip("torch")
+    from subsetsel.experiments.pictures import Pictures
+
+    labels = np.arange(1000) % 10
+    study: Any = object.__new__(map_faults.Unequal)
+    study.clean = Pictures.of(np.zeros((1000, 4, 4), np.uint8), labels, torch.device("cpu"))
+    study._num_rare = 7
+    left, is_rare = study.spoil("", 13)
+    assert is_rare.sum() == 7
+    assert (left.labels.numpy()[is_rare] == 3).all()
+    assert len(left) == 900 + 7
+
+
+@pytest.mark.parametrize("method", ["gentle strata, equal classes", "joint, equal classes"])
+def test_equal_classes_change_nothing_else(method: str) -> None:
+    """A rule with equal classes is the rule with as many of each class."""
+    study: Any = object.__new__(map_faults.Unequal)
+    equal, plain = (
+        study.composition(name, 1000, 50_000)
+        for name in (method, method.removesuffix(", equal classes"))
+    )
+    assert equal.class_balance == 1.0
+    assert (equal.hard_cut, equal.evenness) == (plain.hard_cut, plain.evenness)
+    assert equal.is_joint == plain.is_joint
