@@ -30,6 +30,7 @@ __all__ = [
     "digits_features",
     "fashion_features",
     "find_folder",
+    "leading",
     "pca_features",
     "present",
     "sampled_features",
@@ -120,17 +121,20 @@ def pca_features(images: Images, num_components: int) -> Features:
     """
     train = images.train.reshape(len(images.train), -1).astype(np.float64) / 255
     test = images.test.reshape(len(images.test), -1).astype(np.float64) / 255
-    return _leading(train, images.train_labels, test, images.test_labels, num_components)
+    return leading(train, images.train_labels, test, images.test_labels, num_components)
 
 
-def _leading(
+def leading(
     train: NDArray[Any],
     train_labels: NDArray[np.int64],
     test: NDArray[Any],
     test_labels: NDArray[np.int64],
     num_components: int,
 ) -> Features:
-    """Centre, project and scale both parts by what the training part says."""
+    """Centre and scale both parts, on the training part's first principal components.
+
+    The common scale makes the root mean square of the training rows' norms 1.
+    """
     train, test = train.astype(np.float64), test.astype(np.float64)
     mean = train.mean(axis=0)
     train -= mean
@@ -224,7 +228,7 @@ def sampled_features(name: str, n: int, h: int, seed: int, data_dir: Path | None
     chosen = np.sort(np.random.default_rng(seed).choice(len(X), size=n, replace=False))
     rows, nothing = X[chosen], X[:0]
     scale = 255 if rows.dtype == np.uint8 else 1
-    return _leading(rows / scale, labels[chosen], nothing / scale, labels[:0], h)
+    return leading(rows / scale, labels[chosen], nothing / scale, labels[:0], h)
 
 
 def _digits() -> Features:
