@@ -40,7 +40,7 @@ def walk_chunks(
     cooling: Cooling,
     rng: np.random.Generator,
     *,
-    num_asked: int | None,
+    num_asked: int | None = None,
 ) -> BoolArray:
     """Pass through all free rows a few times, cooling down, and swap within random chunks.
 
