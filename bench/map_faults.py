@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from data import find_folder
 from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell, Metric, Study
-from map_validity import FEW, FIRST, NETWORK, NUM_CLASSES, searched
+from map_validity import FEW, FIRST, FRESH, NETWORK, NUM_CLASSES, searched
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 from select_networks import Indices, Trained, ask, keep
@@ -101,7 +101,7 @@ class FaultStudy(Study):
         """Train LeNet on what a method keeps."""
         faulty = self.faulty(cell.case, cell.seed)
         kept = self._keep(cell, faulty)
-        network = build_network(NETWORK, self.clean.shape, NUM_CLASSES, cell.seed)
+        network = build_network(NETWORK, self.clean.shape, NUM_CLASSES, FRESH + cell.seed)
         train(network, faulty.pictures.subset(kept), LENET_CPU, seed=cell.seed)
         labels = self.test.labels.numpy()
         logs = log_softmax(outputs(network, self.test)[1].astype(np.float64), axis=1)
@@ -139,7 +139,7 @@ class FaultStudy(Study):
         pictures = faulty.pictures
 
         def train_anew(kept: Indices, held_out: Indices, seed: int) -> float:
-            network = build_network(NETWORK, pictures.shape, NUM_CLASSES, seed)
+            network = build_network(NETWORK, pictures.shape, NUM_CLASSES, FRESH + seed)
             train(network, pictures.subset(kept), LENET_CPU, seed=seed)
             others = pictures.subset(held_out)
             guesses = outputs(network, others)[1].argmax(axis=1)

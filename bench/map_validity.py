@@ -35,6 +35,8 @@ FIRST = Recipe(epochs=5, batch_size=64, lr=0.05, padding=0)
 BODY = replace(FIRST, epochs=2)
 """How a body is trained to tell apart by how many quarters a picture was turned, without labels."""
 FEW: dict[str, Any] = {"num_trials": 16, "num_confirmations": 4}
+FRESH = 10_000
+"""Added to a seed for the parameters of a fresh network: theta-hat began with those of the seed."""
 _SEARCH_SEED, _JUDGED = 1000, 6000
 
 Start = Literal["theta-hat", "body", "random"]
@@ -119,7 +121,7 @@ class Asker:
         """Make the network that a training starts from; what it draws follows the second seed."""
         if start == "theta-hat":
             return copy.deepcopy(self.trained.network)
-        network = build_network(NETWORK, self.pictures.shape, NUM_CLASSES, seed)
+        network = build_network(NETWORK, self.pictures.shape, NUM_CLASSES, FRESH + seed)
         if start == "body":
             network.trunk.load_state_dict(self.body.trunk.state_dict())
         return network
