@@ -179,6 +179,7 @@ def draw(results: Results, path: Path) -> None:
     names = [name for name in results.methods if name not in {RANDOM, EVERYTHING}]
     figure, panels = new_figure(len(results.num_kept), results.study.title)
     figure.set_figheight(1.2 + 0.16 * len(names) * len(results.cases))
+    figure.set_figwidth(2.5 + 4.5 * len(results.num_kept))
     for panel, num_kept in zip(panels, results.num_kept, strict=True):
         panel.axvline(0, color="#444", linewidth=1)
         for place, name in enumerate(names):
@@ -206,5 +207,7 @@ def draw(results: Results, path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         for line in range(1, len(results.cases)):
             panel.axhline(line - 0.5, color="#ddd", linewidth=0.8)
-    panels[0].legend(fontsize=7, loc="lower left")
+    # With one seed there are no intervals, and nothing is drawn.
+    if panels[0].containers:
+        panels[0].legend(fontsize=7, loc="lower left")
     save_figure(figure, path)

@@ -217,7 +217,7 @@ def counted(problem: Any) -> dict[str, Any]:
     if shards is None:
         return {}
     return {
-        "shards": len(shards),
+        "num_shards": len(shards),
         "rounds": shards.num_rounds,
         "mib_sent": shards.bytes_sent / _MIB,
     }
