@@ -173,6 +173,14 @@ def test_chances_add_up(grades: Array, num: int) -> None:
     assert chances.sum() == pytest.approx(min(num, np.count_nonzero(grades)), rel=1e-6)
 
 
+def test_chances_of_grades_that_are_next_to_nothing() -> None:
+    """Their sum could not be divided by: each of three has two thirds of a chance.
+
+    Mutation: grades are taken as they are: a division by 0.
+    """
+    np.testing.assert_allclose(chances_of(np.full(3, 5e-324), 2), 2 / 3)
+
+
 def test_the_nearest_are_given_in_order() -> None:
     """Infinite distances are left out, and the others sorted by index."""
     assert nearest(np.array([3.0, np.inf, 1.0, 2.0]), 2).tolist() == [2, 3]

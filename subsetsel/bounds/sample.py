@@ -76,10 +76,13 @@ def most_rows(problem: Problem) -> int:
 
 def chances_of(grades: FloatArray, num: int) -> FloatArray:
     """Scale grades to chances, at most 1, that add up to ``num``; all 1 where there are so few."""
-    if np.count_nonzero(grades) <= num:
-        return (grades > 0).astype(np.float64)
-    # Beside the largest a smaller grade than this is none, and could not be divided by.
-    grades = np.where(grades > 0, np.maximum(grades, _LEAST_GRADE * grades.max()), 0.0)
+    may_be_drawn = grades > 0
+    if np.count_nonzero(may_be_drawn) <= num:
+        return may_be_drawn.astype(np.float64)
+    # A power of two changes no digit; what is next to nothing could not be divided by.
+    grades = np.ldexp(grades, -int(np.frexp(grades.max())[1]))
+    # Nor could what is next to nothing beside the largest.
+    grades = np.where(may_be_drawn, np.maximum(grades, _LEAST_GRADE * grades.max()), 0.0)
     scale = num / float(grades.sum())
     for _ in range(_NUM_ROUNDINGS):
         is_sure = scale * grades >= 1.0
