@@ -11,7 +11,7 @@ from data import leading
 from numpy.typing import NDArray
 from pretrained_body import Indices
 from scipy.special import log_softmax
-from select_settings import HERDING, KEPT_HESSIAN
+from select_networks import keep
 
 import subsetsel
 from subsetsel import scores
@@ -155,21 +155,8 @@ class AskedHead:
         """Keep what a method or a composition keeps; the same once for all cases."""
         key = composition or method, num_kept, seed
         if key not in self._kept:
-            self._kept[key] = self._keep(method, composition, num_kept, seed)
+            self._kept[key] = keep(self, method, composition, num_kept, seed)
         return self._kept[key]
-
-    def _keep(
-        self, method: str, composition: Composition | None, num_kept: int, seed: int
-    ) -> Indices:
-        if method == HERDING:
-            return scores.select(
-                self.herding, num_kept=num_kept, labels=self.labels, balanced="proportional"
-            ).kept
-        if method == KEPT_HESSIAN:
-            joint = Composition("el2n", choice="joint")
-            return self.kept_chooser.choose(joint, num_kept, seed=seed)
-        assert composition is not None, f"nothing says what {method!r} keeps"
-        return self.chooser.choose(composition, num_kept, seed=seed)
 
 
 def _logits(X: Floats, head: Head) -> Floats:

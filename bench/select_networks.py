@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -169,6 +169,24 @@ class FromScratch:
         return {"scorer_accuracy": self._state[1][1]}
 
 
+class Says(Protocol):
+    """What a method asks: something trained on everything."""
+
+    labels: Indices
+
+    @property
+    def chooser(self) -> Chooser:
+        """Of first order."""
+
+    @property
+    def kept_chooser(self) -> Chooser:
+        """By what refitting does."""
+
+    @property
+    def herding(self) -> scores.Score:
+        """Within each class."""
+
+
 class Trained:
     """A network that was trained on everything, and what it says of every example.
 
@@ -237,9 +255,9 @@ def ask(
 
 
 def keep(
-    trained: Trained, method: str, composition: Composition | None, num_kept: int, seed: int
+    trained: Says, method: str, composition: Composition | None, num_kept: int, seed: int
 ) -> Indices:
-    """Keep what a method or a composition keeps, by what a trained network says."""
+    """Keep what a method or a composition keeps, by what something trained says."""
     if method == HERDING:
         return scores.select(
             trained.herding, num_kept=num_kept, labels=trained.labels, balanced="proportional"
