@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from subsetsel.support.text import spoken_time
 
 Values = dict[int, float]
 """Seed -> accuracy."""
+_FEWEST_SEEDS = 3
 
 
 def beside_random(methods: Mapping[str, Values]) -> dict[str, Paired]:
     """Compare all methods with random; p is corrected for all of this case and budget."""
     others = {name: one for name, one in methods.items() if name not in {RANDOM, EVERYTHING}}
-    return paired_with(methods.get(RANDOM, {}), others)
+    found = paired_with(methods.get(RANDOM, {}), others)
+    if len(methods.get(RANDOM, {})) >= _FEWEST_SEEDS:
+        return found
+    # Two differences may be equal by chance, and the test then knows no doubt.
+    return {name: replace(one, p=float("nan")) for name, one in found.items()}
 
 
 class Results:
@@ -54,7 +60,14 @@ class Results:
         for one in self.trainings:
             if one["case"] == case and (one["num_kept"] == num_kept or one["method"] == EVERYTHING):
                 found.setdefault(one["method"], []).append(one)
-        return {name: found[name] for name in self.methods if name in found}
+        # A seed of which some methods are still to be trained would shift the means of the others.
+        seeds = [{one["seed"] for one in runs} for runs in found.values()]
+        whole = set.intersection(*seeds) if seeds else set()
+        return {
+            name: [one for one in found[name] if one["seed"] in whole or not whole]
+            for name in self.methods
+            if name in found
+        }
 
     def values(self, case: str, num_kept: int, metric: str = "accuracy") -> dict[str, Values]:
         """Give what was measured: method -> seed -> value."""
@@ -150,7 +163,7 @@ def page(study: Study, sittings: Sequence[Mapping[str, Any]]) -> str:
         "Accuracy is that of the last step on test examples. A seed draws everything anew; the "
         "methods of a seed share it, so differences are taken seed by seed. In bold what is surely "
         "ahead of random, in italics what is surely behind: paired t-test, p < .05 after Holm's "
-        "correction for all methods of its case and number kept.",
+        "correction for all methods of its case and number kept, with three seeds at least.",
         "",
         f"{len(results.trainings)} trainings and {len(results.searches)} searches took "
         f"{spoken_time(spent)} of one thread.",
@@ -202,6 +215,7 @@ def draw(results: Results, path: Path) -> None:
         panel.set(yticks=range(len(results.cases)), ylim=(len(results.cases) - 0.5, -0.5))
         panel.set_yticklabels(results.cases if panel is panels[0] else [])
         panel.set_xscale("symlog", linthresh=2.0)
+        panel.xaxis.set_major_formatter("{x:+g}")
         panel.set_xlabel("minus random, points, 95 % intervals")
         panel.set_title(f"{num_kept:,} kept")
         panel.spines[["top", "right"]].set_visible(False)
@@ -209,5 +223,6 @@ def draw(results: Results, path: Path) -> None:
             panel.axhline(line - 0.5, color="#ddd", linewidth=0.8)
     # With one seed there are no intervals, and nothing is drawn.
     if panels[0].containers:
-        panels[0].legend(fontsize=7, loc="lower left")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     save_figure(figure, path)

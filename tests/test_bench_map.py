@@ -72,6 +72,27 @@ def test_what_nobody_doubts_is_marked(made: Made) -> None:
     assert beside["bad"].sign == -1
 
 
+def test_two_seeds_are_never_sure() -> None:
+    """Two equal differences, which small test sets give by chance, are marked from three on.
+
+    Mutation: p is taken as it comes: 0.
+    """
+    for seeds, sign in ((2, 0), (3, 1)):
+        random = {seed: 0.5 + 0.01 * seed for seed in range(seeds)}
+        ahead = {seed: value + 0.02 for seed, value in random.items()}
+        assert map_report.beside_random({RANDOM: random, "good": ahead})["good"].sign == sign
+
+
+def test_a_seed_that_is_not_whole_counts_for_nobody(made: Made) -> None:
+    """Where one method lacks a seed, the tables leave it out for all.
+
+    Mutation: every seed of a method is taken: random has five.
+    """
+    made.log.add(map_study.stamped(Cell("one", 10, RANDOM, 9), {"accuracy": 0.0, "loss": 1.0}, 0.0))
+    runs = map_report.Results(made, made.log.records).runs("one", 10)
+    assert {len(mine) for mine in runs.values()} == {4}
+
+
 def test_equal_values_are_no_difference() -> None:
     """Two methods with the same values differ by nothing, with p = 1."""
     same = {0: 0.5, 1: 0.6, 2: 0.7}
