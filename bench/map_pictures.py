@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from asked_head import HeadSettings, Task
 from data import find_folder
-from map_pretrained import DEPTHS, METHODS, Costs, Pretrained, study_settings
+from map_pretrained import DEPTHS, Costs, Pretrained, study_settings
 from map_study import Asked
+from map_validity import METHODS
 from picture_body import SIDE, PictureBody, picture_packages
 from pretrained_body import ALL, FROZEN, LAST, Depth
 from tune import Way

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from asked_head import AskedHead, Floats, HeadSettings, Task
-from map_study import EVERYTHING, RANDOM, REFEREE, SEARCH, Cell, Metric, Study
+from map_study import EVERYTHING, REFEREE, SEARCH, Cell, Metric, Study
 from map_validity import searched
 from pretrained_body import ALL, FROZEN, LAST, Body, Depth, Indices
 from scipy.special import log_softmax
@@ -26,16 +26,6 @@ from subsetsel.experiments.runs import Record
 from subsetsel.selection.composition import Composition, reference_rules
 from subsetsel.support.files import written_whole
 
-METHODS = (
-    EVERYTHING,
-    RANDOM,
-    "class-balanced",
-    HERDING,
-    "gentle strata",
-    REFEREE,
-    JOINT,
-    KEPT_HESSIAN,
-)
 NUM_POOL, NUM_TEST, NUM_JUDGED = 10_000, 1000, 5000
 DEPTHS = (
     "Frozen body: that head alone is refitted exactly on what is kept. Otherwise a new head starts "

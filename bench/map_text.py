@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from asked_head import HeadSettings, Task
 from data import DataMissingError, find_folder
-from map_pretrained import DEPTHS, METHODS, Costs, Pretrained, depth_of, study_settings
+from map_pretrained import DEPTHS, Costs, Pretrained, depth_of, study_settings
 from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell
+from map_validity import METHODS
 from numpy.typing import NDArray
 from pretrained_body import ALL, FROZEN, LAST, Depth, Indices
 from select_settings import HERDING, JOINT, KEPT_HESSIAN

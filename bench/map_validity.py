@@ -39,6 +39,18 @@ FRESH = 10_000
 """Added to a seed for the parameters of a fresh network: theta-hat began with those of the seed."""
 _SEARCH_SEED, _JUDGED = 1000, 6000
 
+METHODS = (
+    EVERYTHING,
+    RANDOM,
+    "class-balanced",
+    HERDING,
+    "gentle strata",
+    REFEREE,
+    JOINT,
+    KEPT_HESSIAN,
+)
+"""Of this study and of those with pre-trained networks."""
+
 Start = Literal["theta-hat", "body", "random"]
 
 
@@ -150,17 +162,7 @@ class Validity(Study):
     )
     asked = Asked(
         cases=tuple(WAYS),
-        methods=(
-            EVERYTHING,
-            RANDOM,
-            "class-balanced",
-            HERDING,
-            "gentle strata",
-            REFEREE,
-            JOINT,
-            KEPT_HESSIAN,
-            "joint in cells",
-        ),
+        methods=(*METHODS, "joint in cells"),
         num_kept=(500, 1000, 4000),
         seeds=tuple(range(10)),
     )

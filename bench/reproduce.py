@@ -90,7 +90,7 @@ def networks(text: str) -> tuple[str, ...]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one figure; the exit code is 2 for a bad command."""
+    """Run one figure; the exit code is 2 for a bad command, 130 after Ctrl-C."""
     given = parse(arguments)
     if given.figure == "fig2":
         print("fig2 is about the head: predicted against measured, exactly refitted.")
@@ -107,6 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SubsetselError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -17,6 +17,7 @@ import map_faults
 import map_report
 import map_run
 import map_study
+import reproduce
 from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell, Metric, Study
 
 from subsetsel.errors import OptionError
@@ -133,6 +134,19 @@ def test_page_and_picture_are_written(made: Made) -> None:
     assert text.count("\n| good |") == 4
     assert "hard cut 0.25" in text
     assert (made.log.folder / "map.png").stat().st_size > 10_000
+
+
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and the exit code of an interrupted command; no traceback."""
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run_study", stopped)
+    assert reproduce.main(["validity"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
