@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,7 +73,8 @@ class FaultStudy(Study):
         device = torch.device("cpu")
         self.clean = Pictures.of(images.train, images.train_labels, device)
         self.test = Pictures.of(images.test, images.test_labels, device, like=self.clean)
-        self._made: tuple[tuple[str, int], Faulty] | None = None
+        # Cases are innermost, and searches have a seed of their own: all of both are at hand.
+        self.faulty = lru_cache(2 * len(self.asked.cases))(self._ask)
 
     @abstractmethod
     def spoil(self, case: str, seed: int) -> tuple[Pictures, NDArray[np.bool_]]:
@@ -87,15 +89,12 @@ class FaultStudy(Study):
         del guesses, cell
         return {}
 
-    def faulty(self, case: str, seed: int) -> Faulty:
+    def _ask(self, case: str, seed: int) -> Faulty:
         """Spoil the data and ask a network, once for all methods."""
-        if self._made is None or self._made[0] != (case, seed):
-            pictures, is_odd = self.spoil(case, seed)
-            network = build_network(NETWORK, pictures.shape, NUM_CLASSES, seed)
-            most = max(self.asked.num_kept)
-            trained = ask(network, pictures, ASKED, seed=seed, num_kept=most)
-            self._made = (case, seed), Faulty(pictures, is_odd, trained)
-        return self._made[1]
+        pictures, is_odd = self.spoil(case, seed)
+        network = build_network(NETWORK, pictures.shape, NUM_CLASSES, seed)
+        trained = ask(network, pictures, ASKED, seed=seed, num_kept=max(self.asked.num_kept))
+        return Faulty(pictures, is_odd, trained)
 
     def train(self, cell: Cell) -> Record:
         """Train LeNet on what a method keeps."""

@@ -209,16 +209,19 @@ class Validity(Study):
         )
         return rules.get(cell.method)
 
-    def search(self, case: str, num_kept: int) -> Record:
-        """Ask a referee that has its own theta-hat, and pictures that this has not seen."""
-        way = WAYS[case]
+    @cached_property
+    def _searcher(self) -> tuple[Asker, Pictures]:
         order = np.random.default_rng(_SEARCH_SEED).permutation(len(self.pictures))
         judged, open_ = np.sort(order[:_JUDGED]), np.sort(order[_JUDGED:])
-        asker = Asker(self.pictures.subset(open_), _SEARCH_SEED, num_kept)
+        asker = Asker(self.pictures.subset(open_), _SEARCH_SEED, max(self.asked.num_kept))
+        return asker, self.pictures.subset(judged)
+
+    def search(self, case: str, num_kept: int) -> Record:
+        """Ask a referee that has its own theta-hat, and pictures that this has not seen."""
+        way, (asker, others) = WAYS[case], self._searcher
         training = PictureTraining(
             asker.pictures, lambda seed: asker.network(way.start, seed), way.recipe
         )
-        others = self.pictures.subset(judged)
 
         def train_near(kept: Indices, _held_out: Indices, seed: int) -> float:
             # Theta-hat has seen what is held out.
@@ -262,7 +265,7 @@ class Validity(Study):
             * (seconds["ask"] + seconds["body"]),
             f"{len(choices)} choices": sum(seconds.get(method, 0.1) for _, _, method in choices),
             f"{len(todo)} trainings": sum(of_training(one.case) for one in todo),
-            f"{len(searches)} searches": len(searches) * (seconds["ask"] + 0.5 * seconds["body"])
+            f"{len(searches)} searches": bool(searches) * (seconds["ask"] + seconds["body"])
             + sum(num[one.case] * of_training(one.case) for one in searches)
             + of_rows * 4 * seconds[JOINT],
         }

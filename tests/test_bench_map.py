@@ -201,6 +201,23 @@ def test_a_share_of_the_labels_is_wrong_and_never_right_by_chance() -> None:
     assert 0.15 < is_wrong.mean() < 0.25
 
 
+def test_a_network_is_asked_once_for_each_share_of_wrong_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainings with 0, 20 and 40 % wrong labels take turns, and a search comes between."""
+    bytes_, labels = np.zeros((90, 28, 28), np.uint8), np.arange(90) % 10
+    images = SimpleNamespace(train=bytes_, train_labels=labels, test=bytes_, test_labels=labels)
+    monkeypatch.setattr(map_faults, "find_folder", lambda name, _: name)
+    monkeypatch.setattr(map_faults, "load_images", lambda _: images)
+    asked: list[int] = []
+    monkeypatch.setattr(map_faults, "ask", lambda *_, seed, **__: asked.append(seed))
+    study = map_faults.Noise(RunLog(tmp_path, {}), None, tmp_path)
+    for seed in (0, 0, 1000, 0):
+        for case in study.asked.cases:
+            assert study.faulty(case, seed).is_odd.any() == (case != "0 % wrong")
+    assert asked == [0, 0, 0, 1000, 1000, 1000]
+
+
 def test_a_hundredth_of_one_class_is_left() -> None:
     """Sixty of the rare class are left, all of the others."""
     torch = pytest.importorskip("torch")
