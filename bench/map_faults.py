@@ -70,9 +70,7 @@ class FaultStudy(Study):
     def __init__(self, log: RunLog, data_dir: Path | None, cache_dir: Path) -> None:
         super().__init__(log, data_dir, cache_dir)
         images = load_images(find_folder("fashion-mnist", data_dir))
-        device = torch.device("cpu")
-        self.clean = Pictures.of(images.train, images.train_labels, device)
-        self.test = Pictures.of(images.test, images.test_labels, device, like=self.clean)
+        self.clean, self.test = Pictures.of_both(images, torch.device("cpu"))
         # Cases are innermost, and searches have a seed of their own: all of both are at hand.
         self.faulty = lru_cache(2 * len(self.asked.cases))(self._ask)
 

@@ -176,9 +176,7 @@ class Validity(Study):
     def __init__(self, log: RunLog, data_dir: Path | None, cache_dir: Path) -> None:
         super().__init__(log, data_dir, cache_dir)
         images = load_images(find_folder("fashion-mnist", data_dir))
-        device = torch.device("cpu")
-        self.pictures = Pictures.of(images.train, images.train_labels, device)
-        self.test = Pictures.of(images.test, images.test_labels, device, like=self.pictures)
+        self.pictures, self.test = Pictures.of_both(images, torch.device("cpu"))
         # Of one seed at a time.
         self._asker: Asker | None = None
 

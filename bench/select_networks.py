@@ -69,9 +69,7 @@ class FromScratch:
         found: Callable[[int, int], Record],
     ) -> None:
         self.setting, self.num_classes, self._found = setting, images.num_classes, found
-        device = torch.device("cpu")
-        self.pictures = Pictures.of(images.train, images.train_labels, device)
-        self.test = Pictures.of(images.test, images.test_labels, device, like=self.pictures)
+        self.pictures, self.test = Pictures.of_both(images, torch.device("cpu"))
         self._folder = cache_dir / "select" / setting.name
         self._source = ScorerSource(
             cache_dir / "select" / "scorers",

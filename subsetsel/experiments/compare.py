@@ -61,8 +61,7 @@ class Comparison:
     ) -> None:
         self.plan, self.num_classes = plan, images.num_classes
         images = halved(images) if plan.is_halved else images
-        self.pictures = Pictures.of(images.train, images.train_labels, device)
-        self.test = Pictures.of(images.test, images.test_labels, device, like=self.pictures)
+        self.pictures, self.test = Pictures.of_both(images, device)
         self.validation: Pictures | None = None
         # Which pictures of the data are those of the training half.
         self._numbers = np.arange(len(self.pictures))

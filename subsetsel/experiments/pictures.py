@@ -66,6 +66,12 @@ class Pictures:
             moments = [like.mean, like.scale]
         return cls(stored, torch.from_numpy(labels).to(device), *moments)
 
+    @classmethod
+    def of_both(cls, images: Images, device: torch.device) -> tuple[Self, Self]:
+        """Move training and test pictures to the device, with mean and scale of the first."""
+        train = cls.of(images.train, images.train_labels, device)
+        return train, cls.of(images.test, images.test_labels, device, like=train)
+
     def __len__(self) -> int:
         return len(self.labels)
 
