@@ -12,6 +12,7 @@ import pytest
 import torch
 from selecting import Task, answer
 
+import subsetsel
 from subsetsel.errors import OptionError, TrainingError
 from subsetsel.selection.referee import Referee, TrainingFault, seed_of, set_aside
 
@@ -264,6 +265,31 @@ def test_a_train_that_does_not_follow_its_seed_is_told() -> None:
 def test_a_train_without_faults_gets_no_remark() -> None:
     """Nothing is said of what is in order."""
     assert Task().select().stats["remarks"] == []
+
+
+def test_a_class_that_is_left_out_is_named_and_mean_recall_keeps_it() -> None:
+    """Six of 600 are hard: accuracy does not miss them, and the mean recall does."""
+    labels = np.array(["common"] * 594 + ["rare"] * 6)
+
+    def train(kept: Any, held_out: Any, seed: int, worth: float) -> float:
+        noise = np.random.default_rng(seed).normal()
+        hard = np.mean(kept >= 500)
+        return float(-0.1 * hard + worth * (labels[kept] == "rare").any() + 1e-4 * noise)
+
+    def select(worth: float) -> subsetsel.Solution:
+        return Task().select(
+            lambda kept, held_out, seed: train(kept, held_out, seed, worth),
+            labels=labels,
+            difficulty=np.arange(600.0),
+            num_confirmations=10,
+        )
+
+    told = "Nothing is kept of 1 of 2 classes, such as rare with 6 examples"
+    lost, found = select(0.0), select(1.0)
+    assert told in lost.message
+    assert not (labels[lost.kept] == "rare").any()
+    assert "Nothing is kept" not in found.message
+    assert (labels[found.kept] == "rare").any()
 
 
 def test_a_budget_is_half_in_the_search_and_whole_in_what_counts() -> None:

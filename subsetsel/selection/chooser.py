@@ -52,8 +52,8 @@ class Chooser:
         *,
         solve_options: Mapping[str, Any] | None = None,
     ) -> None:
-        classes, self.labels = np.unique(to_labels(labels, "labels"), return_inverse=True)
-        self.n, self.num_classes = len(self.labels), len(classes)
+        self.classes, self.labels = np.unique(to_labels(labels, "labels"), return_inverse=True)
+        self.n, self.num_classes = len(self.labels), len(self.classes)
         self.difficulty = _difficulties(difficulty, self.n)
         self.problem: Problem | None = None
         if rows is not None:

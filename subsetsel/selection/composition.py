@@ -34,7 +34,8 @@ class Composition:
         example is kept with a probability proportional to (size of its stratum)^-evenness.
     class_balance : float
         From 0, classes are kept as the strata give them, to 1, as many of each class: a share p of
-        a class becomes p^(1 - class_balance), up to a common factor.
+        a class becomes p^(1 - class_balance), up to a common factor. It shares out what the cuts
+        leave, and they know no classes: a rare class that is hard may be cut whole.
     choice : {"draw", "joint", "joint in classes", "joint in cells"}
 
     Raises

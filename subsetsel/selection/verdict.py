@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from subsetsel.problem.solution import Solution
+from subsetsel.rows.base import BoolArray
+from subsetsel.selection.chooser import Chooser
 from subsetsel.selection.composition import Composition, random_rule
 from subsetsel.selection.confirm import Confirmation
 from subsetsel.selection.search import CHEAP_BUDGET, Selection
@@ -41,6 +44,7 @@ def conclude(
         # What was set aside for the referee is open to the choice now.
         mask[:] = True
         mask[chooser.choose(composition, settings.num_kept, seed=seed)] = False
+        remarks.extend(_lost_classes(chooser, ~mask))
     norm = float("nan") if chooser.problem is None else chooser.problem.norm(mask)
     stats: dict[str, Any] = {
         "start": start,
@@ -70,6 +74,19 @@ def conclude(
         message=" ".join([why, *remarks]),
         stats=plain(stats),
     )
+
+
+def _lost_classes(chooser: Chooser, is_kept: BoolArray) -> Iterator[str]:
+    """Say which classes nothing is kept of: a rare one is soon cut whole, as it is hard."""
+    lost = np.flatnonzero(np.bincount(chooser.labels[is_kept], minlength=chooser.num_classes) == 0)
+    if len(lost):
+        size = np.count_nonzero(chooser.labels == lost[0])
+        yield (
+            f"Nothing is kept of {len(lost)} of {chooser.num_classes} classes, such as "
+            f"{chooser.classes[lost[0]]!s} with {size} examples, so that they cannot be learned. "
+            "If they matter, add examples of them to what is kept, or let train return the mean "
+            "recall of the classes."
+        )
 
 
 def _decide(selection: Selection) -> tuple[str, Composition, bool, str]:
