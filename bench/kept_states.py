@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from recording import code_digest
 
@@ -17,10 +18,19 @@ Indices = NDArray[np.int64]
 PER_FILE = 2000
 
 
-def states_folder(cache_dir: Path, name: str, code: str, data: bytes) -> Path:
-    """Name a folder by the source file that fills it and by what the network looks at."""
-    looked_at = hashlib.sha256(data)
-    return cache_dir / f"{name}-{code_digest([Path(code)])[:8]}-{looked_at.hexdigest()[:8]}"
+def states_folder(cache_dir: Path, name: str, code: str, weights: Path, data: bytes) -> Path:
+    """Name a folder by the code that fills it, the weights, and what the network looks at."""
+    read = code_digest([Path(code), Path(__file__), weights])
+    return cache_dir / f"{name}-{read[:8]}-{hashlib.sha256(data).hexdigest()[:8]}"
+
+
+@torch.inference_mode()
+def in_parts(
+    module: Callable[[Indices], torch.Tensor], numbers: Indices, at_once: int
+) -> NDArray[Any]:
+    """Ask for a few examples at a time."""
+    parts = [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+    return np.concatenate([module(part).numpy() for part in parts])
 
 
 def kept_states(

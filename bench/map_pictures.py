@@ -45,7 +45,12 @@ class PretrainedPictures(Pretrained):
         seen={LAST: 0.00098, ALL: 0.016},
         read={LAST: 0.0003, ALL: 0.0038},
     )
-    settings: ClassVar[dict[str, Any]] = study_settings(ways, head) | {"side": SIDE}
+    settings: ClassVar[dict[str, Any]] = {
+        **study_settings(ways, head),
+        "side": SIDE,
+        "open": _OPEN,
+        "reserved": _RESERVED,
+    }
     about = (
         f"EfficientNet-lite0 with the weights of ImageNet sees pictures of CIFAR-10 at {SIDE} x "
         f"{SIDE}. A seed draws 10,000 of 20,000 pictures to choose from and 1,000 to test on, out "

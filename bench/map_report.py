@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from map_study import EVERYTHING, RANDOM, SEARCH, Metric, Study
+from map_study import EVERYTHING, RANDOM, Metric, Study
+from select_settings import SEARCH
 
 from subsetsel.experiments.runs import Record
 from subsetsel.experiments.tables import table_row
@@ -24,12 +25,17 @@ _FEWEST_SEEDS = 3
 
 def beside_random(methods: Mapping[str, Values]) -> dict[str, Paired]:
     """Compare all methods with random; p is corrected for all of this case and budget."""
+    random = methods.get(RANDOM, {})
     others = {name: one for name, one in methods.items() if name not in {RANDOM, EVERYTHING}}
-    found = paired_with(methods.get(RANDOM, {}), others)
-    if len(methods.get(RANDOM, {})) >= _FEWEST_SEEDS:
-        return found
     # Two differences may be equal by chance, and the test then knows no doubt.
-    return {name: replace(one, p=float("nan")) for name, one in found.items()}
+    return {
+        name: one if _num_shared(others[name], random) >= _FEWEST_SEEDS else replace(one, p=np.nan)
+        for name, one in paired_with(random, others).items()
+    }
+
+
+def _num_shared(mine: Values, random: Values) -> int:
+    return len(mine.keys() & random.keys())
 
 
 class Results:
@@ -60,14 +66,7 @@ class Results:
         for one in self.trainings:
             if one["case"] == case and (one["num_kept"] == num_kept or one["method"] == EVERYTHING):
                 found.setdefault(one["method"], []).append(one)
-        # A seed of which some methods are still to be trained would shift the means of the others.
-        seeds = [{one["seed"] for one in runs} for runs in found.values()]
-        whole = set.intersection(*seeds) if seeds else set()
-        return {
-            name: [one for one in found[name] if one["seed"] in whole or not whole]
-            for name in self.methods
-            if name in found
-        }
+        return {name: found[name] for name in self.methods if name in found}
 
     def values(self, case: str, num_kept: int, metric: str = "accuracy") -> dict[str, Values]:
         """Give what was measured: method -> seed -> value."""
@@ -90,7 +89,11 @@ def overview(results: Results) -> list[str]:
                 continue
             beside = beside_random(values)
             mean = 100 * float(np.mean(list(values[RANDOM].values())))
-            cells = [_marked(beside[name]) if name in beside else "" for name in names]
+            cells = []
+            for name in names:
+                num = _num_shared(values.get(name, {}), values[RANDOM])
+                fewer = f" ({num} seeds)" if num < len(values[RANDOM]) else ""
+                cells.append(_marked(beside[name]) + fewer if name in beside else "")
             lines.append(table_row([case, f"{mean:.1f}", *cells]))
     return lines
 
@@ -124,8 +127,7 @@ def details(results: Results) -> list[str]:
 
 
 def _mean(runs: Sequence[Record], key: str, metric: Metric) -> str:
-    values = [one[key] for one in runs if one.get(key) is not None]
-    return metric.form.format(metric.factor * float(np.mean(values))) if values else ""
+    return metric.form.format(metric.factor * float(np.mean([one[key] for one in runs])))
 
 
 def told_searches(results: Results) -> list[str]:
@@ -161,7 +163,8 @@ def page(study: Study, sittings: Sequence[Mapping[str, Any]]) -> str:
         study.about,
         "",
         "Accuracy is that of the last step on test examples. A seed draws everything anew; the "
-        "methods of a seed share it, so differences are taken seed by seed. In bold what is surely "
+        "methods of a seed share it, so differences are taken seed by seed, over the seeds that "
+        "both have; where these are fewer, their number stands there. In bold what is surely "
         "ahead of random, in italics what is surely behind: paired t-test, p < .05 after Holm's "
         "correction for all methods of its case and number kept, with three seeds at least.",
         "",

@@ -32,6 +32,7 @@ STUDIES = {
 
 def run_study(given: argparse.Namespace, command: str, results: Path) -> None:
     """Do the trainings of a study that are not done yet."""
+    _refuse_what_is_of_figures(given)
     # Trainings of small networks lose more than they gain by a second thread on a busy machine.
     torch.set_num_threads(given.threads or 1)
     module, _, name = STUDIES[given.figure].partition(":")
@@ -49,16 +50,23 @@ def run_study(given: argparse.Namespace, command: str, results: Path) -> None:
         return
     if todo:
         started = time.perf_counter()
-        log.add_sitting({
-            **environment(command, torch.get_num_threads()),
-            "expected_s": expected.seconds,
-        })
-        log.fill(todo, study.make, lambda line: print(line, flush=True))
+        about = environment(command, torch.get_num_threads()) | {"expected_s": expected.seconds}
+        log.fill(todo, study.make, lambda line: print(line, flush=True), about)
         spent = time.perf_counter() - started
         print(f"took {spoken_time(spent)}; {spoken_time(expected.seconds)} had been expected")
     path = folder / "env.json"
     sittings = json.loads(path.read_text())["sittings"] if path.exists() else []
     print(write_report(study, folder, sittings))
+
+
+def _refuse_what_is_of_figures(given: argparse.Namespace) -> None:
+    plain = {"preset": "cpu", "networks": None, "iterations": None, "lr": None, "device": "auto"}
+    for name, value in plain.items():
+        if getattr(given, name) != value:
+            raise OptionError(
+                f"--{name} belongs to the figures; {given.figure} has a recipe of its own, on the "
+                "processor, so leave it out."
+            )
 
 
 def _asked(whole: Asked, given: argparse.Namespace) -> Asked:

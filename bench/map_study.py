@@ -2,7 +2,7 @@
 
 A study trains networks on what methods keep, in several cases: a case is a way of training (where
 it starts, how long, how fast) or a fault of the data (wrong labels, a rare class). Each training is
-judged on test examples that took no part in anything, at its last step.
+judged on test examples at its last step; no choice and no search sees them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+from select_settings import REFEREE, SEARCH
+
 from subsetsel.experiments.cost import Cost
 from subsetsel.experiments.runs import Record, RunLog
 from subsetsel.selection.composition import Composition
 
 RANDOM, EVERYTHING = "random", "everything"
-REFEREE, SEARCH = "referee", "search"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Study(ABC):
     num_examples: ClassVar[int]
     metrics: ClassVar[dict[str, Metric]] = {}
     settings: ClassVar[dict[str, Any]] = {}
-    """What all trainings of a folder have in common."""
+    """What all trainings of a folder have in common; a folder of other settings is refused."""
 
     def __init__(self, log: RunLog, data_dir: Path | None, cache_dir: Path) -> None:
         self.log, self.data_dir, self.cache_dir = log, data_dir, cache_dir
@@ -142,6 +145,14 @@ def stamped(cell: Cell, record: Record, started: float) -> Record:
     spent = time.perf_counter() - started
     date = time.strftime("%Y-%m-%d")
     return {"key": cell.key, **asdict(cell), **record, "train_time": spent, "date": date}
+
+
+def judged(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> Record:
+    """Give accuracy and mean loss of log-probabilities."""
+    return {
+        "accuracy": float(np.mean(logs.argmax(axis=1) == labels)),
+        "loss": float(-np.mean(logs[np.arange(len(labels)), labels])),
+    }
 
 
 def cells(asked: Asked, num_examples: int) -> Iterator[Cell]:

@@ -13,11 +13,11 @@ import numpy as np
 from asked_head import HeadSettings, Task
 from data import DataMissingError, find_folder
 from map_pretrained import DEPTHS, Costs, Pretrained, depth_of, study_settings
-from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell
+from map_study import EVERYTHING, RANDOM, Asked, Cell
 from map_validity import METHODS
 from numpy.typing import NDArray
 from pretrained_body import ALL, FROZEN, LAST, Depth, Indices
-from select_settings import HERDING, JOINT, KEPT_HESSIAN
+from select_settings import HERDING, JOINT, KEPT_HESSIAN, REFEREE
 from sentence_encoder import SentenceEncoder, encoder_packages
 from tune import Way
 
@@ -119,7 +119,11 @@ class Text(Pretrained):
         seen={LAST: 0.0037, ALL: 0.0285},
         read={LAST: 0.0015, ALL: 0.0065},
     )
-    settings: ClassVar[dict[str, Any]] = study_settings(ways, head)
+    settings: ClassVar[dict[str, Any]] = {
+        **study_settings(ways, head),
+        "reserved": _RESERVED,
+        "neutral": NEUTRAL,
+    }
     about = (
         "MiniLM-L6 embeds 23,703 English sentences of reviews, editorials and tweets; source is "
         "which of four places a sentence is from, sentiment the sign of its human rating, without "

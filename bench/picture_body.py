@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from kept_states import kept_states, states_folder
+from kept_states import in_parts, kept_states, states_folder
 from numpy.typing import NDArray
 from pretrained_body import ALL, Body, Depth, Indices, Part, packages
 from torch.nn.functional import interpolate
@@ -57,7 +56,7 @@ class PictureBody(Body):
         self._pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)
         self.states: list[NDArray[np.float16]] = []
         self.scale = 1.0
-        folder = states_folder(cache_dir, "efficientnet", __file__, pictures.tobytes())
+        folder = states_folder(cache_dir, "efficientnet", __file__, Path(path), pictures.tobytes())
         ones = np.ones(len(pictures), dtype=np.int64)
         # Of one picture, to know how large its state is.
         self.shape = tuple(self.lower(np.array([0])).shape[1:])
@@ -65,14 +64,14 @@ class PictureBody(Body):
             folder / "states",
             ones,
             int(np.prod(self.shape)),
-            lambda numbers: _in_parts(lambda some: self.lower(some).flatten(1), numbers),
+            lambda numbers: in_parts(lambda some: self.lower(some).flatten(1), numbers, _AT_ONCE),
         )
         upper = _Upper(self, self._network)
         rows = kept_states(
             folder / "features",
             ones,
             self._network._fc.in_features,
-            lambda numbers: _in_parts(upper, numbers),
+            lambda numbers: in_parts(upper, numbers, _AT_ONCE),
         )
         self.features = np.concatenate(rows)
         self.scale = float(1 / np.sqrt(np.mean(self.features.astype(np.float64) ** 2)))
@@ -127,10 +126,3 @@ class _Whole(Part):
         """Average over places."""
         x: torch.Tensor = self.network.extract_features(self._body.pixels(numbers))
         return x.mean((2, 3)) * self._body.scale
-
-
-@torch.inference_mode()
-def _in_parts(module: Callable[[Indices], torch.Tensor], numbers: Indices) -> NDArray[Any]:
-    """Ask for a few pictures at a time."""
-    parts = [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
-    return np.concatenate([module(part).numpy() for part in parts])

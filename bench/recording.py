@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ THREAD_VARIABLES = (
 )
 _PACKAGES = ("subsetsel", "numpy", "scipy", "numba", "torch", "ortools", "cvxpy", "scikit-learn")
 _PEERS = ("dwave-samplers", "dimod", "simanneal")
-_FOLDER_OPTIONS = frozenset({"--out", "--old", "--data-dir", "--cache-dir"})
+_FOLDER_OPTIONS = frozenset({"--out", "--old", "--data-dir", "--cache-dir", "--cache"})
 
 
 def limit_threads(count: int) -> None:
@@ -50,7 +51,7 @@ def typed_command(script: str, arguments: Sequence[str] | None = None) -> str:
     for number, word in enumerate(words[:-1]):
         if word in _FOLDER_OPTIONS:
             words[number + 1] = "..."
-    return " ".join([f"python bench/{script}", *words])
+    return shlex.join(["python", f"bench/{script}", *words])
 
 
 def environment(command: str, threads: int) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def environment(command: str, threads: int) -> dict[str, Any]:
 
     modules = (subsetsel, subsetsel.solvers)
     folders = {Path(module.__file__ or "").parent for module in modules}
+    # Recipes and measurements are code of the benches.
+    folders.add(Path(__file__).resolve().parent)
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "command": command,

@@ -14,13 +14,13 @@ and the map of where joint influence helps a network, one study each:
     python bench/reproduce.py pictures    # a network of ImageNet, fine-tuned
 
 Each finished run is written to --out: a command that was stopped does what is left, and one with
-more seeds or methods adds to what is there. ``docs/experiments.md`` has the presets and their cost.
+more seeds or methods adds to what is there. Each method is compared with random over the seeds that
+both have. ``docs/experiments.md`` has the presets and their cost.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from dataclasses import replace
@@ -31,7 +31,7 @@ import torch
 from data import find_folder
 from heads import default_cache_dir
 from map_run import STUDIES, run_study
-from recording import environment
+from recording import environment, typed_command
 
 from subsetsel.errors import OptionError, SubsetselError
 from subsetsel.experiments.compare import Comparison
@@ -65,7 +65,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, help="where the folders of the data sets are")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of torch; 0: its choice, 1 for the map"
+    )
     parser.add_argument("--out", type=Path, help="bench/results/<figure>-<preset> by default")
     parser.add_argument("--cache", type=Path, help="where trained scorers are stored; see heads.py")
     parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
@@ -80,6 +82,8 @@ def seeds(text: str) -> tuple[int, ...]:
         return tuple(range(int(text)))
     first, dash, last = text.partition("-")
     if dash:
+        if int(last) < int(first):
+            raise argparse.ArgumentTypeError(f"{text} holds no seeds; write the smaller one first")
         return tuple(range(int(first), int(last) + 1))
     return tuple(int(part) for part in text.split(","))
 
@@ -98,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.threads:
         torch.set_num_threads(given.threads)
-    command = shlex.join(["python", "bench/reproduce.py", *(arguments or sys.argv[1:])])
+    command = typed_command("reproduce.py", arguments)
     try:
         if given.figure in STUDIES:
             run_study(given, command, RESULTS)
@@ -114,6 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _plan(given: argparse.Namespace) -> Plan:
+    if given.cases:
+        raise OptionError(f"--cases belongs to the map; {given.figure} has none, so leave it out.")
     plan = PLANS.get((given.figure, given.preset))
     if plan is None:
         raise OptionError(f"{given.figure} has no preset {given.preset!r}.")
@@ -143,8 +149,8 @@ def run(given: argparse.Namespace, command: str) -> None:
     print(comparison.cost(), flush=True)
     if given.dry_run:
         return
-    comparison.log.add_sitting(sitting(command, plan.seeds))
-    records = comparison.run(lambda line: print(line, flush=True))
+    about = sitting(command, plan.seeds)
+    records = comparison.run(lambda line: print(line, flush=True), about)
     title = f"{given.figure}: {plan.data}, {', '.join(plan.networks)}"
     picture = folder / "figure.png"
     if given.figure == "table1":

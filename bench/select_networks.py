@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +95,9 @@ class FromScratch:
     def _search(self, cell: Cell) -> Record:
         setting, started = self.setting, time.perf_counter()
         self._folder.mkdir(parents=True, exist_ok=True)
-        study = self._folder / f"{cell.num_kept}-{cell.seed}.journal"
+        # A journal knows no recipe: that of another is another file.
+        about = hashlib.sha256(repr(setting).encode()).hexdigest()[:8]
+        study = self._folder / f"{cell.num_kept}-{cell.seed}-{about}.journal"
         options: dict[str, Any] = {}
         if setting.searched_recipe is not None:
             # A cheap search first: what it found is among few trials of the network itself.
@@ -103,11 +106,8 @@ class FromScratch:
             options = {**FEW, "warm_start": small}
         answer = self._ask(cell, setting.network, setting.recipe, study=study, **options)
         stats = {**answer.stats, "study": None}
-        # The score of what came back, beside random on the same seeds where it was confirmed.
-        values = [one["values"] for one in stats["confirmation"] if one["rule"] == stats["rule"]]
-        values = values or [one["random"] for one in stats["confirmation"]]
         return {
-            "accuracy": float(np.mean(values[0])) if values else float("nan"),
+            "accuracy": confirmed_score(stats),
             "train_time": time.perf_counter() - started,
             "message": answer.message,
             "stats": stats,
@@ -115,7 +115,7 @@ class FromScratch:
 
     def _ask(self, cell: Cell, network: str, recipe: Recipe, **options: Any) -> subsetsel.Solution:
         scorer = self._source.scorer(cell.seed)
-        return subsetsel.select_for_training(
+        answer = subsetsel.select_for_training(
             PictureTraining(self.pictures, lambda seed: self.build(network, seed), recipe),
             difficulty={"el2n": scorer.el2n},
             labels=scorer.labels,
@@ -124,6 +124,7 @@ class FromScratch:
             progress=lambda line: print(f"  {line}", flush=True),
             **options,
         )
+        return whole(answer)
 
     def _train(self, cell: Cell) -> Record:
         composition, network = self._composition(cell), self._network(cell.seed)
@@ -165,6 +166,22 @@ class FromScratch:
     def _about(self, seed: int) -> Record:
         self._chooser(seed)
         return {"scorer_accuracy": self._state[1][1]}
+
+
+def whole(answer: subsetsel.Solution) -> subsetsel.Solution:
+    """Give an answer back, but for one that Ctrl-C cut short: that is no result."""
+    if answer.limit == "interrupted":
+        raise KeyboardInterrupt
+    return answer
+
+
+def confirmed_score(stats: Mapping[str, Any]) -> float:
+    """Give the mean score of what a search came back with; NaN where nothing was confirmed."""
+    for one in stats["confirmation"]:
+        if one["composition"] == stats["composition"]:
+            return float(np.mean(one["values"]))
+    beside = stats["confirmation"][:1]
+    return float(np.mean(beside[0]["random"])) if beside else float("nan")
 
 
 class Says(Protocol):

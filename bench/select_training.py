@@ -97,13 +97,14 @@ def main(arguments: list[str] | None = None) -> int:
     if todo:
         torch.set_num_threads(1)
         command = typed_command("select_training.py", arguments)
-        log.add_sitting(environment(command, torch.get_num_threads()))
 
         def found(num_kept: int, number: int) -> Record:
             key = Cell(num_kept, SEARCH, number).key
             return next(record for record in log.records if record["key"] == key)
 
-        log.fill(todo, maker(setting, asked, found), lambda line: print(line, flush=True))
+        about = environment(command, torch.get_num_threads())
+        make = maker(setting, asked, found)
+        log.fill(todo, make, lambda line: print(line, flush=True), about)
     print(write_report(setting, folder))
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept_states import kept_states, states_folder
+from kept_states import in_parts, kept_states, states_folder
 from numpy.typing import NDArray
 from pretrained_body import ALL, Body, Depth, Indices, Part, packages
 
@@ -60,11 +60,12 @@ class SentenceEncoder(Body):
         self._embeddings, self._blocks = network.embeddings, list(network.encoder.layer)
         self._check()
         lower = _Encoder(self, self._embeddings, self._blocks[:-1])
+        weights_file = folder / "model.safetensors"
         self.states = kept_states(
-            states_folder(cache_dir, "minilm", __file__, "\n".join(texts).encode()),
+            states_folder(cache_dir, "minilm", __file__, weights_file, "\n".join(texts).encode()),
             self.num_words,
             features.shape[1],
-            lambda numbers: _in_parts(lower.states, numbers),
+            lambda numbers: in_parts(lower.states, numbers, _AT_ONCE),
         )
 
     def part(self, depth: Depth) -> Part:
@@ -77,7 +78,7 @@ class SentenceEncoder(Body):
     def _check(self) -> None:
         some = np.random.default_rng(0).choice(len(self.words), _CHECKED, replace=False)
         whole = _Encoder(self, self._embeddings, self._blocks)
-        ours = _in_parts(whole, some) / np.sqrt(self.features.shape[1])
+        ours = in_parts(whole, some, _AT_ONCE) / np.sqrt(self.features.shape[1])
         off = float(np.abs(ours - self.features[some]).max())
         if off > 1e-3:
             raise FileFormatError(
@@ -130,10 +131,3 @@ class _Encoder(Part):
         # The length of the sum is that of the mean up to a factor, and is taken out.
         features: torch.Tensor = torch.nn.functional.normalize(sums, dim=1) * words.shape[1] ** 0.5
         return features
-
-
-@torch.inference_mode()
-def _in_parts(module: Any, numbers: Indices) -> NDArray[Any]:
-    """Ask for a few sentences at a time."""
-    parts = [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
-    return np.concatenate([module(part).numpy() for part in parts])

@@ -17,9 +17,13 @@ import map_faults
 import map_report
 import map_run
 import map_study
+import map_validity
 import reproduce
-from map_study import EVERYTHING, RANDOM, REFEREE, Asked, Cell, Metric, Study
+import select_networks
+from map_study import EVERYTHING, RANDOM, Asked, Cell, Metric, Study
+from select_settings import REFEREE
 
+import subsetsel
 from subsetsel.errors import OptionError
 from subsetsel.experiments.runs import RunLog
 from subsetsel.selection.composition import Composition
@@ -84,14 +88,76 @@ def test_two_seeds_are_never_sure() -> None:
         assert map_report.beside_random({RANDOM: random, "good": ahead})["good"].sign == sign
 
 
-def test_a_seed_that_is_not_whole_counts_for_nobody(made: Made) -> None:
-    """Where one method lacks a seed, the tables leave it out for all.
+def test_a_method_of_fewer_seeds_says_how_many_and_takes_none_from_others(made: Made) -> None:
+    """It is compared with random over the seeds that both have.
 
-    Mutation: every seed of a method is taken: random has five.
+    Mutation: all methods are cut to the seeds that all have: no cell of three seeds.
     """
-    made.log.add(map_study.stamped(Cell("one", 10, RANDOM, 9), {"accuracy": 0.0, "loss": 1.0}, 0.0))
-    runs = map_report.Results(made, made.log.records).runs("one", 10)
-    assert {len(mine) for mine in runs.values()} == {4}
+    lost = Cell("one", 10, "good", 3).key
+    records = [one for one in made.log.records if one["key"] != lost]
+    results = map_report.Results(made, records)
+    text = "\n".join(map_report.overview(results))
+    assert text.count("**+1.0** (3 seeds)") == 1
+    assert len(results.values("one", 10)["bad"]) == 4
+
+
+def test_ctrl_c_in_a_search_leaves_no_search_behind(tmp_path: Path) -> None:
+    """The best so far of a search that was cut short is not written down as what it found.
+
+    Mutation: `searched` takes any answer: the record is there.
+    """
+
+    class Stopped(Made):
+        def search(self, case: str, num_kept: int) -> dict[str, Any]:
+            calls = list[int]()
+
+            def train(kept: Any, held_out: Any, seed: int) -> float:
+                calls.append(seed)
+                if len(calls) == 4:
+                    raise KeyboardInterrupt
+                return float(len(calls))
+
+            rng = np.random.default_rng(0)
+            return map_validity.searched(
+                subsetsel.select_for_training(
+                    train, difficulty=rng.random(100), labels=np.arange(100) % 2, num_kept=20
+                )
+            )
+
+    study = Stopped(RunLog(tmp_path, {}), None, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        study.make(Cell("one", 10, REFEREE, 0))
+    assert not study.log.records
+
+
+def test_ctrl_c_in_a_median_choice_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best so far of the solver is not kept."""
+    stopped = SimpleNamespace(limit="interrupted", kept=np.arange(5))
+    monkeypatch.setattr(subsetsel, "solve", lambda *_, **__: stopped)
+    trained: Any = SimpleNamespace(features=np.eye(20), labels=np.arange(20) % 2)
+    with pytest.raises(KeyboardInterrupt):
+        map_faults.by_median(trained, 10, 0)
+
+
+def test_score_of_a_search_is_that_of_the_composition_that_came_back() -> None:
+    """Two finalists may bear one name; random's score is that beside the first of them."""
+    found = [
+        {"composition": {"hard_cut": cut}, "rule": "searched", "values": [cut], "random": [0.0]}
+        for cut in (0.1, 0.2)
+    ]
+    for composition, score in (({"hard_cut": 0.2}, 0.2), ({"hard_cut": 0.0}, 0.0)):
+        stats = {"composition": composition, "rule": "searched", "confirmation": found}
+        assert select_networks.confirmed_score(stats) == score
+    assert np.isnan(select_networks.confirmed_score({"composition": {}, "confirmation": []}))
+
+
+@pytest.mark.parametrize("option", ["--lr=0.1", "--preset=gpu", "--device=cuda"])
+def test_options_of_the_figures_are_refused_by_the_map(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would change nothing; the message names the option."""
+    assert reproduce.main(["validity", option]) == 2
+    assert f"{option.partition('=')[0]} belongs to the figures" in capsys.readouterr().err
 
 
 def test_equal_values_are_no_difference() -> None:

@@ -98,6 +98,14 @@ def test_seeds_are_a_count_a_range_or_a_list(text: str, expected: tuple[int, ...
     assert reproduce.seeds(text) == expected
 
 
+@pytest.mark.parametrize("text", ["9-3", "0", "some"])
+def test_no_seeds_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A range that runs backwards is not taken for all seeds."""
+    with pytest.raises(SystemExit):
+        reproduce.parse(["validity", "--seeds", text])
+    assert "--seeds" in capsys.readouterr().err
+
+
 def test_networks_are_names_or_the_first_of_the_search_space() -> None:
     """``--archs 24`` is a fixed mixture of the 720."""
     assert reproduce.networks("24") == first_networks(24)

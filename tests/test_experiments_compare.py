@@ -144,6 +144,9 @@ def test_more_seeds_are_added_and_other_settings_refused(
     assert [cell.seed for cell in more.open_cells()] == [1]
     with pytest.raises(ProblemError, match="runs of another recipe; give another folder"):
         Comparison(replace(first, recipe=replace(SHORT, lr=0.1)), images, tmp_path, CPU)
+    others = replace(images, train=255 - images.train)
+    with pytest.raises(ProblemError, match="runs of another pictures; give another folder"):
+        Comparison(first, others, tmp_path, CPU)
 
 
 def test_the_cost_is_told_before_it_is_spent(

@@ -184,4 +184,8 @@ def test_a_scorer_is_kept_by_its_settings_and_data(pictures: Pictures, tmp_path:
     assert ask(RECIPE, pictures).train_time == first.train_time
     ask(replace(RECIPE, lr=0.01), pictures)
     ask(RECIPE, bright_pictures(60, seed=2))
-    assert len(list(tmp_path.iterdir())) == 3
+    # One pixel of one picture is enough.
+    spotted = pictures.bytes.clone()
+    spotted[1, 0, 0, 0] ^= 1
+    ask(RECIPE, replace(pictures, bytes=spotted))
+    assert len(list(tmp_path.iterdir())) == 4

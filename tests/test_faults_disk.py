@@ -252,11 +252,13 @@ def test_two_comparisons_cannot_share_a_folder(tmp_path: Path) -> None:
     """
 
     def make(number: int) -> dict[str, Any]:
-        RunLog(tmp_path, {}).fill([number], record, lambda _: None)
+        RunLog(tmp_path, {}).fill([number], record, lambda _: None, {"command": "the second"})
         return record(number)
 
     with pytest.raises(FolderInUseError):
-        RunLog(tmp_path, {}).fill([0], make, lambda _: None)
+        RunLog(tmp_path, {}).fill([0], make, lambda _: None, {"command": "the first"})
+    # What did not begin is not told.
+    assert "second" not in (tmp_path / "env.json").read_text()
 
 
 def test_two_captures_cannot_share_a_cache(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ import map_text
 from asked_head import HeadSettings, Task
 from data import DataMissingError
 from map_pretrained import Costs, Pretrained
-from map_study import EVERYTHING, RANDOM, REFEREE, SEARCH, Cell, cells
+from map_study import EVERYTHING, RANDOM, Cell, cells
 from pretrained_body import ALL, FROZEN, LAST, Body, Depth, Indices, Part, packages
-from select_settings import HERDING, JOINT, KEPT_HESSIAN
+from select_settings import HERDING, JOINT, KEPT_HESSIAN, REFEREE, SEARCH
 from tune import Way, batches
 
 from subsetsel.errors import FileFormatError
@@ -101,6 +101,15 @@ def test_neutral_sentences_take_no_part() -> None:
     assert set(task.open) <= set(whole.open)
     assert set(task.reserved) <= set(whole.reserved)
     np.testing.assert_array_equal(task.labels[both], ratings[both] > 0)
+
+
+def test_states_of_other_weights_lie_elsewhere(tmp_path: Path) -> None:
+    """A new version of a network with the same shapes computes its states anew."""
+    weights, folders = tmp_path / "weights", list[Path]()
+    for content in (b"one", b"other"):
+        weights.write_bytes(content)
+        folders.append(kept_states.states_folder(tmp_path, "net", __file__, weights, b"data"))
+    assert folders[0] != folders[1]
 
 
 def test_a_stopped_pass_goes_on_with_the_next_file(
@@ -213,14 +222,23 @@ def test_a_frozen_body_is_beside_the_head_on_everything(small: Small, method: st
 
 
 def test_a_trained_part_is_beside_what_was_trained_on_everything(small: Small) -> None:
-    """Where that was done; and the same cell gives the same again."""
-    assert small.make(Cell(LAST, 20, RANDOM, 3))["distance"] is None
+    """The same cell gives the same again."""
     assert small.make(Cell(LAST, 200, EVERYTHING, 3))["distance"] == 0
     once, again = (small.make(Cell(LAST, 20, RANDOM, 3)) for _ in range(2))
     assert once["distance"] > 0
     assert once["moved"] > 0
     assert once["loss"] == again["loss"]
-    assert small.make(Cell(ALL, 20, RANDOM, 3))["distance"] is None
+
+
+def test_what_was_trained_on_everything_is_made_anew_where_it_is_gone(small: Small) -> None:
+    """A cache that was emptied between two calls changes no number.
+
+    Mutation: the distance is None where the file is gone.
+    """
+    first = small.make(Cell(LAST, 20, RANDOM, 3))
+    (file,) = (small.cache_dir / "everything").iterdir()
+    file.unlink()
+    assert small.make(Cell(LAST, 20, RANDOM, 3))["distance"] == first["distance"] > 0
 
 
 def test_all_layers_take_what_was_found_with_the_last_block(small: Small) -> None:

@@ -79,8 +79,8 @@ def compare(
     print_note(f"{num_open} trainings to do; runs go to {out}\n{comparison.cost()}")
     if dry_run:
         return
-    comparison.log.add_sitting({**environment(), "command": "compare", "seeds": plan.seeds})
-    records = comparison.run(print_note)
+    about = {**environment(), "command": "compare", "seeds": plan.seeds}
+    records = comparison.run(print_note, about)
     title = f"{plan.data}: {', '.join(plan.networks)} on what is kept"
     write_table(records, out / "table.md", title)
     draw_budgets(records, out / "figure.png", title, len(images.train))

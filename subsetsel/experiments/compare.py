@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,14 @@ class Comparison:
             if not 0 < num_kept < len(self.pictures):
                 most = len(self.pictures) - 1
                 raise OptionError(f"num_kept must be between 1 and {most}, got {num_kept}.")
-        self.log = RunLog(folder, plan.common)
+        self.log = RunLog(
+            folder,
+            {
+                **plan.common,
+                "device": device.type,
+                "pictures": sha256_of_array(self.pictures.bytes.cpu().numpy()),
+            },
+        )
         self._scorers = ScorerSource(
             folder / "scorers" if cache is None else cache,
             plan.scorer,
@@ -120,20 +128,24 @@ class Comparison:
             items[what] = num_steps * pace.step_time + num_read * pace.reading_time
         return Cost(items, "the choices themselves come on top: seconds to a minute each")
 
-    def run(self, say: Callable[[str], None] = print) -> list[Record]:
+    def run(
+        self, say: Callable[[str], None] = print, sitting: Mapping[str, Any] | None = None
+    ) -> list[Record]:
         """Do what is still to be done.
 
         Parameters
         ----------
         say : callable
             Given one line per finished training.
+        sitting : mapping, optional
+            What machine, code and command they are of, for ``env.json``.
 
         Returns
         -------
         list of dict
             All runs of the folder.
         """
-        self.log.fill(self.open_cells(), self._train, say)
+        self.log.fill(self.open_cells(), self._train, say, sitting)
         self.log.write_csv()
         return self.log.records
 

@@ -53,7 +53,7 @@ class RunLog:
         records: dict[str, Record] = {}
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         for line in lines:
-            # The last line of a run that was killed while writing is passed over.
+            # What a kill tore while it was written is passed over, and done again.
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 record = json.loads(line)
                 records[record["key"]] = record
@@ -82,7 +82,11 @@ class RunLog:
             os.fsync(stream.fileno())
 
     def fill(
-        self, todo: Sequence[Cell], make: Callable[[Cell], Record], say: Callable[[str], None]
+        self,
+        todo: Sequence[Cell],
+        make: Callable[[Cell], Record],
+        say: Callable[[str], None],
+        sitting: Mapping[str, Any] | None = None,
     ) -> None:
         """Do runs one after the other, and write each down as soon as it is finished.
 
@@ -92,6 +96,8 @@ class RunLog:
             Returns the record of a run, with ``key``, ``accuracy`` and ``train_time``.
         say : callable
             Given one line per run.
+        sitting : mapping, optional
+            What machine, code and command the runs are of; see `add_sitting`.
 
         Raises
         ------
@@ -99,6 +105,8 @@ class RunLog:
             If another process is doing runs of this folder.
         """
         with locked(self.folder):
+            if todo and sitting is not None:
+                self.add_sitting(sitting)
             for number, cell in enumerate(todo, 1):
                 record = make(cell)
                 self.add(record)

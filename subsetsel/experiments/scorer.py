@@ -109,10 +109,14 @@ class ScorerSource:
 
     def path(self, seed: int) -> Path:
         """Find where the scorer of a seed, of these settings and these very pictures, is stored."""
-        pictures = self.pictures
-        labels = sha256_of_array(pictures.labels.cpu().numpy())
-        few = sha256_of_array(pictures.bytes[:: max(1, len(pictures) // 64)].cpu().numpy())
-        about = f"{_SAVED} {self.name} {self.recipe} {len(pictures)} {labels} {few}"
+        held = [
+            sha256_of_array(values.cpu().numpy())
+            for part in (self.pictures, self.test)
+            for values in (part.bytes, part.labels)
+        ]
+        # A GPU trains another network than a processor.
+        device = self.pictures.labels.device.type
+        about = f"{_SAVED} {self.name} {self.recipe} {device} {held}"
         return self.folder / f"scorer-{hashlib.sha256(about.encode()).hexdigest()[:12]}-{seed}.npz"
 
     def scorer(self, seed: int) -> Scorer:

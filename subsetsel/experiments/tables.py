@@ -17,6 +17,7 @@ from subsetsel.support.paired import paired_with
 # Points of accuracy. What lies further below is left out of pictures, and said to be: scores that
 # keep the hardest can fall by sixty, which would flatten everything else.
 _BELOW_CHANCE = 10.0
+_RIVALS = ("random", "strata", "strata_gentle")
 
 Group = dict[int, float]
 """Seed -> accuracy, 0 to 1."""
@@ -31,15 +32,10 @@ def by_cell(records: Sequence[Record]) -> dict[tuple[str, int, str], Group]:
     return found
 
 
-def markdown(
-    records: Sequence[Record], rivals: Sequence[str] = ("random", "strata", "strata_gentle")
-) -> str:
+def markdown(records: Sequence[Record]) -> str:
     """Write a table per network and budget, best method first.
 
-    Parameters
-    ----------
-    rivals : sequence of str
-        Methods with which every other is compared, seed by seed.
+    Every method is compared with each of `_RIVALS`, seed by seed.
 
     Returns
     -------
@@ -54,7 +50,7 @@ def markdown(
         groups = {c[2]: group for c, group in cells.items() if c[:2] == (network, num_kept)}
         beside = {
             rival: paired_with(groups[rival], {m: g for m, g in groups.items() if m != rival})
-            for rival in rivals
+            for rival in _RIVALS
             if rival in groups
         }
         heads = ["method", "seeds", "accuracy %", *(f"minus {r} (95 %), Holm's p" for r in beside)]
