@@ -46,8 +46,8 @@ class ReadingFlags:
 
 
 @dataclass(frozen=True)
-class ShardFlags:
-    """Where data that are too large for one reading lie, and who computes with them."""
+class EngineFlags:
+    """How data that are too large for one reading are cut, and who computes with them."""
 
     engine: Annotated[
         str | None,
@@ -59,6 +59,12 @@ class ShardFlags:
     rows_per_shard: Annotated[
         int | None, typer.Option(help="Examples of a shard; by default about 64 MB of them.")
     ] = None
+
+
+@dataclass(frozen=True)
+class ShardFlags(EngineFlags):
+    """The same of a command that has a dry run."""
+
     assume: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,13 +75,13 @@ class ShardFlags:
     ] = None
 
 
-_GROUPS = {"how": ReadingFlags, "where": ShardFlags}
+_GROUPS = {"how": ReadingFlags, "who": EngineFlags, "where": ShardFlags}
 
 
 def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of `ReadingFlags` and `ShardFlags`, in place of ``how``, ``where``.
+    """Give a command the flags of `_GROUPS`, in place of parameters of these names.
 
-    A command need not have both parameters.
+    A command need not have all of them.
     """
     own = inspect.signature(command, eval_str=True)
     flags = {

@@ -14,7 +14,8 @@ from subsetsel.cli.read_shards import measure_examples, measure_matrix
 from subsetsel.cli.reading import ShardFlags
 from subsetsel.cli.stdin import STANDARD
 from subsetsel.errors import OptionError
-from subsetsel.support.memory import most_held
+from subsetsel.shards.workers import SHARE_KEPT
+from subsetsel.support.memory import planned_memory
 
 if TYPE_CHECKING:
     from subsetsel.cli.settings import Plan
@@ -179,8 +180,8 @@ def _print_plan(asked: Asked, where: ShardFlags, *, as_json: bool) -> ExitCode:
     from subsetsel.engine.plan_shards import plan_shards
 
     machines = machines_of(where)
-    # One process keeps what fits into half of the memory that is planned with.
-    is_held = engine_of(where) is not None or asked.held_bytes <= most_held()
+    # Without an engine this process keeps what fits into its share of the planned memory.
+    is_held = engine_of(where) is not None or asked.held_bytes <= SHARE_KEPT * planned_memory()
     plan = plan_shards(replace(asked, is_held=is_held), machines)
     print_result(plan.record(), str(plan), as_json=as_json)
     return ExitCode.BAD_INPUT if plan.refusals else ExitCode.DONE

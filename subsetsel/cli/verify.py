@@ -17,7 +17,7 @@ from subsetsel.cli.examples import check_held_out
 from subsetsel.cli.interrupt import quits_at_once
 from subsetsel.cli.output import manifest_path
 from subsetsel.cli.read_shards import read_sharded
-from subsetsel.cli.reading import ReadingFlags, ShardFlags, takes_flags
+from subsetsel.cli.reading import EngineFlags, ReadingFlags, ShardFlags, takes_flags
 from subsetsel.cli.settings import Plan, read_held_out, reading_again
 from subsetsel.cli.shards import engine_of, refuse_beside_shards, shards_of, sources_of
 from subsetsel.cli.stdin import file_of
@@ -40,7 +40,7 @@ def verify(
     identity: given.IdentityAgain = None,
     *,
     how: ReadingFlags,
-    where: ShardFlags,
+    who: EngineFlags,
     device: given.Device = "auto",
     as_json: given.Json = False,
 ) -> None:
@@ -61,6 +61,7 @@ def verify(
     """
     file = file_of(data, how.file_format)
     again = reading_again(_manifest_of(claim), label, identity, how.labels, how.settings)
+    where = ShardFlags(**vars(who))
     shards = _shards_of(claim, data, where)
     if shards and _is_certificate(claim):
         refuse_beside_shards({"certificate": claim})
