@@ -43,8 +43,6 @@ from subsetsel.selection.composition import Composition, reference_rules
 HEAD_L2 = 1e-3
 # Of a network whose search was made with a smaller one: the fixed rules, and six that were found.
 FEW = {"num_trials": 10, "num_confirmations": 3}
-# The answer at this limit is level with that without one, which takes twice as long.
-KEPT_HESSIAN_LIMIT = 30.0
 
 Indices = NDArray[np.int64]
 
@@ -239,8 +237,7 @@ class Trained:
     @cached_property
     def kept_chooser(self) -> Chooser:
         """The same, on rows that say what refitting does."""
-        options = {"time_limit": KEPT_HESSIAN_LIMIT}
-        return Chooser({"el2n": self.el2n}, self.labels, self._rows("kept"), solve_options=options)
+        return Chooser({"el2n": self.el2n}, self.labels, self._rows("kept"))
 
     @cached_property
     def herding(self) -> scores.Score:
