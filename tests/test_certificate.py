@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from head_oracle import blobs
+from scipy import sparse
 
 import subsetsel
 from subsetsel.errors import FileFormatError, ProblemError
@@ -57,20 +58,49 @@ def test_the_bound_without_refit_is_above_the_change(path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"change": 1e-3}, "the change is"),
-        ({"change_error": 1e-15}, "the error is"),
+        ({"change": 1e-3}, "does not imply"),
+        ({"change_error": 1e-15}, "does not imply"),
+        ({"bound_without_refit": 1e-9}, "the bound without refit is"),
+        ({"n": 6000}, "n is 90, not 6000"),
+        ({"num_pruned": 50}, "num_pruned is 30, not 50"),
+        ({"num_features": 7}, "num_features is"),
         ({"epsilon": 1e-3}, "exceeds epsilon"),
-        ({"l2": 2 * L2}, "the error is"),
-        ({"l2": 0.5 * L2}, "the error is"),
+        ({"l2": 2 * L2}, "does not imply"),
+        ({"l2": 0.5 * L2}, "does not imply"),
         ({"l2": 0.0}, "l2 <= 0"),
     ],
 )
 def test_a_changed_number_is_noticed(path: Path, fields: dict[str, Any], word: str) -> None:
-    """The gradients contradict it, or the claim no longer follows."""
+    """The gradients contradict it, or the claim no longer follows.
+
+    Mutation: `recheck_certificate` without `_contradictions`: fails.
+    """
     change_json(path, **fields)
     found = recheck_certificate(path, X, Y)
     assert not found.is_confirmed
     assert word in str(found)
+
+
+def test_a_claim_a_little_below_the_change_is_noticed(path: Path) -> None:
+    """However small the difference: the true change is outside of what is claimed.
+
+    Mutation: the two changes are compared to 1e-9 of their size: fails.
+    """
+    record = json.loads(path.read_text())
+    change_json(path, change=record["change"] * (1 - 9e-10))
+    assert "does not imply" in str(recheck_certificate(path, X, Y))
+
+
+def test_a_claim_covers_gradients_that_are_rounded_otherwise(path: Path) -> None:
+    """Errors a quarter larger than here, as of another machine, still imply it.
+
+    Mutation: `_SLACK` is 0: fails.
+    """
+    record = json.loads(path.read_text())
+    error = recheck_certificate(path, X, Y).change_error
+    assert record["change_error"] > 1.25 * error
+    change_json(path, change_error=record["change_error"] - 0.25 * error)
+    assert recheck_certificate(path, X, Y).is_confirmed
 
 
 def test_changed_parameters_are_noticed_by_their_gradient(path: Path) -> None:
@@ -86,7 +116,7 @@ def test_changed_parameters_are_noticed_by_their_gradient(path: Path) -> None:
 def test_changed_indices_are_noticed(path: Path) -> None:
     """Another subset, or none at all."""
     change_arrays(path, kept=np.arange(60), pruned=np.arange(60, 90))
-    assert "the error is" in str(recheck_certificate(path, X, Y))
+    assert "does not imply" in str(recheck_certificate(path, X, Y))
     change_arrays(path, kept=np.arange(60), pruned=np.arange(50, 90))
     assert "partition" in str(recheck_certificate(path, X, Y))
 
@@ -111,6 +141,46 @@ def test_a_false_claim_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="exceeds epsilon"):
         write_certificate(tmp_path / "claim.json", PROBLEM, MASK, X, Y, epsilon=1e-6)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "word"),
+    [
+        (X + np.eye(*X.shape) * 1e-9, Y, "X are not the features"),
+        (X[:, :1], Y, "X has shape"),
+        (X, np.roll(Y, 1), "y are not the labels"),
+    ],
+)
+def test_data_of_another_head_are_refused(
+    features: Any, labels: Any, word: str, tmp_path: Path
+) -> None:
+    """Without a limit any claim holds for them, but it is not about this head.
+
+    Mutation: `write_certificate` without `require_data_of`: fails.
+    """
+    with pytest.raises(ProblemError, match=word):
+        write_certificate(tmp_path / "claim.json", PROBLEM, MASK, features, labels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_head_of_sparse_features_is_certified_with_dense_ones(tmp_path: Path) -> None:
+    """They are compared number by number, however they are stored.
+
+    Mutation: what is compared is still divided by the scale: fails.
+    """
+    wide = X * [1e3, *[1e-3] * (X.shape[1] - 1)]
+    problem = subsetsel.Problem.from_features(sparse.csr_array(wide), Y, l2=L2, size=30)
+    assert write_certificate(tmp_path / "claim.json", problem, MASK, wide, Y).is_confirmed
+
+
+def test_an_epsilon_of_the_loss_is_not_certified(tmp_path: Path) -> None:
+    """Its unit is not that of the change.
+
+    Mutation: `epsilon_of` does not look at the metric: fails.
+    """
+    loss = subsetsel.Problem.from_features(X, Y, l2=L2, metric="loss", epsilon=0.3)
+    solution = subsetsel.solve(loss, max_iterations=500)
+    assert write_certificate(tmp_path / "claim.json", PROBLEM, solution, X, Y).epsilon is None
 
 
 def test_a_damaged_file_is_named(path: Path) -> None:

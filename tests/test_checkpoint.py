@@ -128,6 +128,40 @@ def test_progress_of_another_run_is_refused(other: dict[str, Any], tmp_path: Pat
         prune(path, **other)
 
 
+def test_a_stored_choice_that_breaks_a_limit_is_chosen_anew(tmp_path: Path) -> None:
+    """Masks that were changed on disk prune nothing that must be kept.
+
+    Mutation: `_choose` takes up what `find` gives without the problem: fails.
+    """
+    path = tmp_path / "progress.npz"
+    free, _ = prune(None)
+    given: dict[str, Any] = {"must_keep": free.pruned[:3], "checkpoint": path}
+    expected, _ = prune(**given)
+    with np.load(path) as file:
+        content = dict(file)
+    masks = np.unpackbits(content["masks"], axis=1, count=len(Y))
+    for mask in masks:
+        # As many as before, or a search that believes the file never ends.
+        mask[mask.argmax()], mask[free.pruned[0]] = 0, 1
+    np.savez(path, **(content | {"masks": np.packbits(masks, axis=1)}))
+    solution, check = prune(**given)
+    assert check.is_verified
+    assert not solution.mask[free.pruned[:3]].any()
+    assert np.array_equal(solution.mask, expected.mask)
+
+
+def test_a_stored_choice_of_another_size_is_not_found(tmp_path: Path) -> None:
+    """What was asked for is part of what a choice must keep.
+
+    Mutation: `find` does not look at what the mask breaks: fails.
+    """
+    add_all(tmp_path / "progress.npz")
+    journal = Journal(tmp_path / "progress.npz", "print", N)
+    problem = subsetsel.Problem(np.ones((N, 2)), size=2)
+    assert journal.find(KEYS[2], problem) is not None
+    assert journal.find(KEYS[2], problem.replace(size=3)) is None
+
+
 def test_progress_on_other_rows_is_refused(tmp_path: Path) -> None:
     """The same head with rows of another precision leads to other choices."""
     path = tmp_path / "progress.npz"

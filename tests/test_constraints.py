@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,26 @@ def test_rounding_of_a_sum_is_no_violation() -> None:
     assert built.violations(_mask(0, 1, 2, n=4)) == []
     assert built.violations(_mask(0, 1, n=4))
     assert built.violations(_mask(0, 1, 2, 3, n=4))
+
+
+def test_limits_in_small_units_hold() -> None:
+    """Of eight examples that cost 1e-10 each, 5e-10 pays for five and not for six.
+
+    Mutation: the tolerance of a limit is never below that of a limit of 1.
+    """
+    built = Constraints.build(8, [(np.full(8, 1e-10), None, 5e-10)])
+    assert built.violations(_mask(0, 1, 2, 3, 4, n=8)) == []
+    assert built.violations(_mask(0, 1, 2, 3, 4, 5, n=8))
+
+
+def test_a_price_that_forbids_one_example_leaves_the_limit_of_the_others() -> None:
+    """Beside a coefficient of 1e10, a limit of two examples holds for those that count 1.
+
+    Mutation: the tolerance grows with the largest coefficient.
+    """
+    built = Constraints.build(4, [([1e10, 1, 1, 1], None, 2)])
+    assert built.violations(_mask(1, 2, n=4)) == []
+    assert built.violations(_mask(1, 2, 3, n=4))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +158,24 @@ def test_groups_refuse(groups: Any, limits: Any, words: list[str]) -> None:
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("labels", "first", "second"),
+    [
+        (np.array([2**53, 2**53 + 1]), 2**53 + 1, float(2**53)),
+        (
+            np.array(["2020-01-01", "2021-01-01"], dtype="M8[D]"),
+            np.datetime64("2020-01-01"),
+            date(2020, 1, 1),
+        ),
+    ],
+)
+def test_two_limits_of_the_same_examples_are_refused(labels: Any, first: Any, second: Any) -> None:
+    """Two keys that NumPy takes for the same label are named. Mutation: the later one wins."""
+    with pytest.raises(ProblemError) as error:
+        group_constraints(2, labels, {first: (0, 0), second: (0, 1)})
+    assert f"group_limits[{first!r}] and group_limits[{second!r}]" in str(error.value)
+
+
 @pytest.mark.parametrize("policy", ["proportional", "equal_kept"])
 @pytest.mark.parametrize("size", range(11))
 def test_quotas_add_up(policy: Any, size: int) -> None:
@@ -165,6 +204,13 @@ def test_equal_kept_keeps_small_groups_whole() -> None:
 def test_no_examples_no_quotas() -> None:
     """Nobody to prune, nobody pruned."""
     assert balanced_limits([], size=0) == {}
+
+
+def test_quotas_of_times_in_nanoseconds_are_limits() -> None:
+    """What balances dates of pandas limits them. Mutation: the labels are made plain integers."""
+    dates = np.array(["2020-01-01", "2020-01-01", "2021-01-01"], dtype="M8[ns]")
+    built = group_constraints(3, dates, balanced_limits(dates, size=3))
+    np.testing.assert_array_equal(built.lower, [2, 1])
 
 
 def test_largest_remainders_get_the_rest() -> None:

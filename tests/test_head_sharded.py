@@ -438,3 +438,19 @@ def test_dask_arrays_are_shards() -> None:
     assert problem.head.theta == pytest.approx(fit_head(X, Y, l2=L2).theta, abs=1e-12)
     assert problem.rows.shards is not None
     assert len(problem.rows.shards) == 3
+
+
+def test_rows_that_were_rounded_to_be_gathered_prove_nothing(tmp_path: Path) -> None:
+    """A solver's proof is about the rows that it was given, and the head's own are more exact.
+
+    Mutation: the proof of the rounded rows stands: its bound is above a subset's norm.
+    """
+    X = np.random.default_rng(0).normal(size=(14, 1))
+    X[1::2] = X[::2] * (1 + 2e-8)
+    files = [tmp_path / f"{number}.npy" for number in range(2)]
+    for file, part in zip(files, np.split(X, [8]), strict=True):
+        np.save(file, part)
+    problem = Problem.from_features(list(map(str, files)), np.arange(14) // 2 % 2, l2=0.1, size=5)
+    found = subsetsel.solve(problem, solver="cpsat")
+    assert found.status == "feasible"
+    assert found.bound is None or found.bound < found.norm

@@ -228,6 +228,22 @@ def test_from_model_marks_what_is_approximate(model: Net, data: TensorDataset) -
         verify(problem, np.arange(N) < 3)
 
 
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ({"rel_epsilon": -0.5}, "rel_epsilon must be a finite number >= 0, got -0.5"),
+        ({"rel_epsilon": "much"}, "rel_epsilon must be a number, got 'much'"),
+        ({"rel_epsilon": 0.5, "epsilon": 1.0}, "got epsilon and rel_epsilon"),
+    ],
+)
+def test_a_wrong_rel_epsilon_is_refused_before_the_network_runs(
+    data: TensorDataset, question: dict[str, Any], words: str
+) -> None:
+    """The model is not even looked at. Mutation: it is checked after the pass."""
+    with pytest.raises(ProblemError, match=words):
+        Problem.from_model(None, data, l2=L2, parameters=["3"], **question)
+
+
 def test_the_model_is_given_back_as_it_was(data: TensorDataset) -> None:
     """Training mode, gradients and statistics stay, and later training does not move S."""
     net = Net().double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,46 @@ def test_large_coefficients_are_no_proof(factor: float) -> None:
     _, minimum = minimize_linear(problem, _COST)
     assert minimum <= _COST @ mask
     assert find_mask(problem) is not None
+
+
+@pytest.mark.parametrize("fate", ["must_keep", "must_prune"])
+def test_the_large_coefficient_of_a_fixed_example_excludes_nothing(fate: str) -> None:
+    """Where only the others are to be chosen, their coefficients set the scale.
+
+    Mutation: rows are scaled by the coefficients of fixed examples, too.
+    """
+    c = np.ones(300)
+    c[0] = 2e9
+    shift = 2e9 if fate == "must_prune" else 0.0
+    limits: dict[str, Any] = {fate: [0], "constraints": [(c, shift + 240, shift + 260)]}
+    problem = Problem(np.zeros((300, 1)), epsilon=1.0, **limits)
+    mask = find_mask(problem)
+    assert mask is not None
+    assert problem.is_feasible(mask)
+
+
+def test_coefficients_that_highs_drops_exclude_nothing() -> None:
+    """Beside 2e9, ones are too small for HiGHS, whose "infeasible" then proves nothing.
+
+    Mutation: limits are not widened by what is dropped.
+    """
+    c = np.ones(5000)
+    c[0] = 2e9
+    problem = Problem(np.zeros((5000, 1)), epsilon=1.0, constraints=[(c, 4000, 4020)])
+    assert problem.is_feasible((np.arange(5000) > 0) & (np.arange(5000) <= 4010))
+    assert find_mask(problem) is not None
+    assert minimize_linear(problem, np.ones(5000))[1] <= 4000
+
+
+def test_the_minimum_over_many_is_below_the_exact_one() -> None:
+    """The allowance for rounding covers the sum of two million costs.
+
+    Mutation: the costs are summed by a dot product of the BLAS.
+    """
+    n, cost = 2_000_000, 1 / 3
+    problem = Problem(np.zeros((n, 1), dtype=np.float32), size=n - 1)
+    _, value = minimize_linear(problem, np.full(n, cost))
+    assert Fraction(value) <= Fraction(cost) * (n - 1)
 
 
 def test_equations_that_are_off_by_rounding_do_not_stop_the_search() -> None:

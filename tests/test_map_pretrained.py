@@ -281,8 +281,9 @@ def test_text_leaves_out_what_costs_most() -> None:
     assert [cell for cell in left if not cell.case.endswith(ALL)] == shallow
 
 
-def test_costs_count_every_training(small: Small) -> None:
+def test_costs_count_every_training(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the cells of a depth cost twice as much."""
+    monkeypatch.setattr(map_pretrained, "slowness", lambda _: 1.0)
     todo = [Cell(LAST, 50, RANDOM, seed) for seed in range(4)]
     once, twice = (small.costs(todo[:num], []) for num in (2, 4))
     items = [[value for name, value in one.items() if LAST in name] for one in (once, twice)]

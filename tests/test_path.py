@@ -34,6 +34,16 @@ def test_epsilons(exact: str) -> None:
     assert sizes == sorted(sizes)
 
 
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("epsilons", np.linspace(1, 3, 3)), ("epsilons", np.zeros(1)), ("sizes", np.arange(2, 4))],
+)
+def test_points_in_an_array(exact: str, key: str, values: Any) -> None:
+    """Arrays are as good as lists, zero alone among them. Mutation: their truth value is asked."""
+    solutions = list(path(_S, solver=exact, **{key: values}))
+    assert [getattr(solution, key[:-1]) for solution in solutions] == values.tolist()
+
+
 def test_bare_S_takes_the_limits_of_a_problem(exact: str) -> None:
     """Fixed examples, groups, caps and normalization hold along the whole curve."""
     kept = list(path(_S, sizes=[2, 3], solver=exact, normalization="kept", must_keep=[0]))

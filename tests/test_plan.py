@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subsetsel.bounds import graded, sample
+from subsetsel.bounds import sample
 from subsetsel.engine import core, levels, plan_steps
-from subsetsel.engine import plan_shards as plan_shards_module
 from subsetsel.engine import sharded as sharded_engine
 from subsetsel.engine.plan import Machines, Step, span
 from subsetsel.engine.plan_shards import plan_shards
@@ -174,7 +173,6 @@ def test_the_plan_counts_with_the_constants_of_the_algorithms() -> None:
     """What a module changes for itself has to be changed in the plan too."""
     fit = import_module("subsetsel.influence.head.fit")
     assert fit._MAX_FACTORED_POLISH == plan_steps.MOST_FACTORED_POLISH
-    assert graded._MOST_PARAMETERS == plan_shards_module.MOST_PARAMETERS
     assert (sample.LEAST_PER_PARAMETER, sample._MOST_PER_PARAMETER, sample._USUAL_BYTES) == (
         plan_steps.GRADED_ROWS_PER_PARAMETER,
         plan_steps.GRADED_USUAL_ROWS,

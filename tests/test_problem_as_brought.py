@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from subsetsel import Problem, ProblemError, balanced_limits
@@ -76,6 +77,12 @@ def test_a_masked_array_is_no_mask() -> None:
         with pytest.raises(ProblemError, match=r"is a masked array.*\.filled\(False\)"):
             call(given)
     assert problem.norm(given.filled(False)) == problem.norm(_mask(1))
+
+
+def test_a_series_of_pandas_is_a_subset() -> None:
+    """It has a method called ``mask``. Mutation: the method is taken for the subset."""
+    problem = Problem(_S, size=1)
+    assert problem.norm(pd.Series(_mask(1, 3))) == problem.norm(_mask(1, 3))
 
 
 def test_a_subset_of_numbers_is_cured() -> None:

@@ -166,6 +166,22 @@ def test_nothing_verified_is_said_with_the_smallest_epsilon() -> None:
     assert prune(epsilon=1.001 * smallest)[0].size > 0
 
 
+@pytest.mark.parametrize("limits", [{}, {"epsilon": 1e3}])
+def test_the_limit_that_broke_is_named(limits: dict[str, float]) -> None:
+    """Where the loss was the obstacle no epsilon is blamed, and none would have helped.
+
+    Mutation: `_conclude` names a smallest epsilon whatever was broken: fails.
+    """
+    forced = np.flatnonzero(Y == 0)[1:]
+    solution, check = prune(max_loss_gap=1e-3, validation=(X, Y), must_prune=forced, **limits)
+    assert solution.status == "unknown"
+    assert "smallest_epsilon" not in solution.stats
+    for words in (solution.message, str(check)):
+        assert "max_loss_gap = 0.001" in words
+        assert "epsilon" not in words
+    assert check.is_verified is False
+
+
 def test_nothing_that_holds_must_prune_is_said() -> None:
     """One whole class but one example cannot go without a change."""
     forced = np.flatnonzero(Y == 0)[1:]

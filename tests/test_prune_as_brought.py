@@ -123,3 +123,26 @@ def test_verify_names_its_own_arguments() -> None:
         subsetsel.verify(problem, [1, 2])
     with pytest.raises(ProblemError, match=r"in test = \(X, y\): y\[0\]"):
         subsetsel.verify(problem, np.zeros(len(X), bool), test=(X, np.full(len(X), 7)))
+
+
+def test_a_problem_to_the_letter_keeps_one_of_each_class() -> None:
+    """Whatever a problem was made for, its refit needs every class.
+
+    Mutation: `_ask_again` without `keep_one_of_each`: fails.
+    """
+    problem = subsetsel.Problem.from_features(X, Y, l2=L2, epsilon=1e6, formulation="paper")
+    num_constraints = len(problem.constraints)
+    solution, _ = subsetsel.prune(problem, solver="greedy")
+    assert sorted(Y[solution.kept]) == [0, 1, 2]
+    assert (problem.normalization, len(problem.constraints)) == ("full", num_constraints)
+
+
+@pytest.mark.parametrize("value", ["a tenth", -1.0, [0.1]])
+def test_a_bad_rel_epsilon_beside_a_problem_is_named(value: Any) -> None:
+    """By its own name, not by that of the epsilon which is made of it.
+
+    Mutation: `_ask_again` multiplies what was given by the norm: fails.
+    """
+    problem = subsetsel.Problem.from_features(X, Y, l2=L2, epsilon=0.2)
+    with pytest.raises(ProblemError, match=r"^rel_epsilon must be"):
+        subsetsel.prune(problem, rel_epsilon=value)

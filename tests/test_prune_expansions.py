@@ -11,12 +11,13 @@ import subsetsel
 from subsetsel.engine.options import Limits
 from subsetsel.engine.run import Run
 from subsetsel.engine.trust_region import TrustRegion
+from subsetsel.errors import ProblemError
 from subsetsel.guarantee.checkpoint import Journal
 from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial
 from subsetsel.guarantee.trials import Question, Trials
-from subsetsel.problem.searched_rows import Move
+from subsetsel.problem.searched_rows import Move, SearchedRows
 
 
 def overlapping(n: int, seed: int) -> tuple[Any, Any]:
@@ -70,6 +71,41 @@ def test_expansions_verify_larger_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     with_them = sum(subsetsel.prune(*pair, **QUESTION)[0].size for pair in data)
     monkeypatch.setattr(Trial, "is_off", property(lambda _: False))
     assert with_them > sum(subsetsel.prune(*pair, **QUESTION)[0].size for pair in data)
+
+
+def test_an_expansion_of_numbers_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was verified before comes back, and sizes are tried without it.
+
+    Mutation: `_choose` lets the error of `expand` through: fails.
+    """
+
+    def fail(*_: Any) -> None:
+        raise ProblemError("S holds an entry of size 7.9e+15")
+
+    monkeypatch.setattr(SearchedRows, "expand", fail)
+    solution, check = subsetsel.prune(X, Y, **QUESTION)
+    assert check.is_verified
+    assert solution.size > 0
+    assert solution.limit is None
+
+
+def test_a_way_that_gives_nothing_leaves_the_others(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expansion that was given up, though it is the best way so far, ends no size.
+
+    Mutation: `try_size` breaks off at the first way that gives nothing: fails.
+    """
+
+    def choose(_: Trials, question: Question) -> Trial | None:
+        return None if question.around is not None else tried(trials, question.size, 0.5)
+
+    trials.done.append(tried(trials, 60, 0.4))
+    trials._num_lost |= {0: 1, 1: 1}
+    monkeypatch.setattr(Trials, "_try", choose)
+    found = trials.try_size(64, None)
+    assert found is not None
+    assert found.size == 64
 
 
 def test_a_way_to_start_that_lost_three_times_is_not_tried_again(

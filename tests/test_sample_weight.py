@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,29 @@ def test_weights_of_any_size_have_the_same_shares(scale: float) -> None:
     assert kept.of(np.array([True, False, False])) == pytest.approx(7 / 8)
     assert kept.most(2) == pytest.approx(5 / 8)
     assert kept.most(3) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_what_is_kept_at_most_is_rounded_outward() -> None:
+    """A bound rests on it, also where nearly all are pruned.
+
+    Mutation: what is pruned is taken from 1: below the exact sum near n.
+    """
+    weights = np.random.default_rng(0).lognormal(0.0, 4.0, size=5000)
+    kept = KeptShare(len(weights), weights)
+    assert kept.shares is not None
+    heaviest = np.sort(kept.shares)[::-1]
+    for num in (1, 2, 3, 10, 100, 4999):
+        exact = math.fsum(heaviest[:num])
+        assert exact <= kept.most(len(weights) - num) <= exact * (1 + 1e-10)
+
+
+def test_a_limit_that_binds_nothing_is_answered() -> None:
+    """However large epsilon is, all goes but one example of each class.
+
+    Mutation: the column of the weights grows with epsilon: S is refused.
+    """
+    found = solve(weighed(epsilon=1e18), max_iterations=2000)
+    assert found.size == N - len(np.unique(Y))
 
 
 def test_what_is_allowed_is_the_kept_share_of_the_weight() -> None:

@@ -66,7 +66,7 @@ def test_an_infeasible_size_is_told_those_that_are_not() -> None:
     S = np.random.default_rng(3).normal(size=(12, 2))
     solution = solve(S, size=12, must_keep=[0, 3], must_prune=[1, 2], solver="greedy")
     assert solution.status == "infeasible"
-    assert "which allow 2 to 10 of n = 12" in solution.message
+    assert "which allow 2 and at most 10 of n = 12" in solution.message
     for size in (2, 10):
         again = solve(S, size=size, must_keep=[0, 3], must_prune=[1, 2], solver="greedy")
         assert again.is_feasible

@@ -48,6 +48,18 @@ def test_around_a_set_what_is_searched_is_what_the_refit_did(metric: Any) -> Non
     assert searched.move(mask, theta).searched == pytest.approx(move.first_order, rel=1e-9)
 
 
+def test_what_is_kept_may_weigh_next_to_nothing() -> None:
+    """The prediction is over the kept weight, which no difference of sums loses.
+
+    Mutation: the kept share is 1 minus the pruned one: fails.
+    """
+    weights = np.where(np.arange(90) < 50, 1.0, 1e-18)
+    problem, mask = problem_of(sample_weight=weights), np.arange(90) < 50
+    searched = SearchedRows(problem, "parameter")
+    share = weights[50:].sum() / weights.sum()
+    assert searched.predict(mask) == pytest.approx(problem.norm(mask) / share, rel=1e-9)
+
+
 @pytest.mark.parametrize(("most", "is_kept"), [(10**9, True), (1, False)])
 def test_three_arrays_are_held_only_where_they_fit(
     monkeypatch: pytest.MonkeyPatch, most: int, is_kept: bool

@@ -134,6 +134,34 @@ def test_goes_on_after_it_was_killed(S: NDArray[np.float64], tmp_path: Path, cal
     assert third.stats["num_rounds"] < whole.stats["num_rounds"]
 
 
+def test_a_resumed_bound_is_computed_and_not_read(S: NDArray[np.float64], tmp_path: Path) -> None:
+    """Whatever numbers the file of the relaxation holds, no subset is larger than the bound.
+
+    Mutation: the bound is taken from the file: it is half of what is pruned.
+    """
+    first = answer(S, checkpoint=tmp_path)
+    (path,) = tmp_path.glob("*relaxation*.npz")
+    held = dict(np.load(path))
+    held["numbers"][:] = first.size / 2
+    np.savez(path, **held)
+    again = answer(S, checkpoint=tmp_path)
+    assert again.bound is not None
+    assert again.bound >= first.size
+
+
+def test_rows_next_to_nothing_are_sampled_beside_fixed_ones(S: NDArray[np.float64]) -> None:
+    """What is fit for sums as a whole is not looked at again in a part.
+
+    Mutation: the drawn rows are checked: they are refused as too small.
+    """
+    scaled = 1e-145 * S
+    scaled[::1000] = 1.0
+    rows = in_shards(scaled, cut_evenly(len(S), 3))
+    found = solve(Problem(rows, epsilon=1e-143, must_keep=[0, 1000, 2000]), solver="greedy")
+    assert found.is_feasible
+    assert found.size > 0
+
+
 def test_the_folder_of_another_question_is_refused(S: NDArray[np.float64], tmp_path: Path) -> None:
     """Another limit on the same rows does not go on from the folder."""
     answer(S, checkpoint=tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from subsetsel import Problem
 from subsetsel.errors import FileFormatError, OptionError, ProblemError
 from subsetsel.shards.files import find_files
 from subsetsel.shards.pieces import load_arrays
@@ -206,6 +207,21 @@ def test_a_table_of_one_column_of_texts_holds_labels(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(arrow.table({"y": Y}), tmp_path / "y.parquet", row_group_size=7)
     found, _ = joined(open_table(tmp_path / "y.parquet", rows_per_shard=7))
     np.testing.assert_array_equal(found, Y)
+
+
+def test_a_list_of_texts_is_labels_and_no_list_of_files(tmp_path: Path) -> None:
+    """Beside features in files, labels may be a list as anywhere.
+
+    Mutation: a list of texts is opened as files: there is no file 'cat'.
+    """
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    np.save(tmp_path / "X.npy", X)
+    labels = ["cat" if x > 0 else "dog" for x in X[:, 0]]
+    of_list, of_array = (
+        Problem.from_features(str(tmp_path / "X.npy"), y, l2=0.1, epsilon=1.0)
+        for y in (labels, np.array(labels))
+    )
+    assert np.array_equal(of_list.rows.squared_norms, of_array.rows.squared_norms)
 
 
 def test_columns_are_chosen_by_name(tmp_path: Path) -> None:

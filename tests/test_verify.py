@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,19 @@ def test_an_epsilon_of_the_loss_metric_is_not_judged() -> None:
     """Its unit is not that of the change."""
     problem = subsetsel.Problem.from_features(X, Y, l2=L2, metric="loss", epsilon=10.0)
     assert subsetsel.verify(problem, MASK).is_verified is None
+
+
+def test_a_solution_of_the_loss_metric_brings_no_epsilon(tmp_path: Path) -> None:
+    """Neither fresh nor read from a file is its epsilon taken for a change of parameters.
+
+    Mutation: `epsilon_of` does not look at the metric: fails.
+    """
+    problem = subsetsel.Problem.from_features(X, Y, l2=L2, metric="loss", epsilon=10.0)
+    solution = subsetsel.solve(problem, max_iterations=500)
+    solution.save(tmp_path / "loss.npz")
+    for one in (solution, Solution.load(tmp_path / "loss.npz")):
+        check = subsetsel.verify(PROBLEM, one)
+        assert (check.epsilon, check.is_verified) == (None, None)
 
 
 def test_test_examples_are_scored_by_both_heads() -> None:

@@ -34,8 +34,8 @@ from subsetsel.support.clock import Clock
 
 FINE = (1e-6, 0.05)
 """As `COARSE` and `SHARP`: a step costs little beside what its u is worth."""
-# Beyond, the rows of a step fit into no machine that coordinates.
-_MOST_PARAMETERS = 20_000
+MOST_PARAMETERS = 20_000
+"""Beyond, neither the rows of a step nor the factor of a Hessian fit into one machine."""
 _MOST_STEPS = 30
 # Products and sums of all rows in a step.
 _PASSES = 2.0
@@ -137,9 +137,9 @@ def require_few_columns(problem: Problem) -> None:
     ProblemError
         With the number.
     """
-    if problem.d > _MOST_PARAMETERS:
+    if problem.d > MOST_PARAMETERS:
         raise ProblemError(
             f"S in shards has d = {problem.d:,} columns, and Eq. 3 on shards takes at most "
-            f"{_MOST_PARAMETERS:,}: each of its steps brings {LEAST_PER_PARAMETER} rows for each "
+            f"{MOST_PARAMETERS:,}: each of its steps brings {LEAST_PER_PARAMETER} rows for each "
             "parameter to one machine. Ask with size=..., or reduce the features first."
         )

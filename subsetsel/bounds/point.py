@@ -213,8 +213,7 @@ class Point:
                 "reduced_costs": here.reduced_costs,
                 "best_u": best.u,
                 "best_y": best.y,
-                "best_reduced_costs": best.reduced_costs,
-                "numbers": np.array([self.lam, self.reach, self.gain, self.height, best.bound]),
+                "numbers": np.array([self.lam, self.reach, self.gain, self.height]),
                 "records": np.array([list(record.values()) for record in self.records]),
             },
         )
@@ -224,9 +223,10 @@ class Point:
         kept = None if self.steps is None else self.steps.get(_KEY)
         if kept is None:
             return False
-        self.lam, self.reach, self.gain, self.height, bound = map(float, kept["numbers"])
+        self.lam, self.reach, self.gain, self.height = map(float, kept["numbers"])
         self.here = Dual(kept["u"], kept["y"], float("inf"), kept["reduced_costs"])
-        self.best = Dual(kept["best_u"], kept["best_y"], bound, kept["best_reduced_costs"])
+        # What is proved is computed from S, and never read from a file.
+        self.best = evaluate_dual(self.problem, kept["best_u"], kept["best_y"])
         self.records = [
             dict(zip(_RECORD, map(float, record), strict=True)) for record in kept["records"]
         ]

@@ -6,8 +6,8 @@ import numpy as np
 
 from subsetsel.problem.constraints import Constraints
 from subsetsel.problem.problem import Problem
-from subsetsel.rows import as_rows
 from subsetsel.rows.base import BoolArray, FloatArray, IndexArray
+from subsetsel.rows.dense import DenseRows
 from subsetsel.support.memory import most_held
 
 # Rows drawn for each parameter as far as they fit into _USUAL_BYTES, and in any case; at least.
@@ -34,7 +34,8 @@ def sample(problem: Problem, mask: BoolArray, items: IndexArray, limits: FloatAr
     limits : ndarray of the shape of ``items``
         1 / pi of a row that was drawn with the chance pi.
     """
-    rows = as_rows(problem.rows.take(items))
+    # A part of rows that were looked at: all of its entries may be small.
+    rows = DenseRows(problem.rows.take(items), is_checked=True)
     drawn = np.where(mask[items], limits, 0.0)
     offset = problem.sum(mask) - rows.sum(drawn)
     model = Problem(rows, epsilon=problem.epsilon, offset=offset)

@@ -79,6 +79,9 @@ def search_whole(engine: Engine, problem: Problem, run: Run) -> Candidate:
             run.submit(inner.mask)
     run.should_stop()
     candidate = found[0] if found else Candidate(limit=inner.limit)
+    if problem.rows.block_error:
+        # What was brought here is rounded; a proof about it is none about the rows themselves.
+        candidate = candidate.without_proofs()
     words = (
         f"all {problem.n:,} rows were brought together: for {problem.d:,} parameters they are too "
         "few to be searched in shards"

@@ -35,16 +35,10 @@ class Journal:
     ----------
     folder : Path or None
         None keeps nothing.
-
-    Attributes
-    ----------
-    num_known : int
-        How many keys were found on disk.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder, self._prefix = folder, ""
-        self.num_known = 0
 
     def part(self, name: str) -> Journal:
         """Give the journal of one search of several, whose keys are its own."""
@@ -65,7 +59,6 @@ class Journal:
         """
         if self._folder is None or not (path := self._path_of(self._folder, key)).exists():
             return None
-        self.num_known += 1
         return read_npz(path, npz_names(path))
 
     def put(self, key: str, arrays: Mapping[str, Any]) -> None:
@@ -134,7 +127,6 @@ def opened_journal(
                 f"checkpoint = {str(folder)!r} holds the progress of another run, of other data, "
                 "another question or other settings; delete the folder, or give another one."
             )
-        journal.num_known = 0
         yield journal
 
 

@@ -168,7 +168,7 @@ class _Levels:
         if not num_proposals:
             return None
         num_turns = -(-asked.size // shards.workers.num_workers)
-        seconds = _SHARE * run.remaining / num_turns
+        seconds = _SHARE * max(0.0, run.remaining) / num_turns
         work = Work(num_movers, num_proposals, seconds, int(run.limits.seed))
         each = [
             (

@@ -144,11 +144,17 @@ class _Weighed:
         self._forced = int(np.count_nonzero(problem.must_prune))
         self._forced_share = 1.0 - problem.kept_share(problem.must_prune)
         self._per_example = (1.0 - self._forced_share) / max(1, problem.n - self._forced)
+        self._radius = problem.radius(0)
+        if problem.shares is not None:
+            # A larger one binds no subset, and its column would be larger than S may be.
+            longest = float(np.sqrt(problem.rows.squared_norms).sum())
+            longest += 0.0 if problem.offset is None else float(np.linalg.norm(problem.offset))
+            self._radius = min(self._radius, longest / float(problem.shares.min()))
 
     def at_size(self, m: int) -> tuple[Problem, float]:
         """Ask for m examples, and say below which norm all is well."""
         sub, shares = self._problem.replace(size=m), self._problem.shares
-        epsilon = self._problem.radius(0)
+        epsilon = self._radius
         if shares is None or self._rows is None or not m:
             return sub, self._problem.radius(m)
         share = self._forced_share + (m - self._forced) * self._per_example

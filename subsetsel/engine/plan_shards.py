@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
+from subsetsel.bounds.graded import MOST_PARAMETERS
 from subsetsel.engine import plan_steps as steps
 from subsetsel.engine.plan import Machines, Rule, ShardPlan, Step
 from subsetsel.engine.plan_steps import Asked
 from subsetsel.errors import OptionError
 from subsetsel.support.memory import VARIABLE, most_held
 
-# Beyond, neither the rows of a step nor the factor of a Hessian fit into one machine.
-MOST_PARAMETERS = 20_000
 # Numbers for each example on the driver at the peak: of Eq. 3, of Eq. 4.
 VECTORS = 18, 25
 # What Python, its libraries and the compiled kernels take before there are any data; with torch.

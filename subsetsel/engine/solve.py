@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
@@ -171,8 +171,8 @@ def solve(
 def path(
     problem: Any,
     *,
-    sizes: Sequence[int] | None = None,
-    epsilons: Sequence[float] | None = None,
+    sizes: Iterable[int] | None = None,
+    epsilons: Iterable[float] | None = None,
     solver: str = "anneal",
     **options: Any,
 ) -> Iterator[Solution]:
@@ -182,7 +182,7 @@ def path(
     ----------
     problem : Problem or array_like of shape (n, d)
         Its own goal is replaced by each of the values.
-    sizes, epsilons : sequence
+    sizes, epsilons : sequence or array
         Exactly one of the two.
     solver : str
     **options
@@ -201,7 +201,7 @@ def path(
     if (sizes is None) == (epsilons is None):
         raise OptionError("path needs exactly one of sizes and epsilons.")
     key, values = ("size", sizes) if sizes is not None else ("epsilon", epsilons)
-    points = list(values or [])
+    points = [] if values is None else list(values)
     if not points:
         raise OptionError(f"{key}s is empty; give at least one value.")
     if not isinstance(problem, Problem):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -21,11 +22,7 @@ from subsetsel.guarantee.search import VerifiedSearch
 from subsetsel.guarantee.task import NO_LIMIT, Task
 from subsetsel.guarantee.trial import Trial
 from subsetsel.guarantee.trials import Trials
-from subsetsel.guarantee.verification import (
-    Verification,
-    check_of_nothing,
-    count_by_class,
-)
+from subsetsel.guarantee.verification import Verification, count_by_class
 from subsetsel.problem.progress import Limit, Status
 from subsetsel.problem.searched_rows import Move
 from subsetsel.problem.solution import Solution
@@ -83,7 +80,7 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
     task, best, run = trials.task, trials.best, trials.run
     head = task.problem.head
     assert head is not None
-    nearest = min(trials.done, key=_largest_change, default=None)
+    nearest = _nearest(trials)
     shown = best or nearest or _nothing_tried(task)
     # The validation examples took part in the choice; only the test examples say more.
     check = replace(shown.check, **scores_on(head, shown.theta, task.test))
@@ -93,11 +90,11 @@ def _conclude(trials: Trials, *, is_largest: bool) -> tuple[Solution, Verificati
     status: Status = "unknown"
     mask = np.zeros(task.problem.n, dtype=np.bool_)
     if best is None:
-        message = _why_nothing(trials, shown)
-        if trials.done:
-            stats["smallest_epsilon"] = _largest_change(shown)
-        if check.is_verified:
-            check = replace(check, is_verified=False)
+        broken = {} if nearest is None else task.criteria.broken(nearest.check)
+        message = _why_nothing(trials, shown, broken)
+        if [*broken] == ["epsilon"]:
+            stats["smallest_epsilon"] = shown.check.largest_change
+        check = replace(check, is_verified=False, broken="; ".join(broken.values()) or None)
     else:
         status = "optimal" if is_largest else "feasible"
         mask = best.mask.copy()
@@ -126,9 +123,31 @@ def _nothing_tried(task: Task) -> Trial:
     assert head is not None
     sizes = count_by_class(head.labels, head.classes)
     scores = scores_on(head, head.theta, task.validation)
-    check = check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
+    check = _check_of_nothing(n, sizes, task.criteria.epsilon, **scores)
     return Trial(
         np.zeros(n, dtype=np.bool_), check, head.theta, 0.0, is_met=False, move=Move(0.0, 0.0, 0.0)
+    )
+
+
+def _check_of_nothing(
+    n: int, class_sizes: dict[str, int], epsilon: float | None = None, **scores: Any
+) -> Verification:
+    """Say what is known of the empty set without any refit: nothing moves."""
+    return Verification(
+        n=n,
+        num_pruned=0,
+        change=0.0,
+        change_error=0.0,
+        predicted_full=0.0,
+        predicted_kept=0.0,
+        predicted_newton=0.0,
+        objective_gap=0.0,
+        curvature=1.0,
+        epsilon=epsilon,
+        is_verified=False,
+        class_sizes=class_sizes,
+        class_pruned=dict.fromkeys(class_sizes, 0),
+        **scores,
     )
 
 
@@ -156,7 +175,7 @@ def nothing_set_up(
         message=_NOT_SET_UP.format("time was up" if limit == "time" else "interrupted"),
         stats={"curve": []},
     )
-    return solution, check_of_nothing(n, count_by_class(codes, classes), epsilon)
+    return solution, _check_of_nothing(n, count_by_class(codes, classes), epsilon)
 
 
 def _stats(trials: Trials, shown: Trial) -> dict[str, Any]:
@@ -176,8 +195,13 @@ def _stats(trials: Trials, shown: Trial) -> dict[str, Any]:
     return stats
 
 
-def _largest_change(trial: Trial) -> float:
-    return trial.check.largest_change
+def _nearest(trials: Trials) -> Trial | None:
+    """Find what a larger epsilon alone would have admitted, else what breaks a limit by least."""
+    criteria = trials.task.criteria
+    by_epsilon = [trial for trial in trials.done if [*criteria.broken(trial.check)] == ["epsilon"]]
+    if by_epsilon:
+        return min(by_epsilon, key=lambda trial: trial.check.largest_change)
+    return min(trials.done, key=lambda trial: trial.usage, default=None)
 
 
 def _claim(check: Verification) -> str:
@@ -185,8 +209,8 @@ def _claim(check: Verification) -> str:
     return words if check.epsilon is None else f"{words} <= epsilon = {check.epsilon:.6g}"
 
 
-def _why_nothing(trials: Trials, nearest: Trial) -> str:
-    """Say why no set was verified, and which epsilon would have admitted one."""
+def _why_nothing(trials: Trials, nearest: Trial, broken: Mapping[str, str]) -> str:
+    """Say why no set was verified, and which epsilon would have admitted one, if any would."""
     if not trials.done and trials.run.limit is None:
         return "the solver found no subset of any size it was asked for; choose another solver"
     if not trials.done:
@@ -194,15 +218,18 @@ def _why_nothing(trials: Trials, nearest: Trial) -> str:
     holding = " that holds must_prune" if trials.problem.must_prune.any() else ""
     floor = trials.task.criteria.min_curvature
     curvature = max(trial.check.curvature for trial in trials.done)
-    smallest = (
-        f"the smallest epsilon for which one of those tried can be is "
-        f"{_largest_change(nearest):.6g} ({nearest.size} pruned)"
-    )
+    if [*broken] == ["epsilon"]:
+        closest = (
+            f"the smallest epsilon for which one of those tried can be is "
+            f"{nearest.check.largest_change:.6g} ({nearest.size} pruned)"
+        )
+    else:
+        closest = f"nearest came one with {nearest.size} pruned: {'; '.join(broken.values())}"
     if trials.run.limit is not None:
-        return f"stopped before a subset was verified; {smallest}"
+        return f"stopped before a subset was verified; {closest}"
     if floor is not None and curvature < floor:
         return (
             f"no non-empty subset{holding} keeps min_curvature = {floor:g} of the curvature; the "
             f"most that one of those tried keeps is {curvature:.6g}"
         )
-    return f"no non-empty subset{holding} could be verified; {smallest}"
+    return f"no non-empty subset{holding} could be verified; {closest}"

@@ -21,6 +21,7 @@ from subsetsel.engine.journal import digest
 from subsetsel.engine.options import Limits
 from subsetsel.errors import FileFormatError, ProblemError
 from subsetsel.guarantee.task import Task
+from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.files import written_whole
 from subsetsel.support.npz import read_npz
@@ -68,9 +69,15 @@ class Journal:
             self._choices = _read(path, fingerprint, n)
         self.num_known = len(self._choices)
 
-    def find(self, key: bytes) -> Choice | None:
-        """Look up what was chosen before."""
-        return self._choices.get(key)
+    def find(self, key: bytes, problem: Problem | None = None) -> Choice | None:
+        """Look up what was chosen before; nothing where it breaks a limit of a problem.
+
+        Not even a limit that no refit measures rests on the file.
+        """
+        choice = self._choices.get(key)
+        if choice is None or choice.mask is None or problem is None:
+            return choice
+        return None if problem.linear_violations(choice.mask) else choice
 
     def add(self, key: bytes, choice: Choice) -> None:
         """Record a choice under its `key_of`, on disk before anything else is done."""

@@ -55,28 +55,39 @@ class Criteria:
 
     def is_met(self, check: Verification) -> bool:
         """Whether a refit, tested on the validation examples, stays within every limit."""
-        return all(value <= limit for value, limit in self._terms(check)) and (
-            self.min_curvature is None or check.curvature >= self.min_curvature
-        )
+        return not self.broken(check)
+
+    def broken(self, check: Verification) -> dict[str, str]:
+        """Name every limit that a refit breaks, and say how."""
+        found = {
+            name: f"{what.format(value)} > {name} = {limit:g}"
+            for name, what, value, limit in self._terms(check)
+            if not value <= limit
+        }
+        floor = self.min_curvature
+        if floor is not None and not check.curvature >= floor:
+            found["min_curvature"] = f"curvature {check.curvature:.6g} < min_curvature = {floor:g}"
+        return found
 
     def usage(self, check: Verification) -> float:
         """Largest value / limit of a refit, the curvature apart; above 1 where one is broken."""
         ratios = [
             0.0 if value <= 0 else float("inf") if limit == 0 else value / limit
-            for value, limit in self._terms(check)
+            for _, _, value, limit in self._terms(check)
         ]
         return max(ratios, default=0.0)
 
-    def _terms(self, check: Verification) -> Iterator[tuple[float, float]]:
-        """Every value that has an upper limit, with that limit."""
-        for value, limit in (
-            (check.largest_change, self.epsilon),
-            (check.loss_gap, self.max_loss_gap),
-            (check.accuracy_drop, self.max_accuracy_drop),
+    def _terms(self, check: Verification) -> Iterator[tuple[str, str, float, float]]:
+        """Every value that has an upper limit: name of the limit, words for the value, both."""
+        for name, what, value in (
+            ("epsilon", "the head moves by up to {:.6g}", check.largest_change),
+            ("max_loss_gap", "the validation loss rises by {:.6g}", check.loss_gap),
+            ("max_accuracy_drop", "the accuracy falls by {:.6g}", check.accuracy_drop),
         ):
+            limit = getattr(self, name)
             if limit is not None:
                 assert value is not None
-                yield value, limit
+                yield name, what, value, limit
 
 
 def _is_finite(value: Any) -> bool:

@@ -139,8 +139,8 @@ def prune(
         ``stats["curve"]`` lists every size that was tried with its predicted and measured change.
         The status is "optimal" if the other constraints allow nothing larger. It is "unknown" if
         nothing could be verified: then nothing is pruned, and ``stats["smallest_epsilon"]`` is the
-        smallest epsilon that would have admitted a set that was tried. Where ``limit`` is "time"
-        or "interrupted" nothing may have been tried; ``message`` says so.
+        smallest epsilon that would have admitted a set that was tried, if any would. Where
+        ``limit`` is "time" or "interrupted" nothing may have been tried; ``message`` says so.
     Verification
         Of the subset returned; where nothing could be verified, of the set that came nearest, and
         where nothing was tried, of the empty set: change 0, known without a refit. In both cases

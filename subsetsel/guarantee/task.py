@@ -13,7 +13,7 @@ from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.held_out import Split, check_against, check_split
 from subsetsel.problem.arguments import Metric, refuse_offset
 from subsetsel.problem.ask_head import ask_of_features
-from subsetsel.problem.goal import refuse_hidden
+from subsetsel.problem.goal import Goal, refuse_hidden
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import Clock
@@ -190,12 +190,18 @@ def _require_head_alone(problem: Problem, y: Any, l2: Any, arguments: dict[str, 
 def _ask_again(problem: Problem, goal: dict[str, Any], arguments: dict[str, Any]) -> Problem:
     """Give a problem its epsilon, its own where there is no other, and fix more examples."""
     assert problem.head is not None
-    epsilon = NO_LIMIT if problem.epsilon is None else problem.epsilon
-    if "rel_epsilon" in goal:
-        epsilon = goal["rel_epsilon"] * problem.head.theta_norm
+    head, epsilon = problem.head, problem.epsilon
+    if goal:
+        epsilon = Goal.parse(problem.n, theta_norm=head.theta_norm, **goal).epsilon
+    if epsilon is None:
+        epsilon = NO_LIMIT
+    is_full = problem.normalization == "full"
     # What refitting does is searched whatever the problem was made for.
     problem = problem.with_rows(problem.rows)
-    return problem.replace(epsilon=goal.get("epsilon", epsilon), **arguments)
+    problem = problem.replace(epsilon=epsilon, normalization="kept", **arguments)
+    if is_full:
+        problem.keep_one_of_each(head.labels)
+    return problem
 
 
 def _as_answer(given: Any, n: int) -> EarlierAnswer | None:

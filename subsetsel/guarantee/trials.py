@@ -18,7 +18,7 @@ from subsetsel.engine.other_form import Engine
 from subsetsel.engine.run import Run
 from subsetsel.engine.trust_region import TrustRegion, descend
 from subsetsel.engine.within import inner_run, search_within
-from subsetsel.errors import SolverError
+from subsetsel.errors import ProblemError, SolverError
 from subsetsel.guarantee.checkpoint import Choice, Journal, key_of
 from subsetsel.guarantee.curvature import curvature_cut, weak_directions
 from subsetsel.guarantee.task import Task
@@ -142,9 +142,9 @@ class Trials:
             trial = self._try_between_cuts(asked)
             if trial is not None:
                 found[way] = trial
-            if trial is None or self.run.should_stop():
+            if self.run.should_stop() or (trial is None and way != _EXPANDED):
                 break
-            if is_rough and not trial.is_far_off:
+            if is_rough and trial is not None and not trial.is_far_off:
                 return trial
         best = max(found.values(), key=lambda trial: trial.rank, default=None)
         if best is None or self.run.should_stop():
@@ -302,18 +302,22 @@ class Trials:
 
     def _choose(self, asked: Question) -> BoolArray | None:
         """Let the solver choose examples of small joint influence, or look up what it chose."""
-        base = None if asked.around is None else asked.around.mask
+        around = asked.around
         # Cuts may have come in on the way.
+        base = None if around is None else around.mask
         arrays = (asked.guess, base, *self.problem.constraints.arrays)
         key = key_of(asked.size, asked.way, asked.reach, self.run.iterations_left, *arrays)
-        known = self.journal.find(key)
+        known = self.journal.find(key, self.problem.replace(size=asked.size))
         if known is None:
             self._require_time()
-        if asked.around is None:
+        if around is None:
             self._searched.go_back(self.run.clock)
         else:
-            around = asked.around
-            self._searched.expand(around.mask, around.theta, asked.size, self.run.clock)
+            try:
+                self._searched.expand(around.mask, around.theta, asked.size, self.run.clock)
+            except ProblemError:
+                # Of numbers too large to be summed: this expansion is given up, not the search.
+                return None
         if known is not None:
             self.run.add_iterations(known.num_iterations)
             return known.mask
@@ -336,9 +340,8 @@ class Trials:
         left, set_aside = self.run.remaining, 0.0
         if left < math.inf:
             set_aside = max(self._refit_time, (1 - _SHARE_OF_CHOICE) * left)
-        is_whole = True
+        engine, is_whole = self._engines[asked.way], True
         try:
-            engine = self._engines[asked.way]
             is_whole = search_within(self.run, engine, inner, set_aside=set_aside)
         except SolverError:
             # HiGHS may neither meet nor exclude several cuts together: then this size has failed.

@@ -73,6 +73,8 @@ class Verification:
         Class -> how many examples it has, and how many of them are pruned.
     scope : str
         What the guarantee speaks of.
+    broken : str or None
+        Which limits the set breaks, where `subsetsel.prune` verified nothing and tried some.
 
     References
     ----------
@@ -100,6 +102,7 @@ class Verification:
     class_sizes: dict[str, int] = field(default_factory=dict)
     class_pruned: dict[str, int] = field(default_factory=dict)
     scope: str = SCOPE
+    broken: str | None = None
 
     def __post_init__(self) -> None:
         # JSON knows no tuples.
@@ -151,12 +154,15 @@ class Verification:
         """Say in one sentence what can be relied on."""
         if self.is_verified is None:
             return f"refitted exactly: the head moves by {self.change:.6g}"
-        if not (self.is_verified or self.num_pruned):
-            return "NOT verified: nothing is pruned"
-        moves = f"the head moves by {'at most' if self.is_verified else 'up to'}"
         if self.is_verified:
-            return f"verified: {moves} {self.largest_change:.6g} <= epsilon = {self.epsilon:g}"
-        return f"NOT verified: {moves} {self.largest_change:.6g} > epsilon = {self.epsilon:g}"
+            within = f"{self.largest_change:.6g} <= epsilon = {self.epsilon:g}"
+            return f"verified: the head moves by at most {within}"
+        if not self.num_pruned:
+            return "NOT verified: nothing is pruned"
+        if self.broken:
+            return f"NOT verified: {self.broken}"
+        beyond = f"{self.largest_change:.6g} > epsilon = {self.epsilon:g}"
+        return f"NOT verified: the head moves by up to {beyond}"
 
     def _facts(self) -> Facts:
         """Say what was measured, as names and texts."""
@@ -267,8 +273,16 @@ def verify(
         check_split(head, "test", test)
     epsilon = problem.epsilon
     if epsilon is None:
-        epsilon = getattr(given, "epsilon", None)
+        epsilon = epsilon_of(given)
     return refit_and_measure(problem, mask, epsilon=epsilon, test=test)[0]
+
+
+def epsilon_of(solution: Any) -> float | None:
+    """Say how far a solution lets the parameters move; None where its epsilon is of the loss."""
+    if getattr(solution, "stats", {}).get("metric", "parameter") != "parameter":
+        return None
+    epsilon: float | None = getattr(solution, "epsilon", None)
+    return epsilon
 
 
 def refit_and_measure(
@@ -310,28 +324,6 @@ def refit_and_measure(
         **scores_on(head, refit.theta, test),
     )
     return check, refit.theta
-
-
-def check_of_nothing(
-    n: int, class_sizes: dict[str, int], epsilon: float | None = None, **scores: Any
-) -> Verification:
-    """Say what is known of the empty set without any refit: nothing moves."""
-    return Verification(
-        n=n,
-        num_pruned=0,
-        change=0.0,
-        change_error=0.0,
-        predicted_full=0.0,
-        predicted_kept=0.0,
-        predicted_newton=0.0,
-        objective_gap=0.0,
-        curvature=1.0,
-        epsilon=epsilon,
-        is_verified=False,
-        class_sizes=class_sizes,
-        class_pruned=dict.fromkeys(class_sizes, 0),
-        **scores,
-    )
 
 
 def _change_error(head: Head, refit: Refit, change: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,10 +202,13 @@ class Constraints:
             self.upper + margin,
         )
 
-    @property
+    @cached_property
     def slack(self) -> FloatArray:
         """Absolute tolerance of each constraint, shape (c,)."""
-        scale = np.ones(len(self))
+        scale = np.zeros(len(self))
+        np.maximum.at(scale, self.matrix.indices, np.abs(self.matrix.data))
+        # Beside a coefficient of 10^9, which forbids its example, those of 1 still count in full.
+        scale = np.minimum(scale, 1.0)
         for limits in (self.lower, self.upper):
             finite = np.isfinite(limits)
             scale[finite] = np.maximum(scale[finite], np.abs(limits[finite]))

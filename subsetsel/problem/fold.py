@@ -21,8 +21,8 @@ class Folded:
     ----------
     problem : Problem
         Of the open examples alone. What the others add to S^T W is in its offset, and what they add
-        to the size and to each constraint is taken off the limits: a subset is feasible here where
-        `unfold` makes a feasible one of it, and has the same norm.
+        to the size and to each constraint is taken off the limits: but for their rounding, a subset
+        is feasible here where `unfold` makes a feasible one of it, and has the same norm.
     items : ndarray of int64, sorted
         Which examples are open.
     decided : ndarray of shape (n,), bool

@@ -20,6 +20,7 @@ from subsetsel.problem.arguments import (
 )
 from subsetsel.problem.ask_head import ask_of_features, ask_of_head, choose_formulation
 from subsetsel.problem.constraints import Constraints
+from subsetsel.problem.goal import Goal
 from subsetsel.problem.groups import group_constraints
 from subsetsel.problem.hessian import check_hessian
 from subsetsel.problem.in_shards import bring, open_features
@@ -230,12 +231,14 @@ class FromData:
             formulation, ridge, normalization, metric, question
         )
         check_hessian(hessian, question, normalization, has_head=False)
+        if (share := question.pop("rel_epsilon", None)) is not None:
+            given = question.get("epsilon")
+            share = Goal.parse(1, epsilon=given, rel_epsilon=share, theta_norm=1.0).epsilon
         from subsetsel.influence import parameter_influence
 
         found = parameter_influence(
             model, dataset, ridge=ridge, metric=metric, dtype=dtype, storage=storage, **settings
         )
-        share = question.pop("rel_epsilon", None)
         if share is not None:
             question["epsilon"] = share * found.theta_norm
         problem = cls(found.rows, normalization=normalization, **question)

@@ -138,7 +138,9 @@ def fixed_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
 def read_mask(given: Any, n: int, name: str) -> BoolArray:
     """Read a subset, a mask of shape (n,) or something with a ``mask``, that is called ``name``."""
     refuse_hidden(given, name)
-    array = np.asarray(getattr(given, "mask", given))
+    own = getattr(given, "mask", None)
+    # A Series of pandas has a method of that name.
+    array = np.asarray(given if own is None or callable(own) else own)
     if array.dtype == np.bool_ and array.shape == (n,):
         return array
     rule = (

@@ -13,7 +13,7 @@ from subsetsel.errors import ProblemError
 from subsetsel.problem.arguments import GroupLimits
 from subsetsel.problem.constraints import Constraints
 from subsetsel.rows.base import FloatArray, IndexArray
-from subsetsel.support.arrays import to_numpy
+from subsetsel.support.arrays import is_missing, to_numpy
 
 
 def group_constraints(
@@ -41,8 +41,8 @@ def group_constraints(
     Raises
     ------
     ProblemError
-        If only one of the two is given, lengths differ, a label does not occur, or limits are
-        crossed or negative.
+        If only one of the two is given, lengths differ, a label does not occur, two name the same
+        examples, or limits are crossed or negative.
     """
     if groups is None and group_limits is None:
         return Constraints.build(n, [])
@@ -63,6 +63,11 @@ def group_constraints(
         count = int(np.count_nonzero(members))
         if count == 0:
             raise ProblemError(f"group_limits names the group {label!r}, which no example has.")
+        if (earlier := int(which[members].max())) >= 0:
+            raise ProblemError(
+                f"group_limits[{list(group_limits)[earlier]!r}] and group_limits[{label!r}] limit "
+                "the same examples, and a group has one limit; name each group once, by its label."
+            )
         try:
             fewest, most = limits
         except (TypeError, ValueError) as error:
@@ -138,7 +143,11 @@ def balanced_limits(
     left = size - int(pruned.sum())
     order = np.argsort(-(ideal - pruned), kind="stable")
     pruned[order[:left]] += 1
-    return {label: (int(m), int(m)) for label, m in zip(labels.tolist(), pruned, strict=True)}
+    names = labels.tolist()
+    if labels.dtype.kind in "mM" and isinstance(names[0], int):
+        # Of times in nanoseconds NumPy makes plain integers, which are no labels.
+        names = list(labels)
+    return {label: (int(m), int(m)) for label, m in zip(names, pruned, strict=True)}
 
 
 def _equal_shares(counts: np.ndarray[Any, Any], num_kept: int) -> FloatArray:
@@ -161,7 +170,7 @@ def _as_labels(groups: Any) -> np.ndarray[Any, Any]:
         )
     labels = to_numpy(groups, "groups")
     if labels.dtype.kind in "fcOmM":
-        missing = [k for k, label in enumerate(labels.ravel()) if _is_missing(label)]
+        missing = [k for k, label in enumerate(labels.ravel()) if is_missing(label)]
         if missing:
             raise ProblemError(
                 f"groups holds no group for example {missing[0]} ({labels.ravel()[missing[0]]!r}; "
@@ -174,11 +183,3 @@ def _as_labels(groups: Any) -> np.ndarray[Any, Any]:
             "[str(group) for group in groups]."
         )
     return labels
-
-
-def _is_missing(label: Any) -> bool:
-    """Whether a label is None, NaN, NaT or NA, of which none equals itself."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        return True

@@ -76,7 +76,8 @@ def bring(values: Any, engine: Any, name: str) -> Any:
         raise ProblemError(
             f"{name} must be an array of one value per example, or files of them, got {values!r}."
         )
-    if not lies_in_shards(values):
+    is_text = isinstance(values, (list, tuple)) and not all(_is_path(one) for one in values)
+    if is_text or not lies_in_shards(values):
         return values
     parts = [part for part in _open(values, None, engine).map(_column) if len(part)]
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -38,8 +38,10 @@ class KeptShare:
         # Numbers of any size have a sum.
         relative = weights / weights.max()
         self.shares = relative / relative.sum()
-        # What is kept at most where so many are pruned: what is pruned is the lightest.
-        self._most = np.maximum(1.0 - np.concatenate([[0.0], np.cumsum(np.sort(self.shares))]), 0.0)
+        # What is kept at most where so many are pruned: the heaviest. Bounds rest on it, so that
+        # the rounding of the sums is added.
+        heaviest = np.cumsum(np.sort(self.shares)[::-1]) * (1.0 + 4 * n * np.finfo(np.float64).eps)
+        self._most = np.concatenate([[0.0], heaviest])[::-1]
 
     @classmethod
     def of_head(cls, n: int, head: Head | None) -> KeptShare:

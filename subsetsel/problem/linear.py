@@ -21,6 +21,8 @@ from subsetsel.support.clock import NO_CLOCK, Clock, TimeIsUp
 
 # Statuses of scipy.optimize.linprog and milp.
 _SOLVED, _LIMIT_REACHED, _INFEASIBLE, _STUMBLED = 0, 1, 2, 4
+# HiGHS drops coefficients that are not larger, without a word.
+_LEAST_COEFFICIENT = 1e-9
 
 
 def load_linear(problem: Problem) -> None:
@@ -57,8 +59,9 @@ def minimize_linear(
         return _linear_program(problem, cost, clock)
     if weights is None:
         return None, float("inf")
+    # It covers NumPy's pairwise sum, not the dot product of a BLAS.
     error = 4 * UNIT * np.log2(problem.n + 2) * float(np.abs(cost).sum())
-    return weights, float(cost @ weights) - error
+    return weights, float((cost * weights).sum()) - error
 
 
 def find_mask(
@@ -169,18 +172,29 @@ def _cheapest_in_groups(
 def _system(problem: Problem) -> tuple[sparse.csc_array, FloatArray, FloatArray]:
     """Linear constraints and the size as one system lower <= A w <= upper, for HiGHS.
 
-    Rows are scaled to a largest coefficient of 1, and limits widened by the slack with which the
-    core checks them, so that nothing the core calls feasible is cut off by scaling or rounding.
+    What fixed examples add is moved into the limits. Rows are scaled to a largest coefficient of 1,
+    and limits widened by the slack with which the core checks them and by the coefficients that
+    HiGHS would drop, so that nothing the core calls feasible is cut off by scaling or rounding.
     """
     constraints = problem.constraints
     least = 0.0 if problem.size is None else float(problem.size)
     ones = sparse.csr_array(np.ones((1, problem.n)))
     matrix = sparse.csr_array(sparse.vstack([constraints.matrix, ones]))
-    lower = np.append(constraints.lower - constraints.slack, least)
-    upper = np.append(constraints.upper + constraints.slack, float(problem.max_size))
+    forced = problem.must_prune.astype(np.float64)
+    added = matrix @ forced
+    rounding = problem.n * UNIT * (abs(constraints.matrix) @ forced)
+    margin = np.append(constraints.slack + rounding, 0.0)
+    lower = np.append(constraints.lower, least) - added - margin
+    upper = np.append(constraints.upper, float(problem.max_size)) - added + margin
+    matrix = matrix @ sparse.diags_array(problem.free.astype(np.float64))
     largest = abs(matrix).max(axis=1).toarray().ravel()
     scale = 1.0 / np.where(largest > 0, largest, 1.0)
-    return sparse.csc_array(sparse.diags_array(scale) @ matrix), scale * lower, scale * upper
+    matrix = sparse.csc_array(sparse.diags_array(scale) @ matrix)
+    dropped = matrix.copy()
+    dropped.data[np.abs(dropped.data) > _LEAST_COEFFICIENT] = 0.0
+    lower = scale * lower - dropped.maximum(0.0).sum(axis=1)
+    upper = scale * upper - dropped.minimum(0.0).sum(axis=1)
+    return sparse.csc_array(matrix - dropped), lower, upper
 
 
 def _box(problem: Problem) -> tuple[FloatArray, FloatArray]:

@@ -108,7 +108,6 @@ class Problem(FromData):
         self.head, self.hessian = head, hessian
         self.offset: FloatArray | None = read_offset(offset, self.d)
         self._kept_share = KeptShare.of_head(self.n, head)
-        self.groups = None if groups is None else np.asarray(groups)
         self.constraints: Constraints = group_constraints(self.n, groups, group_limits).join(
             Constraints.build(self.n, constraints or [])
         )

@@ -132,11 +132,7 @@ class SearchedRows:
 
     def _predict(self, rows: Rows, mask: BoolArray) -> float:
         """Say how far rows let the head move without the pruned examples (n,)."""
-        objective = self._head.objective_function
-        weight = float(mask.sum())
-        if objective.weights is not None:
-            weight = float(objective.weights.cpu().numpy()[mask].sum())
-        return euclidean(rows.sum(mask)) / (1.0 - weight / objective.total)
+        return euclidean(rows.sum(mask)) / self._problem.kept_share(mask)
 
     @property
     def _head(self) -> Head:

@@ -16,10 +16,11 @@ _LOOSEN = "loosen must_prune, must_keep, group_limits or constraints"
 
 
 def size_range(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] | None:
-    """Fewest and most examples that everything but the norm lets one prune.
+    """About the fewest and the most examples that everything but the norm lets one prune.
 
-    The second is a proven upper bound. None means that no subset is allowed. `TimeIsUp` is raised
-    where the clock ends before a subset is found.
+    The first is the size of a subset that was found, about 1 % above the smallest at most unless
+    the clock ends first; the second is a proven upper bound. None means that no subset is allowed.
+    `TimeIsUp` is raised where the clock ends before a subset is found.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def size_range(problem: Problem, clock: Clock = NO_CLOCK) -> tuple[int, int] | N
             return None
         least = int(smallest.sum())
     _, value = minimize_linear(problem, np.full(problem.n, -1.0), clock=clock)
+    if value == math.inf:
+        return None
     most = problem.max_size if value == -math.inf else math.floor(-value)
     return least, min(most, problem.max_size)
 
@@ -53,5 +56,6 @@ def why_no_size(problem: Problem, clock: Clock = NO_CLOCK) -> str:
         return f"{what}, nor does one of any other size; {_LOOSEN}"
     low, high = found
     return (
-        f"{what}, which allow {low:,} to {high:,} of n = {problem.n:,}; ask for these, or {_LOOSEN}"
+        f"{what}, which allow {low:,} and at most {high:,} of n = {problem.n:,}; ask for a size "
+        f"between these, or {_LOOSEN}"
     )

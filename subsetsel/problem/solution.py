@@ -331,6 +331,3 @@ def _bound(solution: Solution) -> str:
         return f"{least}: at most {above:.3%} above the least" if above < 1.0 else least
     gap = "optimal" if solution.gap == 0 else f"gap {solution.gap:.3%}"
     return f"at most {int(np.floor(solution.bound)):,} can be pruned (proved): {gap}"
-
-
-# --- checks -------------------------------------------------------------------------------------

@@ -163,9 +163,13 @@ class Rows(ABC):
         Returns
         -------
         dict
-            JSON types: ``storage``, ``search_width``, and ``inverse`` where it is known.
+            JSON types: ``storage``, ``search_width``, ``metric`` where norms are no changes of
+            parameters, and ``inverse`` where it is known.
         """
         chosen: dict[str, str | int] = {"storage": self.storage, "search_width": self.search_width}
+        metric = getattr(self, "metric", "parameter")
+        if metric != "parameter":
+            chosen["metric"] = metric
         return chosen if self.inverse is None else {**chosen, "inverse": self.inverse}
 
     @property

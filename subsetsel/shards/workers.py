@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from subsetsel.errors import EngineError, OutOfMemoryError, SubsetselError
+from subsetsel.shards.pieces import ALIGNMENT
 from subsetsel.support.memory import planned_memory
 from subsetsel.support.threads import one_blas_thread
 
@@ -23,8 +24,6 @@ SHARE_KEPT = 1 / 16
 
 FAILED_TASK = "failed_task"
 """The attribute of an error that says which task of a call of `Workers.run` it comes from."""
-
-_ALIGNMENT = 16
 
 
 class Workers(Protocol):
@@ -177,7 +176,7 @@ def aligned(value: Any) -> Any:
     PyTorch sum in another order where that is no multiple of what they load at once.
     """
     if isinstance(value, np.ndarray):
-        return value.copy() if value.ctypes.data % _ALIGNMENT else value
+        return value.copy() if value.ctypes.data % ALIGNMENT else value
     if type(value) in {tuple, list}:
         return type(value)(map(aligned, value))
     return value

@@ -67,7 +67,8 @@ def broken_rules(problem: Problem, masks: BoolArray, norms: FloatArray) -> dict[
         for c, name in enumerate(problem.constraints.names):
             lower, upper = problem.constraints.lower[c], problem.constraints.upper[c]
             sides = [abs(limit) for limit in (lower, upper) if np.isfinite(limit)]
-            slack = _LINEAR_TOLERANCE * max([1.0, *sides])
+            unit = min(1.0, float(abs(problem.constraints.matrix[[c]]).max()))
+            slack = _LINEAR_TOLERANCE * max([unit, *sides])
             rules[name] = (values[:, c] < lower - slack) | (values[:, c] > upper + slack)
     return rules
 
