@@ -149,6 +149,13 @@ def test_more_seeds_are_added_and_other_settings_refused(
         Comparison(first, others, tmp_path, CPU)
 
 
+def test_a_folder_of_an_earlier_version_is_told_as_such(tmp_path: Path) -> None:
+    """What it did not write down is named, and not taken for another value."""
+    RunLog(tmp_path, {"a": 1}).add({"key": "one"})
+    with pytest.raises(ProblemError, match="an earlier version, which did not write down b"):
+        RunLog(tmp_path, {"a": 1, "b": 2})
+
+
 def test_the_cost_is_told_before_it_is_spent(
     finished: Comparison, images: Images, tmp_path: Path
 ) -> None:

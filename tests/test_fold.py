@@ -133,3 +133,16 @@ def test_nothing_open_is_named() -> None:
     """A problem needs an example."""
     with pytest.raises(ProblemError, match="no example is open"):
         fold(Problem(np.eye(5), size=2), np.array([], dtype=int), np.arange(5) < 2)
+
+
+def test_a_limit_of_which_rounding_is_left_excludes_nothing() -> None:
+    """0.3 less three times 0.1 is a little below 0, and what is open adds nothing.
+
+    Mutation: the slack is made of what is left: nothing is feasible.
+    """
+    S = np.random.default_rng(0).normal(size=(12, 3))
+    coefficients = np.where(np.arange(12) < 3, 0.1, 0.0)
+    problem = Problem(S, size=5, must_prune=[0, 1, 2], constraints=[(coefficients, None, 0.3)])
+    mask = np.arange(12) < 5
+    assert not problem.linear_violations(mask)
+    assert not fold(problem, np.arange(3, 12), mask).problem.linear_violations(mask[3:])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from subsetsel import Problem, ProblemError, balanced_limits
+from subsetsel import Problem, ProblemError, balanced_limits, solve
 
 _S = np.array([[3.0, 0.0], [0.0, 4.0], [-3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
@@ -83,6 +83,12 @@ def test_a_series_of_pandas_is_a_subset() -> None:
     """It has a method called ``mask``. Mutation: the method is taken for the subset."""
     problem = Problem(_S, size=1)
     assert problem.norm(pd.Series(_mask(1, 3))) == problem.norm(_mask(1, 3))
+
+
+def test_a_series_of_pandas_is_a_guess() -> None:
+    """The search begins there. Mutation: `Run` reads the guess in a way of its own."""
+    found = solve(Problem(_S, size=2), initial_guess=pd.Series(_mask(1, 3)), max_iterations=0)
+    assert found.size == 2
 
 
 def test_a_subset_of_numbers_is_cured() -> None:

@@ -182,6 +182,20 @@ def test_the_limit_that_broke_is_named(limits: dict[str, float]) -> None:
     assert check.is_verified is False
 
 
+def test_nearest_by_curvature_is_shown_where_curvature_is_the_limit() -> None:
+    """Of what was tried, the check is of the set that keeps most of it.
+
+    Mutation: `_nearest` goes by the other limits alone.
+    """
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(80, 4)), rng.integers(0, 3, 80)
+    solution, check = subsetsel.prune(
+        features, labels, l2=1e-2, rel_epsilon=0.5, min_curvature=0.99, max_iterations=200_000
+    )
+    assert solution.status == "unknown"
+    assert check.curvature == max(trial["curvature"] for trial in solution.stats["curve"])
+
+
 def test_nothing_that_holds_must_prune_is_said() -> None:
     """One whole class but one example cannot go without a change."""
     forced = np.flatnonzero(Y == 0)[1:]

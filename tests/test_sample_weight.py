@@ -108,6 +108,13 @@ def test_a_limit_that_binds_nothing_is_answered() -> None:
     assert found.size == N - len(np.unique(Y))
 
 
+def test_a_weight_next_to_nothing_goes_with_a_limit_that_binds_nothing() -> None:
+    """The lightest example sets no scale. Mutation: its share, however small, divides."""
+    weights = np.where(np.arange(N) == 0, 1e-30, WEIGHTS)
+    problem = Problem.from_features(X, Y, l2=L2, sample_weight=weights, epsilon=1e300)
+    assert solve(problem, max_iterations=2000).size == N - len(np.unique(Y))
+
+
 def test_what_is_allowed_is_the_kept_share_of_the_weight() -> None:
     """Eq. 3 with normalization kept weighs, as verify does. Mutation: it counts."""
     problem = weighed(epsilon=2.0)

@@ -223,7 +223,7 @@ class Point:
         kept = None if self.steps is None else self.steps.get(_KEY)
         if kept is None:
             return False
-        self.lam, self.reach, self.gain, self.height = map(float, kept["numbers"])
+        self.lam, self.reach, self.gain, self.height = map(float, kept["numbers"][:4])
         self.here = Dual(kept["u"], kept["y"], float("inf"), kept["reduced_costs"])
         # What is proved is computed from S, and never read from a file.
         self.best = evaluate_dual(self.problem, kept["best_u"], kept["best_y"])

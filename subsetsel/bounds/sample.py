@@ -46,6 +46,7 @@ def sample(problem: Problem, mask: BoolArray, items: IndexArray, limits: FloatAr
         model.constraints = Constraints(
             columns, constraints.lower - others, constraints.upper - others, constraints.names
         )
+        model.constraints.slack = constraints.slack
     return model
 
 

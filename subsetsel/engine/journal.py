@@ -149,7 +149,7 @@ def _fingerprint(problem: Problem, limits: Limits, solver: str, options: Any) ->
         problem.must_keep,
         problem.offset,
         (problem.epsilon, problem.size, problem.max_size, problem.normalization, problem.hessian),
-        None if guess is None else np.asarray(getattr(guess, "mask", guess)),
+        None if guess is None else problem.check_mask(guess, "initial_guess"),
         (limits.seed, limits.num_workers, limits.max_iterations, limits.target, limits.gap),
         limits.bound,
     ]).hex()

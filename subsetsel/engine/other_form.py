@@ -37,6 +37,8 @@ _MOST_RELAXATIONS, _RELAXATION_SHARE, _FITTING = 6, 0.1, 1e-3
 _MOST_SEARCHED = 40
 # Relative rounding error of the few operations that make a bound of a dual solution.
 _ROUNDING = 1e-14
+# Of the weight; what weighs less makes no difference to an ellipse that is only searched.
+_LEAST_SHARE = 1e-12
 # While there is time, sizes are bisected again with so many times the work, so often at most.
 _MORE_EFFORT, _MOST_ROUNDS = 4.0, 6
 
@@ -146,10 +148,11 @@ class _Weighed:
         self._per_example = (1.0 - self._forced_share) / max(1, problem.n - self._forced)
         self._radius = problem.radius(0)
         if problem.shares is not None:
+            self._least_share = max(float(problem.shares.min()), _LEAST_SHARE)
             # A larger one binds no subset, and its column would be larger than S may be.
             longest = float(np.sqrt(problem.rows.squared_norms).sum())
             longest += 0.0 if problem.offset is None else float(np.linalg.norm(problem.offset))
-            self._radius = min(self._radius, longest / float(problem.shares.min()))
+            self._radius = min(self._radius, longest / self._least_share)
 
     def at_size(self, m: int) -> tuple[Problem, float]:
         """Ask for m examples, and say below which norm all is well."""
@@ -158,7 +161,7 @@ class _Weighed:
         if shares is None or self._rows is None or not m:
             return sub, self._problem.radius(m)
         share = self._forced_share + (m - self._forced) * self._per_example
-        share = min(max(share, float(shares.min())), 1.0 - float(shares.min()))
+        share = min(max(share, self._least_share), 1.0 - self._least_share)
         self._rows[:, -1] = epsilon * math.sqrt((1.0 - share) / share) * shares
         return sub.with_rows(self._rows, self._offset), epsilon * math.sqrt(1.0 - share)
 

@@ -223,7 +223,7 @@ class Run:
         ndarray of shape (n,), bool, or None
         """
         guess = self.limits.initial_guess
-        return None if guess is None else np.array(getattr(guess, "mask", guess), dtype=np.bool_)
+        return None if guess is None else self.problem.check_mask(guess, "initial_guess").copy()
 
     def best(self) -> Incumbent | None:
         """Give the best subset so far with its sum, size and norm, all of one and the same subset.

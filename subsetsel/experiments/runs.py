@@ -62,6 +62,12 @@ class RunLog:
     def _compare(self, found: Mapping[str, Any]) -> None:
         common = self._common
         names = sorted(n for n in {*found, *common} if found.get(n) != common.get(n))
+        unknown = [name for name in names if name not in found]
+        if unknown:
+            raise ProblemError(
+                f"{self.folder} was begun by an earlier version, which did not write down "
+                f"{', '.join(unknown)}; give another folder."
+            )
         if names:
             raise ProblemError(
                 f"{self.folder} holds runs of another {', '.join(names)}; give another folder."

@@ -201,7 +201,12 @@ def _nearest(trials: Trials) -> Trial | None:
     by_epsilon = [trial for trial in trials.done if [*criteria.broken(trial.check)] == ["epsilon"]]
     if by_epsilon:
         return min(by_epsilon, key=lambda trial: trial.check.largest_change)
-    return min(trials.done, key=lambda trial: trial.usage, default=None)
+    floor = criteria.min_curvature or 0.0
+    return min(
+        trials.done,
+        key=lambda trial: max(trial.usage, floor / max(trial.check.curvature, 1e-300)),
+        default=None,
+    )
 
 
 def _claim(check: Verification) -> str:

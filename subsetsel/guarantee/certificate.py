@@ -33,7 +33,7 @@ from subsetsel.support.files import written_whole
 from subsetsel.support.npz import read_npz
 from subsetsel.support.records import sha256_of_array, write_json
 
-FORMAT = "subsetsel-certificate-1"
+FORMAT = "subsetsel-certificate-2"
 # Kinds of the types, and number of axes.
 _ARRAYS = {
     "kept": ("iu", 1),
@@ -227,11 +227,11 @@ def _contradictions(
     change, error, bound = (record[name] for name in _CLAIMED)
     if not abs(outcome.change - change) + outcome.change_error <= error:
         yield (
-            f"the exact change is within {outcome.change_error:.3g} of {outcome.change:.15g}, "
-            f"which does not imply that it is within {error:.3g} of {change:.15g}"
+            f"the exact change is within {outcome.change_error:.3g} of {outcome.change:.17g}, "
+            f"which does not imply that it is within {error:.3g} of {change:.17g}"
         )
     if not outcome.bound_without_refit <= bound:
-        yield f"the bound without refit is {outcome.bound_without_refit:.15g}, not {bound:.15g}"
+        yield f"the bound without refit is {outcome.bound_without_refit:.17g}, not {bound:.17g}"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -239,7 +239,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         record = json.loads(path.read_text())
         if record["format"] != FORMAT:
-            raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}")
+            raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}; write it again")
         for name in ("l2", "epsilon", *_CLAIMED, "n", "num_features", "num_pruned"):
             _require_number(name, record[name], may_miss=name == "epsilon")
         record["sha256"].get("X")

@@ -13,7 +13,7 @@ from subsetsel.guarantee.criteria import Criteria
 from subsetsel.guarantee.held_out import Split, check_against, check_split
 from subsetsel.problem.arguments import Metric, refuse_offset
 from subsetsel.problem.ask_head import ask_of_features
-from subsetsel.problem.goal import Goal, refuse_hidden
+from subsetsel.problem.goal import Goal, mask_of, refuse_hidden
 from subsetsel.problem.problem import Problem
 from subsetsel.rows.base import BoolArray
 from subsetsel.support.clock import Clock
@@ -209,7 +209,7 @@ def _as_answer(given: Any, n: int) -> EarlierAnswer | None:
     if given is None:
         return None
     refuse_hidden(given, "initial_guess")
-    array = np.asarray(getattr(given, "mask", given))
+    array = np.asarray(mask_of(given))
     if array.dtype != np.bool_ or array.ndim != 1 or len(array) > n:
         raise OptionError(
             f"initial_guess must be a Solution or a Boolean mask of at most n = {n} examples, got "

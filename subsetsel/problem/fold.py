@@ -109,4 +109,6 @@ def fold(
         constraints.upper - taken,
         constraints.names,
     )
+    # What is left of a limit may be its rounding alone, and no measure of what is allowed.
+    small.constraints.slack = constraints.slack
     return Folded(small, items, decided)

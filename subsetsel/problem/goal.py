@@ -138,9 +138,7 @@ def fixed_mask(given: ArrayLike | None, n: int, name: str) -> BoolArray:
 def read_mask(given: Any, n: int, name: str) -> BoolArray:
     """Read a subset, a mask of shape (n,) or something with a ``mask``, that is called ``name``."""
     refuse_hidden(given, name)
-    own = getattr(given, "mask", None)
-    # A Series of pandas has a method of that name.
-    array = np.asarray(given if own is None or callable(own) else own)
+    array = np.asarray(mask_of(given))
     if array.dtype == np.bool_ and array.shape == (n,):
         return array
     rule = (
@@ -151,6 +149,13 @@ def read_mask(given: Any, n: int, name: str) -> BoolArray:
     if array.shape == (n,) and values.size and np.isin(values, (0, 1)).all():
         raise ProblemError(f"{rule}. From zeros and ones: np.asarray({name}, dtype=bool).")
     raise ProblemError(f"{rule}. From indices: mask = np.zeros({n}, bool); mask[pruned] = True.")
+
+
+def mask_of(given: Any) -> Any:
+    """Give the mask of a Solution; what has none is taken for one."""
+    own = getattr(given, "mask", None)
+    # A Series of pandas has a method of that name.
+    return given if own is None or callable(own) else own
 
 
 def refuse_hidden(given: Any, name: str) -> None:

@@ -41,7 +41,7 @@ class KeptShare:
         # What is kept at most where so many are pruned: the heaviest. Bounds rest on it, so that
         # the rounding of the sums is added.
         heaviest = np.cumsum(np.sort(self.shares)[::-1]) * (1.0 + 4 * n * np.finfo(np.float64).eps)
-        self._most = np.concatenate([[0.0], heaviest])[::-1]
+        self._most = np.minimum(np.concatenate([[0.0], heaviest])[::-1], 1.0)
 
     @classmethod
     def of_head(cls, n: int, head: Head | None) -> KeptShare:
